@@ -1,0 +1,349 @@
+//! Typed settings, checked at start.
+//!
+//! They come from `config/default.toml` (compiled in: it is the manual), then `config/{environment}.toml`, then the
+//! environment. Whatever is wrong is reported at once, each problem in one sentence that names the setting and where
+//! to set it; after [`Settings::load`] nobody checks again.
+
+mod check;
+mod raw;
+mod secret;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+pub use self::secret::Secret;
+
+/// Everything that can be set, checked.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Which rules apply: production is strict.
+    pub environment: Environment,
+    /// The HTTP server.
+    pub http: Http,
+    /// The database.
+    pub database: Database,
+    /// Stripe's API and webhooks.
+    pub stripe: Stripe,
+    /// Members' tokens.
+    pub auth: Auth,
+    /// The client app.
+    pub client: Client,
+    /// The catalogue.
+    pub plans: Plans,
+    /// Checkouts.
+    pub checkout: Checkout,
+    /// Work that no request waits for.
+    pub worker: Worker,
+    /// The clock.
+    pub clock: ClockSettings,
+    /// The log.
+    pub log: Log,
+}
+
+/// Where the service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// A developer's machine, a demo or a test: tokens may be minted, the clock may follow a sandbox.
+    Development,
+    /// Anywhere with real members.
+    Production,
+}
+
+/// The HTTP server.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Address to listen on; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where browsers and Stripe reach the service; without query or fragment.
+    pub public_url: Url,
+    /// Address for `/metrics` alone; `None` puts it on the main port.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Longest request body, in bytes.
+    pub body_limit_bytes: usize,
+    /// Longest time for one request.
+    pub request_timeout: Duration,
+    /// Requests worked on at once.
+    pub max_concurrency: usize,
+    /// Time that requests under way have after a signal to stop.
+    pub shutdown: Duration,
+}
+
+/// The database.
+#[derive(Clone, Debug)]
+pub struct Database {
+    /// `postgres://…`, with the password.
+    pub url: Secret,
+    /// Most connections of this process.
+    pub max_connections: u32,
+    /// Longest wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// Whether `serve` runs pending migrations.
+    pub migrate: bool,
+}
+
+/// Stripe's API and webhooks.
+#[derive(Clone, Debug)]
+pub struct Stripe {
+    /// A secret or restricted key.
+    pub secret_key: Secret,
+    /// Base of the API, without the version's path.
+    pub api_base: Url,
+    /// Value of the header `Stripe-Version`.
+    pub api_version: String,
+    /// Signing secrets of the webhook endpoint; at least one.
+    pub webhook_secrets: Vec<Secret>,
+    /// How far a signature's time may lie from ours, either way.
+    pub webhook_tolerance: Duration,
+    /// Metadata key that holds the internal subscription's id.
+    pub metadata_key: String,
+    /// Longest time to connect.
+    pub connect_timeout: Duration,
+    /// Longest time for one attempt.
+    pub timeout: Duration,
+    /// Longest time for one call with all its attempts.
+    pub total_timeout: Duration,
+    /// Attempts after the first.
+    pub max_retries: u32,
+    /// How much newer than the stored state an event must be to be trusted without a live read.
+    pub snapshot_margin: Duration,
+    /// Whether the token's e-mail is passed on to Stripe.
+    pub send_email: bool,
+}
+
+/// Members' tokens.
+#[derive(Clone, Debug)]
+pub struct Auth {
+    /// What verifies a signature.
+    pub key: AuthKey,
+    /// What the claim `iss` must be; `None` accepts any, in development only.
+    pub issuer: Option<String>,
+    /// What the claim `aud` must contain; `None` accepts any, in development only.
+    pub audience: Option<String>,
+    /// Name of the claim that lists roles; a dot descends into an object.
+    pub roles_claim: String,
+    /// The role of an operator.
+    pub operator_role: String,
+}
+
+/// What verifies a token's signature: the settings choose, never the token.
+#[derive(Clone, Debug)]
+pub enum AuthKey {
+    /// A shared secret of 32 bytes or more.
+    Hs256(Secret),
+    /// Address of the issuer's public keys.
+    Jwks(Url),
+}
+
+/// The client app.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Page after a paid or processing checkout.
+    pub success_url: Url,
+    /// Page after a checkout that is still open, expired or cancelled.
+    pub cancel_url: Url,
+    /// Page for a return that can't be believed.
+    pub error_url: Url,
+    /// Origins that may call from a browser, as browsers write them.
+    pub allowed_origins: Vec<String>,
+}
+
+/// The catalogue.
+#[derive(Clone, Debug)]
+pub struct Plans {
+    /// The file of plans, relative to the working directory.
+    pub file: PathBuf,
+}
+
+/// Checkouts.
+#[derive(Clone, Debug)]
+pub struct Checkout {
+    /// Life of an unpaid checkout at Stripe.
+    pub expires: Duration,
+    /// Open checkouts that one member may have.
+    pub max_open: u32,
+    /// Age at which a checkout without a session at Stripe is given up.
+    pub orphan: Duration,
+}
+
+/// Work that no request waits for.
+#[derive(Clone, Debug)]
+pub struct Worker {
+    /// Pause between two looks for work.
+    pub interval: Duration,
+    /// Pieces of work done at once.
+    pub concurrency: usize,
+    /// Pieces of work fetched at once.
+    pub batch: u32,
+    /// Attempts after which a deferred event counts as failed.
+    pub max_attempts: u32,
+    /// Age at which settled events are deleted, in days.
+    pub purge_after_days: u32,
+}
+
+/// The clock.
+#[derive(Clone, Debug)]
+pub struct ClockSettings {
+    /// Address of the sandbox whose offset is followed.
+    pub follow: Option<Url>,
+}
+
+/// The log.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// A level, or `tracing` directives.
+    pub level: String,
+    /// How a line looks.
+    pub format: LogFormat,
+}
+
+/// How a line of the log looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Pretty,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", self.sentences())]
+pub struct SettingsError {
+    problems: Vec<Problem>,
+}
+
+/// One thing that is wrong, as one sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The setting, as `section.key`; `None` when a whole source can't be read.
+    key: Option<String>,
+    what: String,
+}
+
+impl Settings {
+    /// Reads settings the way the program does: `DUES_ENV` and `DUES_CONFIG_DIR` say where.
+    pub fn from_environment() -> Result<Self, SettingsError> {
+        // A variable that is not Unicode can't be a setting, and `std::env::vars` would panic on it.
+        let variables: HashMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let environment = match variables.get("DUES_ENV").map(String::as_str) {
+            None | Some("") => Environment::Production,
+            Some(name) => name.parse()?,
+        };
+        let directory = match variables.get("DUES_CONFIG_DIR").map(String::as_str) {
+            None | Some("") => PathBuf::from("config"),
+            Some(directory) => PathBuf::from(directory),
+        };
+        Self::load(environment, Some(&directory), variables)
+    }
+
+    /// Reads settings from the defaults, from `{config_dir}/{environment}.toml` if that exists, and from variables
+    /// named as in the environment.
+    pub fn load(
+        environment: Environment,
+        config_dir: Option<&Path>,
+        variables: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self, SettingsError> {
+        let raw = raw::read(environment, config_dir, variables.into_iter().collect())
+            .map_err(SettingsError::from)?;
+        check::check(environment, raw)
+    }
+
+    /// Whether the key is of Stripe's live mode, in which money moves.
+    pub fn livemode(&self) -> bool {
+        is_live_key(self.stripe.secret_key.expose())
+    }
+}
+
+impl SettingsError {
+    /// The problems, in the order of the sections.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    fn sentences(&self) -> String {
+        let sentences: Vec<String> = self.problems.iter().map(ToString::to_string).collect();
+        sentences.join("\n")
+    }
+}
+
+impl From<Problem> for SettingsError {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problems: vec![problem],
+        }
+    }
+}
+
+impl Problem {
+    fn at(key: &str, what: impl Into<String>) -> Self {
+        Self {
+            key: Some(key.to_owned()),
+            what: what.into(),
+        }
+    }
+
+    fn in_source(what: impl Into<String>) -> Self {
+        Self {
+            key: None,
+            what: what.into(),
+        }
+    }
+
+    /// The setting, as `section.key`, where the problem is one setting's.
+    pub fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(key) = &self.key else {
+            return f.write_str(&self.what);
+        };
+        let variable = key.to_uppercase().replace('.', "__");
+        let (section, _) = key.split_once('.').unwrap_or((key, ""));
+        write!(
+            f,
+            "DUES__{variable} {}; set it in the environment, or in the file of the environment in config/ under [{section}]",
+            self.what
+        )
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Development => "development",
+            Self::Production => "production",
+        })
+    }
+}
+
+impl FromStr for Environment {
+    type Err = SettingsError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        match name {
+            "development" => Ok(Self::Development),
+            "production" => Ok(Self::Production),
+            _ => Err(Problem::in_source(
+                "DUES_ENV is neither development nor production; set it in the environment",
+            )
+            .into()),
+        }
+    }
+}
+
+fn is_live_key(key: &str) -> bool {
+    key.starts_with("sk_live_") || key.starts_with("rk_live_")
+}

@@ -1,0 +1,423 @@
+//! From settings as written to settings as used: every rule once, every broken one reported.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::{Host, Url};
+
+use super::raw::{self, Raw};
+use super::{
+    Auth, AuthKey, Checkout, Client, ClockSettings, Database, Environment, Http, Log, Plans,
+    Problem, Secret, Settings, SettingsError, Stripe, Worker, is_live_key,
+};
+
+/// Stripe's own API; a live key is sent nowhere else.
+const STRIPE_API: &str = "https://api.stripe.com/";
+/// HS256 wants a key as long as its hash (RFC 7518, section 3.2).
+const HS256_SECRET_BYTES: usize = 32;
+/// Stripe repeats an event for 30 days; one that we have forgotten by then would be applied again.
+const PURGE_AFTER_DAYS: u32 = 31;
+
+/// Checks every section, so that one start reports all that is wrong.
+pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, SettingsError> {
+    let mut check = Check {
+        environment,
+        problems: Vec::new(),
+    };
+    let http = check.http(&raw.http, raw.stripe.total_timeout_ms);
+    let database = check.database(raw.database);
+    let stripe = check.stripe(raw.stripe);
+    let auth = check.auth(raw.auth);
+    let client = check.client(raw.client);
+    let plans = check.plans(raw.plans);
+    let checkout = check.checkout(&raw.checkout);
+    let worker = check.worker(&raw.worker);
+    let clock = check.clock(raw.clock);
+    let log = check.log(raw.log);
+    let settings = (|| {
+        Some(Settings {
+            environment,
+            http: http?,
+            database: database?,
+            stripe: stripe?,
+            auth: auth?,
+            client: client?,
+            plans: plans?,
+            checkout: checkout?,
+            worker: worker?,
+            clock: clock?,
+            log: log?,
+        })
+    })();
+    match settings {
+        Some(settings) if check.problems.is_empty() => Ok(settings),
+        _ => Err(SettingsError {
+            problems: check.problems,
+        }),
+    }
+}
+
+struct Check {
+    environment: Environment,
+    problems: Vec<Problem>,
+}
+
+impl Check {
+    fn http(&mut self, raw: &raw::Http, stripe_total_timeout_ms: u64) -> Option<Http> {
+        let listen = self.address("http.listen", &raw.listen);
+        let public_url = self.public_url("http.public_url", raw.public_url.as_deref());
+        if let Some(url) = &public_url
+            && (url.path() != "/" || url.query().is_some() || url.fragment().is_some())
+        {
+            self.problem(
+                "http.public_url",
+                "has a path or a query: name the origin alone",
+            );
+        }
+        let metrics_listen = match &raw.metrics_listen {
+            Some(text) => Some(self.address("http.metrics_listen", text)?),
+            None => None,
+        };
+        self.at_least("http.body_limit_bytes", raw.body_limit_bytes as u64, 1024);
+        self.at_least("http.max_concurrency", raw.max_concurrency as u64, 1);
+        if raw.request_timeout_ms <= stripe_total_timeout_ms {
+            self.problem(
+                "http.request_timeout_ms",
+                "is not longer than stripe.total_timeout_ms, so requests would be cut off while Stripe still answers",
+            );
+        }
+        Some(Http {
+            listen: listen?,
+            public_url: public_url?,
+            metrics_listen,
+            body_limit_bytes: raw.body_limit_bytes,
+            request_timeout: Duration::from_millis(raw.request_timeout_ms),
+            max_concurrency: raw.max_concurrency,
+            shutdown: Duration::from_secs(raw.shutdown_seconds),
+        })
+    }
+
+    fn database(&mut self, raw: raw::Database) -> Option<Database> {
+        let url = self.required("database.url", raw.url);
+        if let Some(url) = &url
+            && !url.starts_with("postgres://")
+            && !url.starts_with("postgresql://")
+        {
+            self.problem("database.url", "does not begin with postgres://");
+        }
+        self.at_least("database.max_connections", raw.max_connections.into(), 2);
+        self.at_least("database.acquire_timeout_ms", raw.acquire_timeout_ms, 1);
+        Some(Database {
+            url: Secret::new(url?),
+            max_connections: raw.max_connections,
+            acquire_timeout: Duration::from_millis(raw.acquire_timeout_ms),
+            migrate: raw.migrate,
+        })
+    }
+
+    fn stripe(&mut self, raw: raw::Stripe) -> Option<Stripe> {
+        let secret_key = self.required("stripe.secret_key", raw.secret_key);
+        let api_base = self.web_url("stripe.api_base", &raw.api_base);
+        if let Some(key) = &secret_key {
+            self.stripe_key(key, api_base.as_ref());
+        }
+        if raw.webhook_secrets.is_empty() {
+            self.problem("stripe.webhook_secrets", "is missing: one secret at least");
+        }
+        if raw
+            .webhook_secrets
+            .iter()
+            .any(|secret| secret.strip_prefix("whsec_").is_none_or(str::is_empty))
+        {
+            self.problem(
+                "stripe.webhook_secrets",
+                "has an entry that does not look like whsec_…",
+            );
+        }
+        if raw.api_version.trim().is_empty() {
+            self.problem("stripe.api_version", "is empty");
+        }
+        // https://docs.stripe.com/api/metadata
+        if raw.metadata_key.is_empty()
+            || raw.metadata_key.len() > 40
+            || raw.metadata_key.contains(['[', ']'])
+        {
+            self.problem(
+                "stripe.metadata_key",
+                "must have 1 to 40 characters, none of them [ or ]",
+            );
+        }
+        if ["dues_checkout_id", "dues_user_id"].contains(&raw.metadata_key.as_str()) {
+            self.problem(
+                "stripe.metadata_key",
+                "is a key that Dues uses for something else",
+            );
+        }
+        self.at_least("stripe.connect_timeout_ms", raw.connect_timeout_ms, 1);
+        self.at_least("stripe.timeout_ms", raw.timeout_ms, 1);
+        self.at_least(
+            "stripe.total_timeout_ms",
+            raw.total_timeout_ms,
+            raw.timeout_ms,
+        );
+        self.at_least(
+            "stripe.webhook_tolerance_seconds",
+            raw.webhook_tolerance_seconds,
+            1,
+        );
+        Some(Stripe {
+            secret_key: Secret::new(secret_key?),
+            api_base: api_base?,
+            api_version: raw.api_version,
+            webhook_secrets: raw.webhook_secrets.into_iter().map(Secret::new).collect(),
+            webhook_tolerance: Duration::from_secs(raw.webhook_tolerance_seconds),
+            metadata_key: raw.metadata_key,
+            connect_timeout: Duration::from_millis(raw.connect_timeout_ms),
+            timeout: Duration::from_millis(raw.timeout_ms),
+            total_timeout: Duration::from_millis(raw.total_timeout_ms),
+            max_retries: raw.max_retries,
+            snapshot_margin: Duration::from_secs(raw.snapshot_margin_seconds),
+            send_email: raw.send_email,
+        })
+    }
+
+    fn stripe_key(&mut self, key: &str, api_base: Option<&Url>) {
+        const PREFIXES: [&str; 4] = ["sk_test_", "rk_test_", "sk_live_", "rk_live_"];
+        if !PREFIXES.iter().any(|prefix| {
+            key.strip_prefix(prefix)
+                .is_some_and(|rest| !rest.is_empty())
+        }) {
+            self.problem(
+                "stripe.secret_key",
+                "does not look like a secret or restricted key (sk_test_…, sk_live_…, rk_test_…, rk_live_…)",
+            );
+        }
+        if is_live_key(key) && api_base.is_some_and(|base| base.as_str() != STRIPE_API) {
+            self.problem(
+                "stripe.api_base",
+                "is not Stripe's, but stripe.secret_key is a live key, which is sent to nobody else",
+            );
+        }
+    }
+
+    fn auth(&mut self, raw: raw::Auth) -> Option<Auth> {
+        let key = match (raw.hs256_secret, raw.jwks_url) {
+            (Some(secret), None) => {
+                if secret.len() < HS256_SECRET_BYTES {
+                    self.problem(
+                        "auth.hs256_secret",
+                        format!(
+                            "is {} bytes long, shorter than {HS256_SECRET_BYTES}",
+                            secret.len()
+                        ),
+                    );
+                }
+                Some(AuthKey::Hs256(Secret::new(secret)))
+            }
+            (None, Some(url)) => {
+                let url = self.web_url("auth.jwks_url", &url);
+                if url.as_ref().is_some_and(|url| !is_safe(url)) {
+                    self.problem("auth.jwks_url", "is not https");
+                }
+                url.map(AuthKey::Jwks)
+            }
+            (Some(_), Some(_)) => {
+                self.problem(
+                    "auth.hs256_secret",
+                    "is set, and auth.jwks_url too: set one of the two",
+                );
+                None
+            }
+            (None, None) => {
+                self.problem(
+                    "auth.hs256_secret",
+                    "is missing, and auth.jwks_url too: set one of the two",
+                );
+                None
+            }
+        };
+        if self.environment == Environment::Production {
+            self.required("auth.issuer", raw.issuer.clone());
+            self.required("auth.audience", raw.audience.clone());
+        }
+        for (name, value) in [
+            ("auth.roles_claim", &raw.roles_claim),
+            ("auth.operator_role", &raw.operator_role),
+        ] {
+            if value.trim().is_empty() {
+                self.problem(name, "is empty");
+            }
+        }
+        Some(Auth {
+            key: key?,
+            issuer: raw.issuer,
+            audience: raw.audience,
+            roles_claim: raw.roles_claim,
+            operator_role: raw.operator_role,
+        })
+    }
+
+    fn client(&mut self, raw: raw::Client) -> Option<Client> {
+        let success_url = self.public_url("client.success_url", raw.success_url.as_deref());
+        let cancel_url = self.public_url("client.cancel_url", raw.cancel_url.as_deref());
+        let error_url = self.public_url("client.error_url", raw.error_url.as_deref());
+        let mut allowed_origins = Vec::new();
+        for origin in &raw.allowed_origins {
+            let parsed = Url::parse(origin).ok().map(|url| url.origin());
+            match parsed.filter(|parsed| parsed.is_tuple()) {
+                Some(parsed) if parsed.ascii_serialization() == *origin => {
+                    allowed_origins.push(origin.clone());
+                }
+                _ => self.problem(
+                    "client.allowed_origins",
+                    format!("has the entry {origin:?}, which is not an origin such as https://app.example.org"),
+                ),
+            }
+        }
+        Some(Client {
+            success_url: success_url?,
+            cancel_url: cancel_url?,
+            error_url: error_url?,
+            allowed_origins,
+        })
+    }
+
+    fn plans(&mut self, raw: raw::Plans) -> Option<Plans> {
+        if raw.file.trim().is_empty() {
+            self.problem("plans.file", "is empty");
+        }
+        Some(Plans {
+            file: PathBuf::from(raw.file),
+        })
+    }
+
+    fn checkout(&mut self, raw: &raw::Checkout) -> Option<Checkout> {
+        // https://docs.stripe.com/api/checkout/sessions/create, `expires_at`
+        if !(30..=1440).contains(&raw.expires_minutes) {
+            self.problem(
+                "checkout.expires_minutes",
+                "is not between 30 and 1440, as Stripe wants it",
+            );
+        }
+        self.at_least("checkout.max_open", raw.max_open.into(), 1);
+        self.at_least("checkout.orphan_minutes", raw.orphan_minutes, 1);
+        Some(Checkout {
+            expires: minutes(raw.expires_minutes),
+            max_open: raw.max_open,
+            orphan: minutes(raw.orphan_minutes),
+        })
+    }
+
+    fn worker(&mut self, raw: &raw::Worker) -> Option<Worker> {
+        self.at_least("worker.interval_ms", raw.interval_ms, 10);
+        self.at_least("worker.concurrency", raw.concurrency as u64, 1);
+        self.at_least("worker.batch", raw.batch.into(), 1);
+        self.at_least("worker.max_attempts", raw.max_attempts.into(), 1);
+        self.at_least(
+            "worker.purge_after_days",
+            raw.purge_after_days.into(),
+            PURGE_AFTER_DAYS.into(),
+        );
+        Some(Worker {
+            interval: Duration::from_millis(raw.interval_ms),
+            concurrency: raw.concurrency,
+            batch: raw.batch,
+            max_attempts: raw.max_attempts,
+            purge_after_days: raw.purge_after_days,
+        })
+    }
+
+    fn clock(&mut self, raw: raw::Clock) -> Option<ClockSettings> {
+        let follow = match raw.follow {
+            Some(url) => Some(self.web_url("clock.follow", &url)?),
+            None => None,
+        };
+        if follow.is_some() && self.environment == Environment::Production {
+            self.problem(
+                "clock.follow",
+                "is set, but in production time is never moved",
+            );
+        }
+        Some(ClockSettings { follow })
+    }
+
+    fn log(&mut self, raw: raw::Log) -> Option<Log> {
+        if raw
+            .level
+            .parse::<tracing_subscriber::filter::Targets>()
+            .is_err()
+        {
+            self.problem(
+                "log.level",
+                "is neither a level nor a list of directives such as info,dues=debug",
+            );
+        }
+        Some(Log {
+            level: raw.level,
+            format: raw.format,
+        })
+    }
+
+    fn problem(&mut self, key: &str, what: impl Into<String>) {
+        self.problems.push(Problem::at(key, what));
+    }
+
+    fn required(&mut self, key: &str, value: Option<String>) -> Option<String> {
+        if value.is_none() {
+            self.problem(key, "is missing");
+        }
+        value
+    }
+
+    fn at_least(&mut self, key: &str, value: u64, least: u64) {
+        if value < least {
+            self.problem(key, format!("is {value}, less than {least}"));
+        }
+    }
+
+    fn address(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address = text.parse().ok();
+        if address.is_none() {
+            self.problem(key, "is not an address with a port, such as 127.0.0.1:8080");
+        }
+        address
+    }
+
+    fn web_url(&mut self, key: &str, text: &str) -> Option<Url> {
+        let url = Url::parse(text)
+            .ok()
+            .filter(|url| matches!(url.scheme(), "http" | "https") && url.host().is_some());
+        if url.is_none() {
+            self.problem(key, "is not an absolute http or https URL");
+        }
+        url
+    }
+
+    /// A URL that browsers visit: required, and in production https unless it stays on this machine.
+    fn public_url(&mut self, key: &str, text: Option<&str>) -> Option<Url> {
+        let Some(text) = text else {
+            self.problem(key, "is missing");
+            return None;
+        };
+        let url = self.web_url(key, text)?;
+        if self.environment == Environment::Production && !is_safe(&url) {
+            self.problem(key, "is not https, which production wants");
+        }
+        Some(url)
+    }
+}
+
+fn is_safe(url: &Url) -> bool {
+    url.scheme() == "https"
+        || match url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(minutes.saturating_mul(60))
+}
