@@ -22,6 +22,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod auth;
 pub mod clock;
 pub mod domain;
+pub mod http;
+pub mod services;
 pub mod settings;
+pub mod storage;
+pub mod stripe;
+pub mod telemetry;

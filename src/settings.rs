@@ -231,19 +231,15 @@ pub struct Problem {
 impl Settings {
     /// Reads settings the way the program does: `DUES_ENV` and `DUES_CONFIG_DIR` say where.
     pub fn from_environment() -> Result<Self, SettingsError> {
-        // A variable that is not Unicode can't be a setting, and `std::env::vars` would panic on it.
-        let variables: HashMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let environment = match variables.get("DUES_ENV").map(String::as_str) {
-            None | Some("") => Environment::Production,
-            Some(name) => name.parse()?,
-        };
-        let directory = match variables.get("DUES_CONFIG_DIR").map(String::as_str) {
-            None | Some("") => PathBuf::from("config"),
-            Some(directory) => PathBuf::from(directory),
-        };
-        Self::load(environment, Some(&directory), variables)
+        let place = Place::of_process()?;
+        Self::load(place.environment, Some(&place.directory), place.variables)
+    }
+
+    /// Only `http.listen`, read like all settings but without a look at the others: a health check has no secrets.
+    pub fn listen_address() -> Result<SocketAddr, SettingsError> {
+        let place = Place::of_process()?;
+        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        check::listen_address(place.environment, &raw)
     }
 
     /// Reads settings from the defaults, from `{config_dir}/{environment}.toml` if that exists, and from variables
@@ -253,14 +249,39 @@ impl Settings {
         config_dir: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let raw = raw::read(environment, config_dir, variables.into_iter().collect())
-            .map_err(SettingsError::from)?;
+        let raw = raw::read(environment, config_dir, variables.into_iter().collect())?;
         check::check(environment, raw)
     }
 
     /// Whether the key is of Stripe's live mode, in which money moves.
     pub fn livemode(&self) -> bool {
         is_live_key(self.stripe.secret_key.expose())
+    }
+}
+
+/// Where this process finds its settings.
+struct Place {
+    environment: Environment,
+    directory: PathBuf,
+    variables: HashMap<String, String>,
+}
+
+impl Place {
+    fn of_process() -> Result<Self, SettingsError> {
+        // A variable that is not Unicode can't be a setting, and `std::env::vars` would panic on it.
+        let variables: HashMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let set = |name: &str| variables.get(name).filter(|value| !value.is_empty());
+        Ok(Self {
+            environment: match set("DUES_ENV") {
+                None => Environment::Production,
+                Some(name) => name.parse()?,
+            },
+            directory: set("DUES_CONFIG_DIR")
+                .map_or_else(|| PathBuf::from("config"), PathBuf::from),
+            variables,
+        })
     }
 }
 

@@ -58,6 +58,22 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
     }
 }
 
+/// The one address that a health check needs.
+pub(super) fn listen_address(
+    environment: Environment,
+    raw: &Raw,
+) -> Result<SocketAddr, SettingsError> {
+    let mut check = Check {
+        environment,
+        problems: Vec::new(),
+    };
+    check
+        .address("http.listen", &raw.http.listen)
+        .ok_or(SettingsError {
+            problems: check.problems,
+        })
+}
+
 struct Check {
     environment: Environment,
     problems: Vec<Problem>,

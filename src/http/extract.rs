@@ -1,0 +1,341 @@
+//! Extractors: who may call, and typed input. A handler's signature tells both.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tower_http::timeout::TimeoutError;
+
+use super::problem::ApiError;
+use super::state::AppState;
+use crate::auth::{AuthError, Principal};
+
+/// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
+const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+/// A caller with a valid token.
+#[derive(Clone, Debug)]
+pub struct Member(pub Principal);
+
+/// A caller with a valid token that names the operator's role.
+#[derive(Clone, Debug)]
+pub struct Operator(pub Principal);
+
+/// A JSON body, or a JSON answer. As `Option<Json<T>>`, no body at all is `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+/// The query string.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<T>(pub T);
+
+/// Parameters in the path; one that can't be parsed names nothing, so the answer is 404.
+#[derive(Clone, Copy, Debug)]
+pub struct Path<T>(pub T);
+
+/// The body's bytes as they came, for a signature that covers them.
+#[derive(Clone, Debug)]
+pub struct RawBody(pub Bytes);
+
+/// The header `Idempotency-Key`, where the client sent one: 1 to 255 printable ASCII characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey(pub Option<String>);
+
+impl FromRequestParts<AppState> for Member {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let token = bearer(&parts.headers)?;
+        Ok(Self(state.verifier.verify(token).await?))
+    }
+}
+
+impl FromRequestParts<AppState> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let Member(principal) = Member::from_request_parts(parts, state).await?;
+        if principal.operator {
+            Ok(Self(principal))
+        } else {
+            Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "This is for operators",
+            ))
+        }
+    }
+}
+
+/// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (value, None) = (values.next(), values.next()) else {
+        return Err(unauthorized("There is more than one Authorization header."));
+    };
+    value
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| {
+            ApiError::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "A valid token is needed",
+            )
+            .detail("Send the member's token: Authorization: Bearer <JWT>.")
+            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+        })
+}
+
+fn unauthorized(detail: impl Into<String>) -> ApiError {
+    ApiError::new(
+        StatusCode::UNAUTHORIZED,
+        "unauthorized",
+        "A valid token is needed",
+    )
+    .detail(detail)
+    .header(
+        WWW_AUTHENTICATE,
+        HeaderValue::from_static("Bearer error=\"invalid_token\""),
+    )
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Invalid(reason) => unauthorized(reason.to_string()),
+            AuthError::KeysUnavailable {
+                retry_after,
+                source,
+            } => Self::unavailable(
+                "auth_keys_unavailable",
+                "Tokens can't be verified at the moment",
+            )
+            .retry_after(retry_after.as_secs().max(1))
+            .source(source),
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Self::Rejection> {
+        let is_json = is_json(request.headers());
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
+        if !is_json {
+            return Err(ApiError::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The body is not declared as JSON",
+            )
+            .detail("Send Content-Type: application/json."));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> OptionalFromRequest<AppState> for Json<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(
+        request: Request,
+        state: &AppState,
+    ) -> Result<Option<Self>, Self::Rejection> {
+        let is_json = is_json(request.headers());
+        let RawBody(bytes) = RawBody::from_request(request, state).await?;
+        if bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut request = Request::new(bytes.into());
+        if is_json {
+            request
+                .headers_mut()
+                .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        <Self as FromRequest<AppState>>::from_request(request, state)
+            .await
+            .map(Some)
+    }
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        axum::Json(self.0).into_response()
+    }
+}
+
+impl FromRequest<AppState> for RawBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, Self::Rejection> {
+        use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
+        match Bytes::from_request(request, state).await {
+            Ok(bytes) => Ok(Self(bytes)),
+            Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
+                Err(ApiError::payload_too_large().detail(format!(
+                    "At most {} bytes are read.",
+                    state.settings.http.body_limit_bytes
+                )))
+            }
+            Err(rejection) if caused_by::<TimeoutError>(&rejection) => Err(ApiError::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "The body did not arrive in time",
+            )),
+            Err(_) => Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "incomplete_body",
+                "The body did not arrive whole",
+            )),
+        }
+    }
+}
+
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let query = parts.uri.query().unwrap_or_default();
+        let pairs = url::form_urlencoded::parse(query.as_bytes());
+        serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
+            .map(Self)
+            .map_err(|error| {
+                invalid_field(&error.path().to_string(), &error.into_inner().to_string())
+            })
+    }
+}
+
+impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        match axum::extract::Path::from_request_parts(parts, state).await {
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(_) => Err(ApiError::not_found()),
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for IdempotencyKey {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        _state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        let key = value.to_str().unwrap_or_default().trim();
+        if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES || values.next().is_some() {
+            return Err(ApiError::new(
+                StatusCode::BAD_REQUEST,
+                "bad_idempotency_key",
+                "The Idempotency-Key can't be used",
+            )
+            .detail("Send one key of 1 to 255 printable ASCII characters."));
+        }
+        Ok(Self(Some(key.to_owned())))
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let Some(value) = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+    else {
+        return false;
+    };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut deserializer);
+    let malformed = |error: &serde_json::Error| {
+        ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "malformed_json",
+            "The body is not JSON",
+        )
+        .detail(format!(
+            "The JSON breaks off at line {}, column {}.",
+            error.line(),
+            error.column()
+        ))
+    };
+    match parsed {
+        Ok(value) => match deserializer.end() {
+            Ok(()) => Ok(value),
+            Err(error) => Err(malformed(&error)),
+        },
+        Err(error) if error.inner().is_data() => Err(invalid_field(
+            &error.path().to_string(),
+            &error.inner().to_string(),
+        )),
+        Err(error) => Err(malformed(error.inner())),
+    }
+}
+
+/// Turns serde's refusal into a field and a code.
+///
+/// Which field is missing or unknown is only in the message (`serde::de::Error` offers nothing else to a generic
+/// caller); serde has kept these two sentences since 1.0, and a test of ours holds it to them.
+fn invalid_field(path: &str, message: &str) -> ApiError {
+    // serde_json ends its messages with a position that means nothing to a program.
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let path = if path == "." { "" } else { path };
+    let named = |prefix: &str| {
+        message
+            .strip_prefix(prefix)?
+            .split('`')
+            .nth(1)
+            .map(|name| match path {
+                "" => name.to_owned(),
+                // For an unknown field the path already ends with it.
+                _ if path == name || path.ends_with(&format!(".{name}")) => path.to_owned(),
+                _ => format!("{path}.{name}"),
+            })
+    };
+    let (field, code) = if let Some(field) = named("missing field") {
+        (field, "missing")
+    } else if let Some(field) = named("unknown field") {
+        (field, "unknown_field")
+    } else {
+        (path.to_owned(), "invalid")
+    };
+    ApiError::validation_failed().field(field, code, message)
+}
+
+fn caused_by<E: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<E>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}

@@ -1,0 +1,63 @@
+//! Health, readiness and metrics: for machines, outside of the limits that hold for everybody else.
+
+use axum::extract::State;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::extract::Json;
+use super::problem::{ApiError, Problem};
+use super::state::AppState;
+
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`, or `ready`.
+    #[schema(example = "ok")]
+    status: &'static str,
+}
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(healthz))
+        .routes(routes!(readyz))
+}
+
+/// `/metrics` on the main port; with `http.metrics_listen` it has a port of its own instead.
+pub(super) fn metrics_routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(metrics_page))
+}
+
+/// Is the process alive?
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Health)))]
+async fn healthz() -> Json<Health> {
+    Json(Health { status: "ok" })
+}
+
+/// Can it serve? The database answers and its schema is current.
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
+    (status = 200, body = Health),
+    (status = 503, body = Problem, content_type = "application/problem+json"),
+))]
+async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
+    state.services.ready().await.map_err(|not_ready| {
+        ApiError::unavailable("not_ready", "The service is not ready").detail(not_ready.what)
+    })?;
+    Ok(Json(Health { status: "ready" }))
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String, content_type = "text/plain")))]
+pub(super) async fn metrics_page(State(state): State<AppState>) -> impl IntoResponse {
+    let (size, idle) = state.services.pool_stats();
+    metrics::gauge!("database_connections", "state" => "idle").set(f64::from(idle));
+    metrics::gauge!("database_connections", "state" => "busy")
+        .set(f64::from(size.saturating_sub(idle)));
+    (
+        [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        state.metrics.render(),
+    )
+}

@@ -1,0 +1,56 @@
+//! Limits of one request: a place, a deadline, a body.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::timeout::DeadlineBody;
+
+use super::problem::ApiError;
+use super::state::AppState;
+
+/// Longest time that a client may take to send its body, whatever the deadline of the request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Places and deadline for one group of routes.
+#[derive(Clone)]
+pub(super) struct Limits {
+    places: Arc<Semaphore>,
+    timeout: Duration,
+    cut: CancellationToken,
+}
+
+impl Limits {
+    /// A group with places of its own, so that a full one can't starve another.
+    pub(super) fn new(state: &AppState) -> Self {
+        Self {
+            places: Arc::new(Semaphore::new(state.settings.http.max_concurrency)),
+            timeout: state.settings.http.request_timeout,
+            cut: state.cut.clone(),
+        }
+    }
+}
+
+/// Answers 503 at once where no place is free: a queue would only make every answer late.
+pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: Next) -> Response {
+    let Ok(_place) = limits.places.try_acquire() else {
+        return ApiError::unavailable("overloaded", "Too many requests are under way")
+            .into_response();
+    };
+    let body_timeout = BODY_TIMEOUT.min(limits.timeout);
+    let request = request.map(|body| Body::new(DeadlineBody::new(body_timeout, body)));
+    tokio::select! {
+        response = next.run(request) => response,
+        () = tokio::time::sleep(limits.timeout) => {
+            ApiError::unavailable("timeout", "The request took too long").into_response()
+        }
+        () = limits.cut.cancelled() => {
+            ApiError::unavailable("shutting_down", "The service is stopping").into_response()
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::Verifier;
+use crate::clock::Clock;
+use crate::services::Services;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+/// Shared by all requests; cloning copies references.
+#[derive(Clone)]
+pub struct AppState {
+    /// Settings, checked at start.
+    pub settings: Arc<Settings>,
+    /// The clock.
+    pub clock: Clock,
+    /// Verifies members' tokens.
+    pub verifier: Arc<Verifier>,
+    /// The use cases.
+    pub services: Services,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// Cancelled when the deadline of a shutdown has passed: requests still under way are cut off.
+    pub cut: CancellationToken,
+}
+
+impl FromRef<AppState> for Services {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.clone()
+    }
+}
