@@ -173,17 +173,17 @@ impl App {
             }
             server.map_err(std::io::Error::other)?
         };
-        let outcome = match tokio::time::timeout(state.settings.http.shutdown, drained).await {
-            Ok(outcome) => outcome,
-            Err(_) => {
-                tracing::warn!("requests were still under way at the deadline and are cut off");
-                state.cut.cancel();
-                worker.abort();
-                if tokio::time::timeout(CUT, &mut server).await.is_err() {
-                    server.abort();
-                }
-                Ok(())
+        let drained = tokio::time::timeout(state.settings.http.shutdown, drained).await;
+        let outcome = if let Ok(outcome) = drained {
+            outcome
+        } else {
+            tracing::warn!("requests were still under way at the deadline and are cut off");
+            state.cut.cancel();
+            worker.abort();
+            if tokio::time::timeout(CUT, &mut server).await.is_err() {
+                server.abort();
             }
+            Ok(())
         };
         tracing::info!("stopped");
         outcome

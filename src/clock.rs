@@ -47,10 +47,6 @@ impl Clock {
     /// Wall time in UTC, whatever the offset: webhook signatures carry real time even where a sandbox's clock is
     /// ahead.
     #[expect(clippy::disallowed_methods, reason = "the only place that may ask")]
-    #[expect(
-        clippy::unused_self,
-        reason = "the time is asked of a clock, never out of nowhere"
-    )]
     pub fn wall(&self) -> OffsetDateTime {
         OffsetDateTime::now_utc()
     }

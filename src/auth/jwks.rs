@@ -17,9 +17,9 @@ const DOCUMENT_BYTES: usize = 64 * 1024;
 /// Longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// A key that no token asks for any more must be forgotten some time: that is how an issuer revokes it.
-const MAX_AGE: Duration = Duration::from_secs(15 * 60);
+const MAX_AGE: Duration = Duration::from_mins(15);
 /// Anyone can send tokens with invented key ids; they may not make us ask the issuer more often than this.
-const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_secs(60);
+const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_mins(1);
 /// Pause after a failure.
 const FAILURE_INTERVAL: Duration = Duration::from_secs(5);
 

@@ -107,5 +107,5 @@ fn cors(settings: &Settings) -> CorsLayer {
             edge::X_REQUEST_ID,
         ])
         .expose_headers([edge::X_REQUEST_ID, RETRY_AFTER])
-        .max_age(Duration::from_secs(600))
+        .max_age(Duration::from_mins(10))
 }

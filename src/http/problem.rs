@@ -20,7 +20,11 @@ const RETRY_SOON_SECONDS: u64 = 1;
 
 /// An error answer: status, a stable code for programs, a title and a detail for people.
 #[derive(Clone, Debug)]
-pub struct ApiError {
+pub struct ApiError(Box<Inner>);
+
+/// Boxed, so that a `Result` stays small on the way where nothing is wrong.
+#[derive(Clone, Debug)]
+struct Inner {
     status: StatusCode,
     code: &'static str,
     title: &'static str,
@@ -73,7 +77,7 @@ pub struct Problem {
 impl ApiError {
     /// An error with a stable code (`snake_case`) and a title that is the same whenever the code is.
     pub fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
-        Self {
+        Self(Box::new(Inner {
             status,
             code,
             title,
@@ -82,13 +86,13 @@ impl ApiError {
             retry_after: None,
             headers: Vec::new(),
             source: None,
-        }
+        }))
     }
 
     /// Says what is wrong this time; the text is for the client's developer.
     #[must_use]
     pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+        self.0.detail = Some(detail.into());
         self
     }
 
@@ -100,7 +104,7 @@ impl ApiError {
         code: impl Into<String>,
         detail: impl Into<String>,
     ) -> Self {
-        self.errors.push(FieldError {
+        self.0.errors.push(FieldError {
             field: field.into(),
             code: code.into(),
             detail: detail.into(),
@@ -111,21 +115,21 @@ impl ApiError {
     /// Tells after how many seconds the same request may succeed.
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
-        self.retry_after = Some(seconds);
+        self.0.retry_after = Some(seconds);
         self
     }
 
     /// Adds a header to the answer.
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.headers.push((name, value));
+        self.0.headers.push((name, value));
         self
     }
 
     /// Keeps the cause for the log; the client never sees it.
     #[must_use]
     pub fn source(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.source = Some(Arc::from(source.into()));
+        self.0.source = Some(Arc::from(source.into()));
         self
     }
 
@@ -185,17 +189,17 @@ impl ApiError {
 
     /// The HTTP status.
     pub fn status(&self) -> StatusCode {
-        self.status
+        self.0.status
     }
 
     /// The stable code: also the label in metrics and the log.
     pub fn code(&self) -> &'static str {
-        self.code
+        self.0.code
     }
 
     /// The cause and its causes in one line, for the log.
     pub(super) fn cause(&self) -> Option<String> {
-        let first = self.source.as_deref()?;
+        let first = self.0.source.as_deref()?;
         let mut line = first.to_string();
         let mut next = first.source();
         while let Some(error) = next {
@@ -213,21 +217,21 @@ impl ApiError {
     /// The answer, with the request's id where it is known.
     pub(super) fn render(&self, request_id: Option<&str>) -> Response {
         let problem = Problem {
-            kind: format!("urn:dues:problem:{}", self.code),
-            title: self.title,
-            status: self.status.as_u16(),
-            detail: self.detail.clone(),
-            code: self.code,
+            kind: format!("urn:dues:problem:{}", self.0.code),
+            title: self.0.title,
+            status: self.0.status.as_u16(),
+            detail: self.0.detail.clone(),
+            code: self.0.code,
             request_id: request_id.map(str::to_owned),
-            errors: self.errors.clone(),
+            errors: self.0.errors.clone(),
         };
-        let mut response = (self.status, axum::Json(problem)).into_response();
+        let mut response = (self.0.status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if let Some(seconds) = self.retry_after {
+        if let Some(seconds) = self.0.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        for (name, value) in &self.headers {
+        for (name, value) in &self.0.headers {
             headers.append(name.clone(), value.clone());
         }
         response
@@ -248,15 +252,15 @@ mod tests {
 
     #[derive(Debug, thiserror::Error)]
     #[error("the pool is empty")]
-    struct Inner;
+    struct Empty;
 
     #[derive(Debug, thiserror::Error)]
     #[error("can't read the row")]
-    struct Outer(#[source] Inner);
+    struct Outer(#[source] Empty);
 
     #[test]
     fn a_cause_is_logged_with_its_causes_and_never_answered() {
-        let error = ApiError::internal(Outer(Inner));
+        let error = ApiError::internal(Outer(Empty));
         assert_eq!(
             error.cause().as_deref(),
             Some("can't read the row: the pool is empty")

@@ -29,7 +29,7 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
     let database = check.database(raw.database);
     let stripe = check.stripe(raw.stripe);
     let auth = check.auth(raw.auth);
-    let client = check.client(raw.client);
+    let client = check.client(&raw.client);
     let plans = check.plans(raw.plans);
     let checkout = check.checkout(&raw.checkout);
     let worker = check.worker(&raw.worker);
@@ -43,11 +43,11 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
             stripe: stripe?,
             auth: auth?,
             client: client?,
-            plans: plans?,
-            checkout: checkout?,
-            worker: worker?,
+            plans,
+            checkout,
+            worker,
             clock: clock?,
-            log: log?,
+            log,
         })
     })();
     match settings {
@@ -274,14 +274,14 @@ impl Check {
         })
     }
 
-    fn client(&mut self, raw: raw::Client) -> Option<Client> {
+    fn client(&mut self, raw: &raw::Client) -> Option<Client> {
         let success_url = self.public_url("client.success_url", raw.success_url.as_deref());
         let cancel_url = self.public_url("client.cancel_url", raw.cancel_url.as_deref());
         let error_url = self.public_url("client.error_url", raw.error_url.as_deref());
         let mut allowed_origins = Vec::new();
         for origin in &raw.allowed_origins {
-            let parsed = Url::parse(origin).ok().map(|url| url.origin());
-            match parsed.filter(|parsed| parsed.is_tuple()) {
+            let parsed = Url::parse(origin).ok().as_ref().map(Url::origin);
+            match parsed.filter(url::Origin::is_tuple) {
                 Some(parsed) if parsed.ascii_serialization() == *origin => {
                     allowed_origins.push(origin.clone());
                 }
@@ -299,16 +299,16 @@ impl Check {
         })
     }
 
-    fn plans(&mut self, raw: raw::Plans) -> Option<Plans> {
+    fn plans(&mut self, raw: raw::Plans) -> Plans {
         if raw.file.trim().is_empty() {
             self.problem("plans.file", "is empty");
         }
-        Some(Plans {
+        Plans {
             file: PathBuf::from(raw.file),
-        })
+        }
     }
 
-    fn checkout(&mut self, raw: &raw::Checkout) -> Option<Checkout> {
+    fn checkout(&mut self, raw: &raw::Checkout) -> Checkout {
         // https://docs.stripe.com/api/checkout/sessions/create, `expires_at`
         if !(30..=1440).contains(&raw.expires_minutes) {
             self.problem(
@@ -318,14 +318,14 @@ impl Check {
         }
         self.at_least("checkout.max_open", raw.max_open.into(), 1);
         self.at_least("checkout.orphan_minutes", raw.orphan_minutes, 1);
-        Some(Checkout {
+        Checkout {
             expires: minutes(raw.expires_minutes),
             max_open: raw.max_open,
             orphan: minutes(raw.orphan_minutes),
-        })
+        }
     }
 
-    fn worker(&mut self, raw: &raw::Worker) -> Option<Worker> {
+    fn worker(&mut self, raw: &raw::Worker) -> Worker {
         self.at_least("worker.interval_ms", raw.interval_ms, 10);
         self.at_least("worker.concurrency", raw.concurrency as u64, 1);
         self.at_least("worker.batch", raw.batch.into(), 1);
@@ -335,13 +335,13 @@ impl Check {
             raw.purge_after_days.into(),
             PURGE_AFTER_DAYS.into(),
         );
-        Some(Worker {
+        Worker {
             interval: Duration::from_millis(raw.interval_ms),
             concurrency: raw.concurrency,
             batch: raw.batch,
             max_attempts: raw.max_attempts,
             purge_after_days: raw.purge_after_days,
-        })
+        }
     }
 
     fn clock(&mut self, raw: raw::Clock) -> Option<ClockSettings> {
@@ -358,7 +358,7 @@ impl Check {
         Some(ClockSettings { follow })
     }
 
-    fn log(&mut self, raw: raw::Log) -> Option<Log> {
+    fn log(&mut self, raw: raw::Log) -> Log {
         if raw
             .level
             .parse::<tracing_subscriber::filter::Targets>()
@@ -369,10 +369,10 @@ impl Check {
                 "is neither a level nor a list of directives such as info,dues=debug",
             );
         }
-        Some(Log {
+        Log {
             level: raw.level,
             format: raw.format,
-        })
+        }
     }
 
     fn problem(&mut self, key: &str, what: impl Into<String>) {
