@@ -8,8 +8,8 @@ use std::{env, fs};
 use crate::error::Error;
 use crate::fetch;
 
-/// `DROP DATABASE … WITH (FORCE)` came with 13, which is out of support.
-pub(crate) const OLDEST: u32 = 14;
+/// The first with `CREATE DATABASE … STRATEGY`; older ones are out of support.
+pub(crate) const OLDEST: u32 = 15;
 
 /// Set to anything, it hides installed servers, so that the fetched one can be tried.
 const IGNORE_INSTALLED: &str = "DEV_POSTGRES_IGNORE_INSTALLED";

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -51,8 +51,7 @@ impl Cluster {
     /// The server that all tests of this user and project share.
     pub async fn test() -> Result<Self, Error> {
         let cluster = Self::attach(|| {
-            let binaries = binaries::find(None, Path::new(""))?;
-            let directory = place::throw_away(binaries.major);
+            let directory = place::throw_away(preferred_major()?);
             Server::new(&directory, Kind::ThrowAway, BETWEEN_TESTS)
         })
         .await?;
@@ -147,6 +146,16 @@ where
         Ok(result) => result,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
+}
+
+/// Of the binaries that a new cluster would be made with; asked once, as it runs a program.
+fn preferred_major() -> Result<u32, Error> {
+    static MAJOR: OnceLock<u32> = OnceLock::new();
+    if let Some(&major) = MAJOR.get() {
+        return Ok(major);
+    }
+    let major = binaries::find(None, Path::new(""))?.major;
+    Ok(*MAJOR.get_or_init(|| major))
 }
 
 /// Whether the server answered with this SQLSTATE.

@@ -56,9 +56,11 @@ fn fetch(cache: &Path, home: &Path) -> Result<(), Error> {
         fs::write(&path, text).map_err(Error::io("write", &path))?;
     }
     npm_ci(&new)?;
+    // npm counts it as success when it can't get a package that is optional, as these are.
     let native = native(&new).ok_or_else(|| {
         failed(format!(
-            "there is no package of {VERSION} for this platform"
+            "npm got no package of {VERSION}: it must reach its registry, and there are only \
+             packages for Linux and macOS on x64 and arm64"
         ))
     })?;
     restore_symlinks(&native)?;

@@ -10,7 +10,7 @@
 //! |             | the watchdog, exclusively, stopping  | who comes now waits, then starts anew  |
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -167,7 +167,7 @@ impl Server {
                 .filter(|file| file.ready && Some(file) != stale);
             match ready {
                 Some(file) if alive => {
-                    if UnixStream::connect(file.socket.join(place::SOCKET_NAME)).is_ok() {
+                    if answers(&file.socket.join(place::SOCKET_NAME)) {
                         return Ok(Some(file.socket));
                     }
                     // It died just now, or somebody cleared the temporary directory, and with
@@ -258,7 +258,8 @@ impl Server {
             command.args(["-c", setting]);
         }
         command.stdin(Stdio::null()).stdout(copy).stderr(log);
-        watchdog::launch(command, identity, alive, &self.users(), self.grace)
+        let users = self.users();
+        watchdog::launch(command, identity, alive, &users, &sockets, self.grace)
             .map_err(Error::io("run", binaries.program("postgres")))
     }
 
@@ -347,6 +348,19 @@ fn postgres_command(program: &Path) -> Command {
     command.env("LC_ALL", "C").stdin(Stdio::null());
     command.current_dir("/");
     command
+}
+
+/// Whether a server takes the connection and answers the first message of the protocol, which
+/// asks for TLS. That a connection is made proves nothing: the kernel makes it.
+fn answers(socket: &Path) -> bool {
+    const TLS_PLEASE: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    let ask = || {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        stream.write_all(&TLS_PLEASE)?;
+        stream.read_exact(&mut [0])
+    };
+    ask().is_ok()
 }
 
 fn pause() {

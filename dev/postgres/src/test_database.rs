@@ -151,8 +151,9 @@ fn is_stale(name: &str, kept: bool) -> bool {
 
 /// False if there is no such template.
 async fn clone(admin: &mut PgConnection, name: &str, template: &str) -> Result<bool, Error> {
+    // Nothing waits for a disk here, so that copying files takes half the time of logging them.
     let sql = format!(
-        "CREATE DATABASE {} TEMPLATE {}",
+        "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy",
         quote(name),
         quote(template)
     );

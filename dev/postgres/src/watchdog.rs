@@ -26,15 +26,18 @@ const PATIENCE: u32 = 200;
 /// Runs `command` (a `postgres`) as `identity` under a watchdog, and does not wait for it.
 ///
 /// `alive` is the exclusive lock that the watchdog keeps; `users` the directory whose lock its
-/// users hold; `grace` how long the server outlives the last of them.
+/// users hold; `sockets` the directory to remove in the end; `grace` how long the server
+/// outlives its last user.
 pub(crate) fn launch(
     mut command: Command,
     identity: Identity,
     alive: &File,
     users: &Path,
+    sockets: &Path,
     grace: Duration,
 ) -> io::Result<()> {
     let users = CString::new(users.as_os_str().as_bytes())?;
+    let sockets = CString::new(sockets.as_os_str().as_bytes())?;
     let alive = alive.as_raw_fd();
     let ticks = grace.as_millis() / TICK.as_millis();
     let grace = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
@@ -51,6 +54,9 @@ pub(crate) fn launch(
             let server = fork()?;
             if server != 0 {
                 watch(server, alive, &users, grace);
+                // Still under the lock: a server that is started now makes it anew.
+                libc::rmdir(sockets.as_ptr());
+                libc::_exit(0);
             }
             identity.assume()?;
             die_with_parent();
@@ -79,8 +85,8 @@ fn die_with_parent() {
 }
 
 /// The watchdog's life: until the server ends or nobody uses it.
-fn watch(server: libc::pid_t, alive: RawFd, users: &CStr, grace: u32) -> ! {
-    // SAFETY: this process has one thread, and the calls take numbers and a C string only.
+fn watch(server: libc::pid_t, alive: RawFd, users: &CStr, grace: u32) {
+    // SAFETY: this process has one thread, and the calls take numbers and C strings only.
     unsafe {
         // The lock goes with the description that both descriptors share.
         libc::dup2(alive, 3);
@@ -92,7 +98,7 @@ fn watch(server: libc::pid_t, alive: RawFd, users: &CStr, grace: u32) -> ! {
         while users >= 0 && idle < grace {
             pause();
             if has_ended(server) {
-                libc::_exit(0);
+                return;
             }
             if libc::flock(users, libc::LOCK_EX | libc::LOCK_NB) == 0 {
                 idle += 1;
@@ -109,11 +115,10 @@ fn watch(server: libc::pid_t, alive: RawFd, users: &CStr, grace: u32) -> ! {
             for _ in 0..PATIENCE {
                 pause();
                 if has_ended(server) {
-                    libc::_exit(0);
+                    return;
                 }
             }
         }
-        libc::_exit(1)
     }
 }
 
