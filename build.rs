@@ -1,4 +1,4 @@
-//! Makes cargo notice a new migration file: `sqlx::migrate!` alone only notices changes of those that it knows.
+//! Tells cargo that a new file in `migrations/` is a reason to build again.
 
 fn main() {
     println!("cargo:rerun-if-changed=migrations");

@@ -1,0 +1,237 @@
+//! Facts: what one event or one read of Stripe tells about one checkout, in our words.
+
+use time::OffsetDateTime;
+
+use super::ids::{CheckoutId, SubscriptionId};
+use super::subscription::{Basket, Mode, StripeStatus};
+
+/// Everything that one source says about one checkout.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    /// Whom it is about.
+    pub subject: Subject,
+    /// When Stripe said it: an event's `created`, a response's `Date`.
+    pub at: OffsetDateTime,
+    /// How fresh it is.
+    pub freshness: Freshness,
+    /// What it says, in any order.
+    pub facts: Vec<Fact>,
+}
+
+/// How much a snapshot can be trusted to be the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// An event: made at a known second, delivered at any time.
+    Event,
+    /// Read from Stripe, and written only if the row has not moved since before the call.
+    Live,
+}
+
+/// The names by which an object at Stripe points at our rows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// `cs_…`.
+    pub session: Option<String>,
+    /// `sub_…`.
+    pub stripe_subscription: Option<String>,
+    /// `cus_…`.
+    pub customer: Option<String>,
+    /// The session's `client_reference_id`, or `dues_checkout_id` in its metadata.
+    pub checkout: Option<CheckoutId>,
+    /// The internal ids in the metadata.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// The session's mode.
+    pub mode: Option<Mode>,
+}
+
+/// Which lines of a checkout a payment counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Every line: the checkout's own payment.
+    Basket,
+    /// The recurring line alone: a later invoice.
+    Recurring,
+}
+
+/// One thing that is true. All but [`Fact::Snapshot`] only grow: they merge in any order, any number of times.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The buyer finished the checkout.
+    SessionCompleted,
+    /// The session expired unpaid.
+    SessionExpired,
+    /// No session was ever opened: Stripe knows of none.
+    SessionNeverOpened,
+    /// The member went back and asked us to end the checkout.
+    CancelRequested(OffsetDateTime),
+    /// A payment arrived, or a first invoice of zero.
+    Paid(OffsetDateTime, Scope),
+    /// The first payment failed for good.
+    FirstPaymentFailed(OffsetDateTime),
+    /// The subscription at Stripe, as it was when it was looked at.
+    Snapshot(Snapshot),
+    /// Stripe ended the subscription.
+    Ended(OffsetDateTime),
+    /// The payment of the one-off lines.
+    PaymentIntent(String),
+    /// The line item at Stripe of one of our lines.
+    LineItem(SubscriptionId, String),
+    /// Money moved, or failed to.
+    Transaction(Transaction, Scope),
+    /// The source leaves out what we need: Stripe must be read.
+    Unclear,
+}
+
+/// What a subscription object says that only a newer one may replace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Stripe's status.
+    pub status: StripeStatus,
+    /// The earliest end of a period among its items.
+    pub current_period_end: Option<OffsetDateTime>,
+    /// When it will end.
+    pub cancel_at: Option<OffsetDateTime>,
+    /// Whether it ends with its period.
+    pub cancel_at_period_end: bool,
+    /// Whether `pause_collection` is set.
+    pub collection_paused: bool,
+}
+
+/// What a transaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TransactionKind {
+    /// Money came.
+    Payment,
+    /// Money did not come.
+    PaymentFailed,
+}
+
+impl TransactionKind {
+    /// The text in the database and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Payment => "payment",
+            Self::PaymentFailed => "payment_failed",
+        }
+    }
+}
+
+/// A reference to a payment or a failed payment at Stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transaction {
+    /// What it is.
+    pub kind: TransactionKind,
+    /// `in_…`, `in_…#attempt` or `pi_…`: see the data model.
+    pub reference: String,
+    /// `pi_…`, when the source names it.
+    pub payment_intent: Option<String>,
+    /// When it happened.
+    pub at: OffsetDateTime,
+}
+
+/// By which way we learnt of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Stripe told us.
+    Webhook,
+    /// The buyer came back.
+    Return,
+    /// The member asked for it.
+    Member,
+    /// We compared with Stripe.
+    Reconcile,
+    /// The periodic tidying.
+    Sweep,
+}
+
+impl Cause {
+    /// The text in the database and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Webhook => "webhook",
+            Self::Return => "return",
+            Self::Member => "member",
+            Self::Reconcile => "reconcile",
+            Self::Sweep => "sweep",
+        }
+    }
+}
+
+/// Why an object that names one of our rows is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contradiction {
+    /// Rule 1: it names lines of more than one checkout.
+    SeveralCheckouts,
+    /// Rule 2: the checkout has another session.
+    OtherSession,
+    /// Rule 3: the line has another subscription at Stripe.
+    OtherSubscription,
+    /// Rule 4: the checkout has another customer.
+    OtherCustomer,
+    /// Rule 5: the checkout has another mode.
+    OtherMode,
+    /// Rule 6: the metadata names lines that are not the checkout's.
+    OtherLines,
+    /// Rule 7: no line of the checkout is recurring.
+    NothingRecurring,
+}
+
+impl Contradiction {
+    /// The rule in words for an operator.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SeveralCheckouts => "the object names lines of more than one checkout",
+            Self::OtherSession => "the checkout already belongs to another session at Stripe",
+            Self::OtherSubscription => "the line already belongs to another subscription at Stripe",
+            Self::OtherCustomer => "the object belongs to another customer at Stripe than the checkout",
+            Self::OtherMode => "the session's mode is not the checkout's",
+            Self::OtherLines => "the object's metadata names lines that are not in the checkout",
+            Self::NothingRecurring => "the object is a subscription, but no line of the checkout is recurring",
+        }
+    }
+}
+
+impl Subject {
+    /// Checks that this subject may speak about that basket; metadata alone never overrides a foreign key.
+    pub fn check(&self, basket: &Basket) -> Result<(), Contradiction> {
+        let differs = |ours: &Option<String>, theirs: &Option<String>| {
+            matches!((ours, theirs), (Some(ours), Some(theirs)) if ours != theirs)
+        };
+        let checkout = &basket.checkout;
+        // Rule 1: one checkout. (Another one's lines are rule 6; its own id is checked here.)
+        if self.checkout.is_some_and(|id| id != checkout.id) {
+            return Err(Contradiction::SeveralCheckouts);
+        }
+        // Rule 2: the session is the checkout's own, or its first.
+        if differs(&checkout.stripe_session, &self.session) {
+            return Err(Contradiction::OtherSession);
+        }
+        // Rules 3 and 7: so is the subscription, and there is a line for it.
+        if self.stripe_subscription.is_some() {
+            let line = basket.recurring().ok_or(Contradiction::NothingRecurring)?;
+            if differs(&line.stripe_subscription, &self.stripe_subscription) {
+                return Err(Contradiction::OtherSubscription);
+            }
+        }
+        // Rule 4: same customer.
+        if differs(&checkout.stripe_customer, &self.customer) {
+            return Err(Contradiction::OtherCustomer);
+        }
+        // Rule 5: same mode.
+        if self.mode.is_some_and(|mode| mode != checkout.mode) {
+            return Err(Contradiction::OtherMode);
+        }
+        // Rule 6: the lines that it names are the checkout's.
+        if !self.subscriptions.iter().all(|id| basket.lines.iter().any(|line| line.id == *id)) {
+            return Err(Contradiction::OtherLines);
+        }
+        Ok(())
+    }
+}
+
+impl Basket {
+    /// The one line that renews, if any.
+    pub fn recurring(&self) -> Option<&super::subscription::Subscription> {
+        self.lines.iter().find(|line| line.recurring)
+    }
+}

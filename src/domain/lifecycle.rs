@@ -1,0 +1,221 @@
+//! Which status a purchase has: facts are merged into the row, and the status follows from the row.
+//!
+//! Both steps are pure. [`merge`] is commutative and idempotent for every fact that only grows; a snapshot of the
+//! subscription at Stripe, which can also go back, is taken only when it is provably the newest. So the order in which
+//! events arrive, and how often, doesn't matter; the tests below hold this down by properties.
+
+use time::{Duration, OffsetDateTime};
+
+use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
+use super::ids::SubscriptionId;
+use super::subscription::{
+    Basket, Checkout, Reason, Refund, SessionStatus, Status, StripeState, StripeStatus, Subscription,
+};
+
+/// What a merge leaves to be done beside writing the basket.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// Transactions to record, one a line.
+    pub transactions: Vec<(SubscriptionId, Transaction)>,
+    /// A snapshot could not be ordered against the one in the row: Stripe must be read.
+    pub doubtful: bool,
+}
+
+/// Merges what one source says into the basket and derives every line's status as of `now`.
+///
+/// `margin` is how far apart two snapshots must be to be ordered by their times.
+pub fn merge(basket: &mut Basket, observation: &Observation, margin: Duration, now: OffsetDateTime) -> Merged {
+    let mut merged = Merged::default();
+    bind(basket, observation);
+    for fact in &observation.facts {
+        merge_fact(basket, fact, observation, margin, &mut merged);
+    }
+    for line in &mut basket.lines {
+        line.term_ends_at = line.term.zip(line.first_paid_at).map(|(term, paid)| term.end(paid));
+        (line.status, line.reason) = derive(line, &basket.checkout, now);
+    }
+    merged
+}
+
+/// Takes over the foreign keys that [`super::facts::Subject::check`] has found to be free or equal.
+fn bind(basket: &mut Basket, observation: &Observation) {
+    let subject = &observation.subject;
+    let checkout = &mut basket.checkout;
+    checkout.stripe_session = checkout.stripe_session.take().or_else(|| subject.session.clone());
+    checkout.stripe_customer = checkout.stripe_customer.take().or_else(|| subject.customer.clone());
+    if let Some(line) = basket.lines.iter_mut().find(|line| line.recurring) {
+        line.stripe_subscription = line.stripe_subscription.take().or_else(|| subject.stripe_subscription.clone());
+    }
+}
+
+fn merge_fact(
+    basket: &mut Basket,
+    fact: &Fact,
+    observation: &Observation,
+    margin: Duration,
+    merged: &mut Merged,
+) {
+    match fact {
+        Fact::SessionCompleted => advance(&mut basket.checkout, SessionStatus::Complete),
+        Fact::SessionExpired => advance(&mut basket.checkout, SessionStatus::Expired),
+        Fact::SessionNeverOpened => advance(&mut basket.checkout, SessionStatus::Failed),
+        Fact::CancelRequested(at) => merge_min(&mut basket.checkout.cancel_requested_at, *at),
+        Fact::Paid(at, scope) => {
+            for line in in_scope(basket, *scope) {
+                merge_min(&mut line.first_paid_at, *at);
+                merge_max(&mut line.last_paid_at, *at);
+            }
+        }
+        Fact::FirstPaymentFailed(at) => {
+            for line in &mut basket.lines {
+                merge_min(&mut line.payment_failed_at, *at);
+            }
+        }
+        Fact::Ended(at) => {
+            for line in in_scope(basket, Scope::Recurring) {
+                merge_min(&mut line.ended_at, *at);
+            }
+        }
+        Fact::PaymentIntent(id) => {
+            for line in basket.lines.iter_mut().filter(|line| !line.recurring) {
+                line.payment_intent.get_or_insert_with(|| id.clone());
+            }
+        }
+        Fact::LineItem(id, item) => {
+            for line in basket.lines.iter_mut().filter(|line| line.id == *id) {
+                line.stripe_line_item.get_or_insert_with(|| item.clone());
+            }
+        }
+        Fact::Transaction(transaction, scope) => {
+            merged.transactions.extend(in_scope(basket, *scope).map(|line| (line.id, transaction.clone())));
+        }
+        Fact::Unclear => merged.doubtful = true,
+        Fact::Snapshot(snapshot) => {
+            for line in in_scope(basket, Scope::Recurring) {
+                merged.doubtful |= !merge_snapshot(line, snapshot, observation, margin);
+            }
+        }
+    }
+}
+
+/// Applies a snapshot if it is newer than the row's, leaves it if it is older or the same; false if that can't be told.
+fn merge_snapshot(line: &mut Subscription, snapshot: &Snapshot, observation: &Observation, margin: Duration) -> bool {
+    let at = observation.at;
+    if let (Some(held), Freshness::Event) = (line.stripe, observation.freshness) {
+        if held.at - at > margin {
+            return true;
+        }
+        if at - held.at <= margin && snapshot_of(line) != Some(*snapshot) {
+            return false;
+        }
+    }
+    let at = line.stripe.map_or(at, |held| held.at.max(at));
+    line.stripe = Some(StripeState { status: snapshot.status, at });
+    line.current_period_end = snapshot.current_period_end;
+    line.cancel_at = snapshot.cancel_at;
+    line.cancel_at_period_end = snapshot.cancel_at_period_end;
+    line.collection_paused = snapshot.collection_paused;
+    true
+}
+
+fn snapshot_of(line: &Subscription) -> Option<Snapshot> {
+    line.stripe.map(|state| Snapshot {
+        status: state.status,
+        current_period_end: line.current_period_end,
+        cancel_at: line.cancel_at,
+        cancel_at_period_end: line.cancel_at_period_end,
+        collection_paused: line.collection_paused,
+    })
+}
+
+/// A session only moves on: open, then failed, expired or complete. Stripe never says two of these of one session;
+/// were it to, the one in which money may have moved wins, whatever came first.
+fn advance(checkout: &mut Checkout, to: SessionStatus) {
+    let rank = |status| match status {
+        SessionStatus::Open => 0,
+        SessionStatus::Failed => 1,
+        SessionStatus::Expired => 2,
+        SessionStatus::Complete => 3,
+    };
+    if rank(to) > rank(checkout.status) {
+        checkout.status = to;
+    }
+}
+
+fn in_scope(basket: &mut Basket, scope: Scope) -> impl Iterator<Item = &mut Subscription> {
+    basket.lines.iter_mut().filter(move |line| scope == Scope::Basket || line.recurring)
+}
+
+fn merge_min(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {
+    *held = Some(held.map_or(at, |held| held.min(at)));
+}
+
+fn merge_max(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {
+    *held = Some(held.map_or(at, |held| held.max(at)));
+}
+
+/// The status that the facts of a line and its checkout give at `now`, and why: the first rule that fits decides.
+pub fn derive(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> (Status, Reason) {
+    if line.recurring { derive_recurring(line, checkout) } else { derive_one_off(line, checkout, now) }
+}
+
+fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason) {
+    let stripe = line.stripe.map(|state| state.status);
+    if line.ended_at.is_some() {
+        return (Status::Ended, Reason::Ended);
+    }
+    if stripe == Some(StripeStatus::IncompleteExpired) {
+        return (Status::Ended, Reason::ActivationExpired);
+    }
+    if line.first_paid_at.is_none() {
+        let completed = checkout.status == SessionStatus::Complete;
+        return if completed && line.payment_failed_at.is_some() {
+            (Status::OnHold, Reason::FirstPaymentFailed)
+        } else if completed || line.stripe_subscription.is_some() {
+            (Status::PendingCompletion, Reason::PaymentProcessing)
+        } else {
+            unpaid(checkout)
+        };
+    }
+    match stripe {
+        Some(StripeStatus::Unpaid) => (Status::OnHold, Reason::Unpaid),
+        Some(StripeStatus::Paused) => (Status::OnHold, Reason::Paused),
+        Some(StripeStatus::Canceled) => (Status::Cancelled, Reason::CancelScheduled),
+        _ if line.cancel_at_period_end || line.cancel_at.is_some() => (Status::Cancelled, Reason::CancelScheduled),
+        _ if line.collection_paused => (Status::Active, Reason::CollectionPaused),
+        Some(StripeStatus::Trialing) => (Status::Active, Reason::Trialing),
+        Some(StripeStatus::PastDue) => (Status::Active, Reason::PaymentRetrying),
+        Some(StripeStatus::Active | StripeStatus::Incomplete | StripeStatus::IncompleteExpired) | None => {
+            (Status::Active, Reason::Paid)
+        }
+    }
+}
+
+fn derive_one_off(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> (Status, Reason) {
+    if line.refund == Refund::Full {
+        (Status::Ended, Reason::Refunded)
+    } else if line.term_ends_at.is_some_and(|end| end <= now) {
+        (Status::Ended, Reason::TermOver)
+    } else if line.first_paid_at.is_some() {
+        (Status::Active, Reason::Paid)
+    } else if line.payment_failed_at.is_some() {
+        (Status::Ended, Reason::PaymentFailed)
+    } else if checkout.status == SessionStatus::Complete {
+        (Status::PendingCompletion, Reason::PaymentProcessing)
+    } else {
+        unpaid(checkout)
+    }
+}
+
+/// Nothing was paid and the checkout was not finished: what has become of the session?
+fn unpaid(checkout: &Checkout) -> (Status, Reason) {
+    match checkout.status {
+        SessionStatus::Failed => (Status::Ended, Reason::StripeError),
+        SessionStatus::Expired if checkout.cancel_requested_at.is_some() => (Status::Ended, Reason::CheckoutCancelled),
+        SessionStatus::Expired => (Status::Ended, Reason::CheckoutExpired),
+        SessionStatus::Open | SessionStatus::Complete => (Status::PendingActivation, Reason::AwaitingPayment),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! The heart: what a purchase is and which status its facts give it. Plain data and pure functions, no I/O.
+
+pub mod facts;
+pub mod ids;
+pub mod lifecycle;
+pub mod plan;
+pub mod subscription;

@@ -1,0 +1,281 @@
+//! The internal subscription, its checkout, and the words for their states.
+
+use time::OffsetDateTime;
+
+use super::ids::{CheckoutId, SubscriptionId, UserId};
+use super::plan::{Kind, Term};
+
+/// Declares an enum whose variants have one fixed text in the database and in the API.
+macro_rules! text_enum {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// Every value.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// The text in the database and in the API.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+
+            /// The value that a text stands for.
+            pub fn parse(text: &str) -> Option<Self> {
+                match text { $($text => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+
+text_enum! {
+    /// The lifecycle status: derived, never set.
+    Status {
+        /// Recorded; nothing was paid.
+        PendingActivation = "PENDING_ACTIVATION",
+        /// The buyer has finished; the money is on its way.
+        PendingCompletion = "PENDING_COMPLETION",
+        /// Paid and in force.
+        Active = "ACTIVE",
+        /// Suspended until something is settled.
+        OnHold = "ON_HOLD",
+        /// In force until its date; it will not renew.
+        Cancelled = "CANCELLED",
+        /// Over.
+        Ended = "ENDED",
+    }
+}
+
+text_enum! {
+    /// Why a subscription has its status.
+    Reason {
+        /// Stripe ended it.
+        Ended = "ended",
+        /// The first payment was never made in time.
+        ActivationExpired = "activation_expired",
+        /// The first payment failed for good.
+        FirstPaymentFailed = "first_payment_failed",
+        /// The money is on its way.
+        PaymentProcessing = "payment_processing",
+        /// The checkout expired unpaid.
+        CheckoutExpired = "checkout_expired",
+        /// The member went back from the checkout.
+        CheckoutCancelled = "checkout_cancelled",
+        /// The checkout could not be opened at Stripe: nobody ever had its URL.
+        StripeError = "stripe_error",
+        /// Nothing was paid yet.
+        AwaitingPayment = "awaiting_payment",
+        /// A renewal stayed unpaid.
+        Unpaid = "unpaid",
+        /// Paused at Stripe.
+        Paused = "paused",
+        /// It ends at a known date.
+        CancelScheduled = "cancel_scheduled",
+        /// Paid.
+        Paid = "paid",
+        /// In its trial.
+        Trialing = "trialing",
+        /// A renewal failed and is tried again.
+        PaymentRetrying = "payment_retrying",
+        /// Stripe collects no payments for now.
+        CollectionPaused = "collection_paused",
+        /// Paid back in full.
+        Refunded = "refunded",
+        /// Its fixed term is over.
+        TermOver = "term_over",
+        /// The delayed payment failed.
+        PaymentFailed = "payment_failed",
+    }
+}
+
+text_enum! {
+    /// Stripe's status of a subscription (`Subscription.status`).
+    StripeStatus {
+        /// The first payment is still to be made.
+        Incomplete = "incomplete",
+        /// It was not made within 23 hours.
+        IncompleteExpired = "incomplete_expired",
+        /// In its trial.
+        Trialing = "trialing",
+        /// In good standing; says nothing about money (delayed debits).
+        Active = "active",
+        /// The newest invoice is overdue.
+        PastDue = "past_due",
+        /// Ended, or about to be.
+        Canceled = "canceled",
+        /// Retries are exhausted.
+        Unpaid = "unpaid",
+        /// Paused.
+        Paused = "paused",
+    }
+}
+
+text_enum! {
+    /// What Stripe says of a checkout's session.
+    SessionStatus {
+        /// The buyer may still pay; also: not asked for yet.
+        Open = "open",
+        /// The buyer has finished.
+        Complete = "complete",
+        /// Nobody can pay any more, nobody has.
+        Expired = "expired",
+        /// No session was ever opened.
+        Failed = "failed",
+    }
+}
+
+text_enum! {
+    /// How much was paid back.
+    Refund {
+        /// Nothing.
+        None = "none",
+        /// Some.
+        Part = "part",
+        /// All.
+        Full = "full",
+    }
+}
+
+text_enum! {
+    /// Of a checkout's session at Stripe.
+    Mode {
+        /// One-off lines alone.
+        Payment = "payment",
+        /// One line renews.
+        Subscription = "subscription",
+    }
+}
+
+/// What a snapshot of the subscription at Stripe says that can also go back: only a newer snapshot replaces it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StripeState {
+    /// Stripe's status.
+    pub status: StripeStatus,
+    /// When Stripe made the snapshot, by Stripe's clock.
+    pub at: OffsetDateTime,
+}
+
+/// One line of a checkout: a row of `subscriptions` and the facts in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subscription {
+    /// Our id.
+    pub id: SubscriptionId,
+    /// The plan's code.
+    pub plan: String,
+    /// The plan's kind.
+    pub kind: Kind,
+    /// How many were bought.
+    pub quantity: i32,
+    /// Whether it renews.
+    pub recurring: bool,
+    /// How long a one-off lasts.
+    pub term: Option<Term>,
+    /// The derived status.
+    pub status: Status,
+    /// The derived reason.
+    pub reason: Reason,
+    /// Raised by every write.
+    pub version: i64,
+    /// `sub_…`.
+    pub stripe_subscription: Option<String>,
+    /// `li_…`.
+    pub stripe_line_item: Option<String>,
+    /// `pi_…` of a one-off payment.
+    pub payment_intent: Option<String>,
+    /// The newest snapshot.
+    pub stripe: Option<StripeState>,
+    /// The earliest payment.
+    pub first_paid_at: Option<OffsetDateTime>,
+    /// The latest payment.
+    pub last_paid_at: Option<OffsetDateTime>,
+    /// When the first payment failed for good.
+    pub payment_failed_at: Option<OffsetDateTime>,
+    /// From the newest snapshot.
+    pub current_period_end: Option<OffsetDateTime>,
+    /// From the newest snapshot.
+    pub cancel_at: Option<OffsetDateTime>,
+    /// From the newest snapshot.
+    pub cancel_at_period_end: bool,
+    /// From the newest snapshot.
+    pub collection_paused: bool,
+    /// `first_paid_at` plus `term`.
+    pub term_ends_at: Option<OffsetDateTime>,
+    /// When Stripe ended it.
+    pub ended_at: Option<OffsetDateTime>,
+    /// How much was paid back.
+    pub refund: Refund,
+    /// When it was bought.
+    pub created_at: OffsetDateTime,
+}
+
+impl Subscription {
+    /// Whether the member may use what she bought at `now`.
+    pub fn entitled(&self, now: OffsetDateTime) -> bool {
+        match self.status {
+            Status::Active => self.term_ends_at.is_none_or(|end| now < end),
+            Status::Cancelled => self.until().is_some_and(|end| now < end),
+            Status::PendingActivation | Status::PendingCompletion | Status::OnHold | Status::Ended => false,
+        }
+    }
+
+    /// Until when she may, as far as is known today; none: for ever.
+    pub fn until(&self) -> Option<OffsetDateTime> {
+        self.cancel_at.or(self.current_period_end).or(self.term_ends_at)
+    }
+}
+
+/// A checkout: what its lines have in common.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checkout {
+    /// Our id.
+    pub id: CheckoutId,
+    /// Who buys.
+    pub user: UserId,
+    /// Of the session.
+    pub mode: Mode,
+    /// What Stripe says of the session.
+    pub status: SessionStatus,
+    /// `cs_…`.
+    pub stripe_session: Option<String>,
+    /// `cus_…`.
+    pub stripe_customer: Option<String>,
+    /// When the member went back.
+    pub cancel_requested_at: Option<OffsetDateTime>,
+    /// When Stripe will expire the session.
+    pub expires_at: OffsetDateTime,
+    /// When the member asked.
+    pub created_at: OffsetDateTime,
+}
+
+/// A checkout with its lines: what one fact may touch, read and written as a whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Basket {
+    /// What the lines have in common.
+    pub checkout: Checkout,
+    /// At least one, in their order.
+    pub lines: Vec<Subscription>,
+}
+
+impl Basket {
+    /// Whether every line has left the two pending states, so that the buyer's return needs no answer from Stripe.
+    pub fn is_settled(&self) -> bool {
+        self.lines.iter().all(|line| !matches!(line.status, Status::PendingActivation | Status::PendingCompletion))
+    }
+
+    /// The status of the least advanced line: what the buyer is told on her return.
+    pub fn least_advanced(&self) -> (Status, Reason) {
+        let rank = |status| match status {
+            Status::Ended => 0,
+            Status::OnHold => 1,
+            Status::PendingActivation => 2,
+            Status::PendingCompletion => 3,
+            Status::Cancelled => 4,
+            Status::Active => 5,
+        };
+        let least = self.lines.iter().min_by_key(|line| rank(line.status));
+        least.map_or((Status::PendingActivation, Reason::AwaitingPayment), |line| (line.status, line.reason))
+    }
+}

@@ -1,0 +1,262 @@
+//! The plans that members can buy: from the plans file, with live prices from Stripe.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use super::Services;
+use crate::domain::plan::{Kind, Plan};
+use crate::stripe::objects::Price;
+use crate::stripe::requests::MAX_LOOKUP_KEYS;
+use crate::stripe::{Stripe, StripeError};
+
+/// Prices older than this are refreshed behind the back of whoever asks.
+const FRESH: Duration = Duration::from_secs(60);
+
+/// The plans and what is known of their prices.
+pub struct Catalogue {
+    file: PathBuf,
+    plans: Vec<Plan>,
+    offers: RwLock<Option<Priced>>,
+    refreshing: Mutex<()>,
+}
+
+#[derive(Clone)]
+struct Priced {
+    offers: Arc<Vec<Offer>>,
+    at: Instant,
+}
+
+/// A plan with its price at Stripe.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// As in the plans file.
+    pub plan: Plan,
+    /// `price_…`.
+    pub price_id: String,
+    /// `prod_…`.
+    pub product_id: String,
+    /// What members read.
+    pub name: String,
+    /// What members read.
+    pub description: Option<String>,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// Minor units of one; none when the buyer chooses.
+    pub unit_amount: Option<i64>,
+    /// How often it renews.
+    pub recurring: Option<Interval>,
+    /// The same in other currencies: code and minor units.
+    pub other_currencies: Vec<(String, i64)>,
+}
+
+/// How often a plan renews.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interval {
+    /// `day`, `week`, `month`, `year`.
+    pub unit: String,
+    /// Every how many of these.
+    pub count: u64,
+}
+
+impl Offer {
+    /// Whether it can be bought in that currency.
+    pub fn has_currency(&self, currency: &str) -> bool {
+        self.currency == currency || self.other_currencies.iter().any(|(other, _)| other == currency)
+    }
+}
+
+/// Why the plans don't hold. The text is for whoever edits the plans file.
+#[derive(Debug, thiserror::Error)]
+pub enum CatalogueError {
+    /// The file is missing.
+    #[error("the plans file {} can't be read ({error}): set DUES__PLANS__FILE", file.display())]
+    Missing {
+        /// Where it was looked for.
+        file: PathBuf,
+        /// The system's error.
+        error: std::io::Error,
+    },
+    /// The file is not TOML, or not plans.
+    #[error("the plans file {} is wrong: {error}", file.display())]
+    Malformed {
+        /// The file.
+        file: PathBuf,
+        /// Where, and what.
+        error: Box<toml::de::Error>,
+    },
+    /// Plans contradict themselves or Stripe.
+    #[error("the plans file {} is wrong: {}", file.display(), problems.join("; "))]
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// A sentence each, naming the plan.
+        problems: Vec<String>,
+    },
+    /// Stripe refuses the key, or can't be asked.
+    #[error("the plans can't be checked at Stripe (DUES__STRIPE__SECRET_KEY, DUES__STRIPE__API_BASE): {0}")]
+    Stripe(#[from] StripeError),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlansFile {
+    #[serde(default)]
+    plan: Vec<Plan>,
+}
+
+impl Catalogue {
+    /// Reads the plans file and checks what can be checked without Stripe.
+    pub fn read(file: &Path) -> Result<Self, CatalogueError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| CatalogueError::Missing { file: file.to_owned(), error })?;
+        let plans: PlansFile = toml::from_str(&text)
+            .map_err(|error| CatalogueError::Malformed { file: file.to_owned(), error: Box::new(error) })?;
+        let problems = file_problems(&plans.plan);
+        if !problems.is_empty() {
+            return Err(CatalogueError::Wrong { file: file.to_owned(), problems });
+        }
+        let offers = RwLock::new(None);
+        Ok(Self { file: file.to_owned(), plans: plans.plan, offers, refreshing: Mutex::new(()) })
+    }
+
+    /// Reads every plan's price from Stripe and checks that it can be sold.
+    pub async fn refresh(&self, stripe: &Stripe) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+        let mut prices = Vec::with_capacity(self.plans.len());
+        let (ids, keys): (Vec<&str>, Vec<&str>) =
+            self.plans.iter().map(|plan| plan.price.as_str()).partition(|price| price.starts_with("price_"));
+        for keys in keys.chunks(MAX_LOOKUP_KEYS) {
+            prices.extend(stripe.list_prices(keys.iter().map(|&key| key.to_owned()).collect()).await?);
+        }
+        for id in ids {
+            match stripe.retrieve_price(id).await {
+                Ok(price) => prices.push(price),
+                Err(StripeError::Refused { status: 404, .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let mut offers = Vec::with_capacity(self.plans.len());
+        let mut problems = Vec::new();
+        for plan in &self.plans {
+            let price = prices
+                .iter()
+                .find(|price| price.id == plan.price || price.lookup_key.as_deref() == Some(plan.price.as_str()));
+            match offer(plan, price) {
+                Ok(offer) => offers.push(offer),
+                Err(problem) => problems.push(format!("plan \"{}\": {problem}", plan.code)),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(CatalogueError::Wrong { file: self.file.clone(), problems });
+        }
+        let offers = Arc::new(offers);
+        let mut held = self.offers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *held = Some(Priced { offers: Arc::clone(&offers), at: Instant::now() });
+        Ok(offers)
+    }
+
+    fn held(&self) -> Option<Priced> {
+        self.offers.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+}
+
+impl Services {
+    /// The plans with their prices: at once from memory once they were read, refreshed behind the caller's back.
+    pub async fn offers(&self) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+        if let Some(priced) = self.catalogue.held() {
+            if priced.at.elapsed() > FRESH {
+                let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
+                tokio::spawn(async move {
+                    let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else { return };
+                    if let Err(error) = catalogue.refresh(&stripe).await {
+                        tracing::warn!(%error, "the plans' prices could not be refreshed; the last known are served");
+                    }
+                });
+            }
+            return Ok(priced.offers);
+        }
+        let _one_at_a_time = self.catalogue.refreshing.lock().await;
+        match self.catalogue.held() {
+            Some(priced) => Ok(priced.offers),
+            None => self.catalogue.refresh(&self.stripe).await,
+        }
+    }
+}
+
+/// What is wrong with the file alone.
+fn file_problems(plans: &[Plan]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut codes = HashSet::new();
+    for plan in plans {
+        let mut wrong = |what: &str| problems.push(format!("plan \"{}\": {what}", plan.code));
+        let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        if plan.code.is_empty() || plan.code.len() > 100 || !plan.code.bytes().all(is_code) {
+            wrong("code takes 1 to 100 of a-z, 0-9, \"-\", \"_\" and \".\"");
+        }
+        if !codes.insert(plan.code.as_str()) {
+            wrong("code is used twice");
+        }
+        if plan.price.is_empty() || plan.price.len() > 200 {
+            wrong("price is a lookup key or a price id of 1 to 200 characters");
+        }
+        if !(1..=999_999).contains(&plan.max_quantity) {
+            wrong("max_quantity is 1 to 999999");
+        }
+        if plan.amount.is_some_and(|amount| amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999) {
+            wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
+        }
+        if plan.amount.is_some() && plan.max_quantity != 1 {
+            wrong("amount is chosen by the buyer, so max_quantity must be 1");
+        }
+        if plan.kind == Kind::Membership && plan.max_quantity != 1 && plan.is_single() {
+            wrong("a single plan can't be bought several times: set single = false or max_quantity = 1");
+        }
+    }
+    if plans.is_empty() {
+        problems.push("it has no [[plan]]".to_owned());
+    }
+    problems
+}
+
+/// The offer of a plan, or what keeps its price from being sold.
+fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
+    let Some(price) = price else {
+        return Err(format!("Stripe has no active price with the lookup key or id \"{}\"", plan.price));
+    };
+    let product = price.product.object();
+    if !price.active || product.is_some_and(|product| product.active == Some(false)) {
+        return Err(format!("the price \"{}\" or its product is archived at Stripe", plan.price));
+    }
+    if plan.amount.is_none() && price.unit_amount.is_none() {
+        return Err(format!("the price \"{}\" has no fixed amount: give the plan an amount = {{ min, max }}", plan.price));
+    }
+    if price.recurring.is_some() && plan.amount.is_some() {
+        return Err(format!("the price \"{}\" renews, so the buyer can't choose an amount", plan.price));
+    }
+    if price.recurring.is_some() && plan.term.is_some() {
+        return Err(format!("the price \"{}\" renews, so the plan has no term", plan.price));
+    }
+    let name = plan.name.clone().or_else(|| product.and_then(|product| product.name.clone()));
+    let description = plan.description.clone().or_else(|| product.and_then(|product| product.description.clone()));
+    let options = price.currency_options.iter().filter(|(currency, _)| **currency != price.currency);
+    Ok(Offer {
+        plan: plan.clone(),
+        price_id: price.id.clone(),
+        product_id: price.product.id().to_owned(),
+        name: name.unwrap_or_else(|| plan.code.clone()),
+        description,
+        currency: price.currency.clone(),
+        unit_amount: price.unit_amount.filter(|_| plan.amount.is_none()),
+        recurring: price
+            .recurring
+            .as_ref()
+            .map(|recurring| Interval { unit: recurring.interval.clone(), count: recurring.interval_count }),
+        other_currencies: options
+            .filter_map(|(currency, option)| Some((currency.clone(), option.unit_amount?)))
+            .collect(),
+    })
+}

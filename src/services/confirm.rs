@@ -1,0 +1,126 @@
+//! The buyer's return: believed only after the session was read from Stripe and found to be ours in every respect.
+
+use super::Services;
+use super::apply::{ApplyError, MAX_TRIES};
+use super::subscribe::SubscribeError;
+use crate::domain::facts::{Cause, Freshness, Subject};
+use crate::domain::ids::{CheckoutId, SubscriptionId};
+use crate::domain::subscription::{Basket, SessionStatus, Status};
+use crate::storage::baskets::{self, By, Written};
+use crate::stripe::objects::Session;
+use crate::stripe::observe::News;
+
+/// Where to send a browser, and what to tell the page.
+#[derive(Clone, Debug)]
+pub struct Return {
+    /// Which of the configured pages.
+    pub landing: Landing,
+    /// Ours; none when the return was not believed.
+    pub checkout: Option<CheckoutId>,
+    /// Its lines.
+    pub subscriptions: Vec<SubscriptionId>,
+    /// Of the least advanced line.
+    pub status: Option<Status>,
+    /// For the page's code.
+    pub code: &'static str,
+}
+
+/// The client app's pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Landing {
+    /// Paid, or the money is on its way.
+    Success,
+    /// Not paid.
+    Cancel,
+    /// The return can't be believed.
+    Error,
+}
+
+impl Return {
+    /// A return that is not believed: nothing is said about any checkout.
+    pub(super) fn refused(code: &'static str) -> Self {
+        Self { landing: Landing::Error, checkout: None, subscriptions: Vec::new(), status: None, code }
+    }
+
+    /// The return that the rows imply.
+    pub(super) fn of(basket: &Basket) -> Self {
+        let (status, _) = basket.least_advanced();
+        let (landing, code) = match (status, basket.checkout.status) {
+            (Status::Active | Status::Cancelled, _) => (Landing::Success, "paid"),
+            (Status::PendingCompletion, _) => (Landing::Success, "processing"),
+            (_, SessionStatus::Complete) => (Landing::Success, "completed"),
+            (Status::PendingActivation | Status::OnHold, _) => (Landing::Cancel, "open"),
+            (Status::Ended, _) if basket.checkout.cancel_requested_at.is_some() => (Landing::Cancel, "cancelled"),
+            (Status::Ended, _) => (Landing::Cancel, "expired"),
+        };
+        Self {
+            landing,
+            checkout: Some(basket.checkout.id),
+            subscriptions: basket.lines.iter().map(|line| line.id).collect(),
+            status: Some(status),
+            code,
+        }
+    }
+}
+
+impl Services {
+    /// Verifies a return and says where to send the buyer.
+    pub async fn confirm(&self, session: &str) -> Result<Return, SubscribeError> {
+        // 1. The session is one of ours. Stripe isn't asked about others: anybody can call this address.
+        let subject = Subject { session: Some(session.to_owned()), ..Subject::default() };
+        let Some(basket) = baskets::find(&self.pool, &subject, None).await?.baskets.pop() else {
+            return Ok(Return::refused("unknown_session"));
+        };
+        // 2. What is settled needs no answer from Stripe.
+        if basket.is_settled() {
+            return Ok(Return::of(&basket));
+        }
+        // 3. The session as Stripe has it now, checked and applied.
+        let stored = basket.clone();
+        match self.read_session(basket, Cause::Return).await {
+            Ok((basket, _)) => Ok(Return::of(&basket)),
+            // 4. Someone who paid never sees an error because Stripe, or a row, is busy.
+            Err(SubscribeError::Stripe(error)) => {
+                tracing::warn!(%error, checkout_id = %stored.checkout.id, "a return could not be verified yet");
+                Ok(Return { landing: Landing::Success, code: "unverified", ..Return::of(&stored) })
+            }
+            Err(SubscribeError::Apply(ApplyError::Contradiction(contradiction))) => {
+                let cause = contradiction.as_str();
+                tracing::warn!(cause, checkout_id = %stored.checkout.id, "a return was refused");
+                Ok(Return::refused("session_mismatch"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a checkout's session from Stripe and applies it. The answer counts only if the rows have not moved since
+    /// before the call; else Stripe is read again.
+    pub(super) async fn read_session(&self, mut basket: Basket, cause: Cause) -> Result<(Basket, Session), SubscribeError> {
+        for _ in 0..MAX_TRIES {
+            let Some(id) = basket.checkout.stripe_session.clone() else { break };
+            let answer = self.stripe.retrieve_session(&id).await?;
+            let session = answer.body;
+            // The address was asked for by id, so an answer about another object is no answer.
+            if session.id != id || session.livemode.is_some_and(|live| live != self.settings.livemode()) {
+                return Err(ApplyError::Contradiction(crate::domain::facts::Contradiction::OtherSession).into());
+            }
+            let observation = match self.observer.session(&session, answer.at, Freshness::Live, News::Plain) {
+                Ok(observation) => observation,
+                Err(unknown) => {
+                    tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a session was left as it is");
+                    return Ok((basket, session));
+                }
+            };
+            let by = By { cause, reference: Some(&id), actor: None, reason: None };
+            let (written, applied) = self.write(&basket, &observation, None, &by).await?;
+            if written != Written::Moved {
+                return Ok((applied.basket, session));
+            }
+            match baskets::find_by_id(&self.pool, basket.checkout.id).await? {
+                Some(newer) => basket = newer,
+                None => break,
+            }
+        }
+        Err(ApplyError::Contended.into())
+    }
+}

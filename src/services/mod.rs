@@ -1,0 +1,98 @@
+//! The use cases, one a file. Each owns its database transactions and the order of things: our rows first, then
+//! Stripe, then what Stripe said; never a call to Stripe while a transaction is open.
+
+mod apply;
+pub mod cancel_checkout;
+pub mod catalogue;
+pub mod confirm;
+mod customers;
+pub mod holdings;
+pub mod ingest;
+pub mod repair;
+pub mod settle;
+pub mod subscribe;
+pub mod worker;
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgPool;
+use tokio::sync::Notify;
+
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::storage::{self, MigrationError};
+use crate::stripe::Stripe;
+use crate::stripe::observe::Observer;
+use crate::stripe::signature::Secrets;
+
+use self::catalogue::{Catalogue, CatalogueError};
+
+/// What every use case works with; cloning copies references.
+#[derive(Clone)]
+pub struct Services {
+    pool: PgPool,
+    stripe: Stripe,
+    observer: Observer,
+    secrets: Secrets,
+    catalogue: Arc<Catalogue>,
+    settings: Arc<Settings>,
+    clock: Clock,
+    /// Rung when something was deferred, so that the worker doesn't wait for its interval.
+    deferred: Arc<Notify>,
+}
+
+/// Why the services can't be built.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The plans don't hold.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The HTTP client can't be built.
+    #[error("the client for Stripe can't be built: {0}")]
+    Stripe(String),
+}
+
+/// What keeps the service from doing its work.
+#[derive(Debug, thiserror::Error)]
+pub enum NotReady {
+    /// The database does not answer, or its schema isn't this version's.
+    #[error(transparent)]
+    Database(#[from] MigrationError),
+}
+
+impl Services {
+    /// Prepares the use cases and checks the plans against Stripe. A Stripe that doesn't answer does not stop the
+    /// start: webhooks and members who already paid must be served; the plans are then checked when first asked for.
+    pub async fn build(pool: PgPool, settings: Arc<Settings>, clock: Clock) -> Result<Self, BuildError> {
+        let stripe = Stripe::new(&settings.stripe).map_err(|error| BuildError::Stripe(error.to_string()))?;
+        let catalogue = Catalogue::read(&settings.plans.file)?;
+        if let Err(error) = catalogue.refresh(&stripe).await {
+            match error {
+                CatalogueError::Stripe(ref cause) if !cause.is_refusal() => {
+                    tracing::warn!(%error, "the plans could not be checked at start; they will be when first needed");
+                }
+                error => return Err(error.into()),
+            }
+        }
+        Ok(Self {
+            pool,
+            observer: Observer::new(settings.stripe.metadata_key.clone()),
+            secrets: Secrets::new(settings.stripe.webhook_secrets.iter().map(crate::settings::Secret::expose)),
+            stripe,
+            catalogue: Arc::new(catalogue),
+            settings,
+            clock,
+            deferred: Arc::new(Notify::new()),
+        })
+    }
+
+    /// Whether the database can be reached and has this version's schema.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        Ok(storage::check_migrations(&self.pool).await?)
+    }
+
+    /// Database connections: open, and of these idle.
+    pub fn pool_stats(&self) -> (u32, u32) {
+        (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,429 @@
+//! A member buys: our rows first, then the customer and the session at Stripe, then the session's id in our rows.
+
+use aws_lc_rs::{digest, rand};
+use serde::Serialize;
+use time::{Duration, OffsetDateTime};
+
+use super::Services;
+use super::apply::ApplyError;
+use super::catalogue::{CatalogueError, Offer};
+use super::repair::Repaired;
+use crate::domain::facts::{Cause, Fact, Freshness, Observation, Subject};
+use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
+use crate::domain::subscription::{Basket, Mode, SessionStatus, Status};
+use crate::storage::baskets::{self, By};
+use crate::storage::checkouts::{self, InsertError, NewCheckout, NewSubscription};
+use crate::storage::customers::{self, Customer};
+use crate::storage::{StorageError, subscriptions};
+use crate::stripe::StripeError;
+use crate::stripe::objects::Session;
+use crate::stripe::observe::News;
+use crate::stripe::requests::{self, LinePrice, NewLine, NewSession};
+
+/// Most lines of a basket.
+pub const MAX_LINES: usize = 10;
+
+/// Who buys.
+#[derive(Clone, Debug)]
+pub struct Buyer {
+    /// The member.
+    pub user: UserId,
+    /// From the token; passed on to Stripe only if the settings say so.
+    pub email: Option<String>,
+}
+
+/// What she wants.
+#[derive(Clone, Debug, Serialize)]
+pub struct Order {
+    /// The basket.
+    pub lines: Vec<OrderLine>,
+    /// ISO 4217; none takes the plans' own.
+    pub currency: Option<String>,
+    /// The language of Stripe's page; none lets the browser choose.
+    pub locale: Option<String>,
+}
+
+/// One line of an order.
+#[derive(Clone, Debug, Serialize)]
+pub struct OrderLine {
+    /// A plan's code.
+    pub plan: String,
+    /// How many; none is one.
+    pub quantity: Option<u32>,
+    /// Minor units, where the plan lets the buyer choose.
+    pub amount: Option<i64>,
+}
+
+/// What is wrong with one field of an order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// As the client wrote it: `lines[0].plan`.
+    pub field: String,
+    /// For the client's code.
+    pub code: &'static str,
+    /// For the client's developer.
+    pub detail: String,
+}
+
+/// An opened checkout.
+#[derive(Debug)]
+pub struct Opened {
+    /// With its lines.
+    pub basket: Basket,
+    /// Stripe's page; none when it is no longer open.
+    pub url: Option<String>,
+}
+
+/// Why a checkout was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The order can't be fulfilled as it is.
+    #[error("the order is invalid")]
+    Invalid(Vec<Invalid>),
+    /// The idempotency key was sent with another order.
+    #[error("the idempotency key was used for another order")]
+    KeyReused,
+    /// The same order is being worked on.
+    #[error("the same order is in progress")]
+    InProgress,
+    /// The member holds a plan that she can hold only once.
+    #[error("the member already holds {0}")]
+    AlreadyHeld(String),
+    /// The member has too many open checkouts.
+    #[error("the member has too many open checkouts")]
+    TooManyOpen,
+    /// The plans' prices can't be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// Stripe did not open the checkout.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// The rows could not be written.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The system has no random numbers.
+    #[error("the system has no random numbers")]
+    Random,
+}
+
+/// A checked order.
+struct Chosen<'a> {
+    lines: Vec<(&'a Offer, u32, Option<i64>)>,
+    currency: String,
+    mode: Mode,
+}
+
+impl Services {
+    /// Records the order and opens its checkout at Stripe. The same idempotency key again gives the same checkout.
+    pub async fn subscribe(&self, buyer: &Buyer, order: &Order, key: Option<&str>) -> Result<Opened, SubscribeError> {
+        let offers = self.offers().await?;
+        let chosen = choose(order, &offers).map_err(SubscribeError::Invalid)?;
+        // Each round removes one obstacle: a failed checkout under the same key, an abandoned one of a single plan.
+        for _ in 0..4 {
+            if let Some(key) = key
+                && let Some(repeated) = checkouts::find_by_key(&self.pool, &buyer.user, key).await?
+            {
+                if repeated.request_hash != request_hash(repeated.id, order) {
+                    return Err(SubscribeError::KeyReused);
+                }
+                match self.reopen(repeated.id).await? {
+                    Some(opened) => return Ok(opened),
+                    None => continue,
+                }
+            }
+            match self.open(buyer, order, &chosen, key).await {
+                Ok(opened) => return Ok(opened),
+                Err(OpenError::KeyUsed) => {}
+                Err(OpenError::Held) => self.make_room(&buyer.user, &chosen).await?,
+                Err(OpenError::Other(error)) => return Err(error),
+            }
+        }
+        Err(SubscribeError::InProgress)
+    }
+
+    /// The checkout of an earlier request with the same key; none if it failed and a new one may be opened.
+    async fn reopen(&self, id: CheckoutId) -> Result<Option<Opened>, SubscribeError> {
+        let Some(mut basket) = baskets::find_by_id(&self.pool, id).await? else { return Ok(None) };
+        if basket.checkout.status == SessionStatus::Open && basket.checkout.stripe_session.is_none() {
+            basket = match self.repair(&basket, Cause::Member).await? {
+                Repaired::Attached(basket) => basket,
+                Repaired::Failed => return Ok(None),
+                Repaired::TooEarly => return Err(SubscribeError::InProgress),
+            };
+        }
+        let open = basket.checkout.status == SessionStatus::Open;
+        let Some(session) = basket.checkout.stripe_session.clone().filter(|_| open) else {
+            return Ok(Some(Opened { basket, url: None }));
+        };
+        let answer = self.stripe.retrieve_session(&session).await?;
+        let basket = self.apply_session(basket, &answer.body, answer.at, Cause::Member).await?;
+        Ok(Some(Opened { basket, url: answer.body.url }))
+    }
+
+    async fn open(
+        &self,
+        buyer: &Buyer,
+        order: &Order,
+        chosen: &Chosen<'_>,
+        key: Option<&str>,
+    ) -> Result<Opened, OpenError> {
+        let now = self.clock.now();
+        let id = CheckoutId::new(now);
+        let token = random_token()?;
+        let lines: Vec<_> = chosen.lines.iter().map(|line| (SubscriptionId::new(now), line)).collect();
+        let expires_at = now + self.settings.checkout.expires;
+        // Transaction 1: the purchase is on record before Stripe hears of it.
+        let mut transaction = self.pool.begin().await.map_err(StorageError::from)?;
+        let customer = customers::insert_or_find(&mut *transaction, &buyer.user, &chosen.currency, now).await?;
+        let new = NewCheckout {
+            id,
+            user: &buyer.user,
+            currency: &chosen.currency,
+            mode: chosen.mode,
+            customer: customer.id,
+            idempotency_key: key,
+            request_hash: &request_hash(id, order),
+            cancel_token_hash: &token_hash(&token),
+            expires_at,
+            next_repair_at: now + Duration::MINUTE,
+            lines: lines.iter().map(|(id, (offer, quantity, _))| new_subscription(*id, offer, *quantity)).collect(),
+        };
+        checkouts::insert(&mut transaction, &new, self.settings.checkout.max_open.into(), now).await?;
+        transaction.commit().await.map_err(StorageError::from)?;
+        // Stripe, with nothing of ours held open.
+        let session = NewSession {
+            checkout: id,
+            customer: String::new(),
+            currency: Some(chosen.currency.clone())
+                .filter(|currency| chosen.lines.iter().any(|(offer, ..)| offer.currency != *currency)),
+            locale: order.locale.clone(),
+            lines: lines.iter().map(|(id, (offer, quantity, amount))| new_line(*id, offer, *quantity, *amount, &chosen.currency)).collect(),
+            success_url: format!("{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}", self.public_url()),
+            cancel_url: format!("{}/checkout/cancel?checkout={id}&token={token}", self.public_url()),
+            expires_at,
+        };
+        let session = match self.open_at_stripe(&customer, buyer, session).await {
+            Ok(session) => session,
+            Err(error) => {
+                // Stripe said no: nobody has the URL, so the purchase is over and the key free again. On any other
+                // error the session may exist; the sweep or a repeat finds out.
+                if let SubscribeError::Stripe(StripeError::Refused { .. }) = error {
+                    self.end_unopened(id, Cause::Member).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        // Transaction 2: the session's id.
+        let basket = baskets::find_by_id(&self.pool, id).await?.ok_or(StorageError::from(sqlx::Error::RowNotFound))?;
+        let basket = self.apply_session(basket, &session, now, Cause::Member).await?;
+        if basket.checkout.status != SessionStatus::Open {
+            // The sweep gave this checkout up while Stripe kept us waiting: its page must not be paid.
+            self.stripe.expire_session(&session.id).await?;
+            return Err(SubscribeError::InProgress.into());
+        }
+        Ok(Opened { basket, url: session.url })
+    }
+
+    async fn open_at_stripe(
+        &self,
+        customer: &Customer,
+        buyer: &Buyer,
+        mut new: NewSession,
+    ) -> Result<Session, SubscribeError> {
+        new.customer = self.stripe_customer(customer, &buyer.user, buyer.email.as_deref()).await?;
+        match self.stripe.create_session(&new).await {
+            Err(error) if error.is_missing("customer") => {
+                new.customer = self.replace_stripe_customer(customer, &buyer.user, buyer.email.as_deref()).await?;
+                Ok(self.stripe.create_session(&new).await?)
+            }
+            answer => Ok(answer?),
+        }
+    }
+
+    /// Applies what Stripe said of a checkout's session.
+    pub(super) async fn apply_session(
+        &self,
+        basket: Basket,
+        session: &Session,
+        at: OffsetDateTime,
+        cause: Cause,
+    ) -> Result<Basket, SubscribeError> {
+        let user = basket.checkout.user.clone();
+        let by = By { cause, reference: Some(&session.id), actor: Some(&user), reason: None };
+        let observation = self.observer.session(session, at, Freshness::Event, News::Plain);
+        match observation {
+            Ok(observation) => Ok(self.apply_to(basket, &observation, &by).await?.basket),
+            Err(unknown) => {
+                tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a session was left as it is");
+                Ok(basket)
+            }
+        }
+    }
+
+    /// Ends a checkout of which Stripe has no session.
+    pub(super) async fn end_unopened(&self, id: CheckoutId, cause: Cause) -> Result<(), ApplyError> {
+        let Some(basket) = baskets::find_by_id(&self.pool, id).await? else { return Ok(()) };
+        let subject = Subject { checkout: Some(id), ..Subject::default() };
+        let at = self.clock.now();
+        let facts = vec![Fact::SessionNeverOpened];
+        let observation = Observation { subject, at, freshness: Freshness::Event, facts };
+        let by = By { cause, reference: None, actor: None, reason: None };
+        self.apply_to(basket, &observation, &by).await?;
+        Ok(())
+    }
+
+    /// Lets a member start again who left the page of a single plan without paying: her old checkout is expired at
+    /// Stripe, so that she can't pay twice.
+    async fn make_room(&self, user: &UserId, chosen: &Chosen<'_>) -> Result<(), SubscribeError> {
+        let plans: Vec<&str> = chosen.lines.iter().map(|(offer, ..)| offer.plan.code.as_str()).collect();
+        let Some((checkout, plan)) = subscriptions::find_holder(&self.pool, user, &plans).await? else {
+            return Ok(());
+        };
+        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else { return Ok(()) };
+        let pending = basket.lines.iter().all(|line| line.status == Status::PendingActivation);
+        if !pending || basket.checkout.status != SessionStatus::Open {
+            return Err(SubscribeError::AlreadyHeld(plan));
+        }
+        let basket = if basket.checkout.stripe_session.is_some() {
+            basket
+        } else {
+            match self.repair(&basket, Cause::Member).await? {
+                Repaired::Attached(basket) => basket,
+                Repaired::Failed => return Ok(()),
+                Repaired::TooEarly => return Err(SubscribeError::InProgress),
+            }
+        };
+        let basket = self.expire(basket).await?;
+        match basket.lines.iter().any(|line| line.status != Status::Ended) {
+            true => Err(SubscribeError::AlreadyHeld(plan)),
+            false => Ok(()),
+        }
+    }
+
+    fn public_url(&self) -> &str {
+        self.settings.http.public_url.as_str().trim_end_matches('/')
+    }
+}
+
+/// Why a checkout was not recorded, as far as another round may help.
+enum OpenError {
+    KeyUsed,
+    Held,
+    Other(SubscribeError),
+}
+
+impl<E: Into<SubscribeError>> From<E> for OpenError {
+    fn from(error: E) -> Self {
+        Self::Other(error.into())
+    }
+}
+
+impl From<InsertError> for OpenError {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::KeyUsed => Self::KeyUsed,
+            InsertError::Held => Self::Held,
+            InsertError::TooManyOpen => Self::Other(SubscribeError::TooManyOpen),
+            InsertError::Storage(error) => Self::Other(error.into()),
+        }
+    }
+}
+
+/// Checks an order against the catalogue; every wrong field is named.
+fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a>, Vec<Invalid>> {
+    let mut invalid = Vec::new();
+    let mut wrong = |field: String, code, detail: String| invalid.push(Invalid { field, code, detail });
+    let mut lines: Vec<(&Offer, u32, Option<i64>)> = Vec::with_capacity(order.lines.len());
+    if !(1..=MAX_LINES).contains(&order.lines.len()) {
+        wrong("lines".into(), "out_of_range", format!("A basket has 1 to {MAX_LINES} lines."));
+    }
+    for (index, line) in order.lines.iter().enumerate() {
+        let field = |name| format!("lines[{index}].{name}");
+        let Some(offer) = offers.iter().find(|offer| offer.plan.code == line.plan) else {
+            wrong(field("plan"), "unknown_plan", "There is no plan with this code.".into());
+            continue;
+        };
+        if lines.iter().any(|(other, ..)| other.plan.code == line.plan) {
+            wrong(field("plan"), "duplicate", "Each plan stands in a basket once; use quantity.".into());
+        }
+        if offer.recurring.is_some() && lines.iter().any(|(other, ..)| other.recurring.is_some()) {
+            wrong(field("plan"), "second_recurring", "A basket has at most one plan that renews.".into());
+        }
+        let quantity = line.quantity.unwrap_or(1);
+        if !(1..=offer.plan.max_quantity).contains(&quantity) {
+            wrong(field("quantity"), "out_of_range", format!("From 1 to {} for this plan.", offer.plan.max_quantity));
+        }
+        match (offer.plan.amount, line.amount) {
+            (None, None) => {}
+            (None, Some(_)) => wrong(field("amount"), "not_allowed", "The price of this plan is fixed.".into()),
+            (Some(_), None) => {
+                wrong(field("amount"), "required", "The buyer chooses the amount of this plan.".into());
+            }
+            (Some(bounds), Some(amount)) if !(bounds.min..=bounds.max).contains(&amount) => {
+                let detail = format!("From {} to {} minor units for this plan.", bounds.min, bounds.max);
+                wrong(field("amount"), "out_of_range", detail);
+            }
+            (Some(_), Some(_)) => {}
+        }
+        lines.push((offer, quantity, line.amount));
+    }
+    if order.locale.as_deref().is_some_and(|locale| !requests::is_locale(locale)) {
+        wrong("locale".into(), "unknown_locale", "Stripe's page does not speak this language.".into());
+    }
+    let asked = order.currency.as_ref().map(|currency| currency.to_ascii_lowercase());
+    let currency = asked.or_else(|| lines.first().map(|(offer, ..)| offer.currency.clone())).unwrap_or_default();
+    for (offer, ..) in lines.iter().filter(|(offer, ..)| !offer.has_currency(&currency)) {
+        let detail = format!("The plan {} can't be bought in this currency.", offer.plan.code);
+        wrong("currency".into(), "unavailable_currency", detail);
+    }
+    let recurring = lines.iter().any(|(offer, ..)| offer.recurring.is_some());
+    let mode = if recurring { Mode::Subscription } else { Mode::Payment };
+    if invalid.is_empty() { Ok(Chosen { lines, currency, mode }) } else { Err(invalid) }
+}
+
+fn new_subscription(id: SubscriptionId, offer: &Offer, quantity: u32) -> NewSubscription<'_> {
+    NewSubscription {
+        id,
+        plan: &offer.plan.code,
+        kind: offer.plan.kind,
+        // At most 999999: the catalogue was checked.
+        quantity: i32::try_from(quantity).unwrap_or(i32::MAX),
+        single: offer.plan.is_single(),
+        recurring: offer.recurring.is_some(),
+        term: offer.plan.term,
+        stripe_price: &offer.price_id,
+    }
+}
+
+fn new_line(id: SubscriptionId, offer: &Offer, quantity: u32, amount: Option<i64>, currency: &str) -> NewLine {
+    let price = match amount {
+        None => LinePrice::Catalogue(offer.price_id.clone()),
+        Some(unit_amount) => {
+            let (product, currency) = (offer.product_id.clone(), currency.to_owned());
+            LinePrice::Chosen { product, currency, unit_amount }
+        }
+    };
+    NewLine { subscription: id, recurring: offer.recurring.is_some(), price, quantity }
+}
+
+/// Keyed by the checkout's id, so that equal orders of different people don't look equal in the database.
+fn request_hash(id: CheckoutId, order: &Order) -> Vec<u8> {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(id.0.as_bytes());
+    // An order is strings and numbers; it can always be written as JSON.
+    context.update(&serde_json::to_vec(order).unwrap_or_default());
+    context.finish().as_ref().to_vec()
+}
+
+pub(super) fn token_hash(token: &str) -> Vec<u8> {
+    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+}
+
+fn random_token() -> Result<String, SubscribeError> {
+    let mut bytes = [0; 16];
+    rand::fill(&mut bytes).map_err(|_| SubscribeError::Random)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

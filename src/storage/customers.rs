@@ -1,0 +1,75 @@
+//! Rows of `customers`.
+
+use sqlx::postgres::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StorageError;
+use crate::domain::ids::{CustomerId, UserId};
+
+/// Our row of a customer at Stripe.
+#[derive(Clone, Debug)]
+pub struct Customer {
+    /// Ours.
+    pub id: CustomerId,
+    /// Part of the idempotency key.
+    pub generation: i32,
+    /// `cus_…`, once Stripe has answered.
+    pub stripe_customer: Option<String>,
+}
+
+/// Finds or inserts the customer of a user in a currency; concurrent calls get the same row.
+pub async fn insert_or_find(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    currency: &str,
+    now: OffsetDateTime,
+) -> Result<Customer, StorageError> {
+    // The update that changes nothing makes the row visible to this statement also when another one inserted it.
+    let (id, generation, stripe_customer): (Uuid, i32, Option<String>) = sqlx::query_as(
+        "INSERT INTO customers (id, user_id, currency, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT ON CONSTRAINT customers_user_currency DO UPDATE SET currency = excluded.currency
+         RETURNING id, generation, stripe_customer_id",
+    )
+    .bind(CustomerId::new(now).0)
+    .bind(user.as_str())
+    .bind(currency)
+    .bind(now)
+    .fetch_one(db)
+    .await?;
+    Ok(Customer { id: CustomerId(id), generation, stripe_customer })
+}
+
+/// Records Stripe's answer for that generation; a later generation's is left alone.
+pub async fn update_stripe_customer(
+    db: impl PgExecutor<'_>,
+    id: CustomerId,
+    generation: i32,
+    stripe_customer: &str,
+) -> Result<(), StorageError> {
+    sqlx::query("UPDATE customers SET stripe_customer_id = $3 WHERE id = $1 AND generation = $2")
+        .bind(id.0)
+        .bind(generation)
+        .bind(stripe_customer)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Gives up a customer whom Stripe has deleted, unless somebody else already did; returns the row as it is then.
+pub async fn update_generation(
+    db: impl PgExecutor<'_>,
+    id: CustomerId,
+    generation: i32,
+) -> Result<Customer, StorageError> {
+    let (generation, stripe_customer): (i32, Option<String>) = sqlx::query_as(
+        "UPDATE customers SET generation = CASE WHEN generation = $2 THEN generation + 1 ELSE generation END,
+                stripe_customer_id = CASE WHEN generation = $2 THEN NULL ELSE stripe_customer_id END
+          WHERE id = $1 RETURNING generation, stripe_customer_id",
+    )
+    .bind(id.0)
+    .bind(generation)
+    .fetch_one(db)
+    .await?;
+    Ok(Customer { id, generation, stripe_customer })
+}

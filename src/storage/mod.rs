@@ -1,0 +1,40 @@
+//! All SQL, one file for each table; functions take a connection, and the use case owns the transaction.
+
+pub mod baskets;
+pub mod checkouts;
+pub mod customers;
+pub mod schema;
+pub mod status_changes;
+pub mod subscriptions;
+pub mod transactions;
+pub mod webhook_events;
+
+pub use self::schema::{MigrationError, check_migrations, connect, migrate};
+
+/// Why rows can't be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// The database does not answer, or with an error.
+    #[error("the database does not answer, or with an error")]
+    Database(#[from] sqlx::Error),
+    /// A combination of columns that no code of ours writes.
+    #[error("impossible row {row} in {table}: {column}")]
+    ImpossibleRow {
+        /// The table.
+        table: &'static str,
+        /// The row's id.
+        row: String,
+        /// The column that does not fit.
+        column: &'static str,
+    },
+}
+
+impl StorageError {
+    /// The name of the constraint that was violated, which decides what the caller answers.
+    pub fn constraint(&self) -> Option<&str> {
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => error.constraint(),
+            Self::Database(_) | Self::ImpossibleRow { .. } => None,
+        }
+    }
+}

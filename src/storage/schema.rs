@@ -1,0 +1,98 @@
+//! The connection pool, and the schema that the program needs.
+
+use std::str::FromStr;
+
+use sqlx::PgPool;
+use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+
+use crate::settings::Database;
+
+/// Postgres' code for a table that does not exist.
+const UNDEFINED_TABLE: &str = "42P01";
+
+/// Why the schema is not this version's.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrationError {
+    /// The database does not answer, or with an error.
+    #[error("the database does not answer: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The schema is older than the program; the names of the migrations that it lacks, oldest first.
+    #[error("migrations are pending ({}): run `dues migrate`, or set DUES__DATABASE__MIGRATE=true", .0.join(", "))]
+    Pending(Vec<String>),
+    /// A migration was edited after it had been applied.
+    #[error("migration {0} is not the one that the database was migrated with")]
+    Changed(String),
+    /// A migration failed.
+    #[error("the migrations can't be run: {0}")]
+    Failed(#[from] MigrateError),
+}
+
+/// Opens the pool; fails when the database can't be reached within the acquire timeout.
+pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
+    let options = PgConnectOptions::from_str(settings.url.expose())?.application_name("dues");
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.max_connections)
+        .acquire_timeout(settings.acquire_timeout)
+        .connect_with(options)
+        .await?)
+}
+
+/// Runs the pending migrations and names them; several processes may try at once, one at a time does it.
+pub async fn migrate(pool: &PgPool) -> Result<Vec<String>, MigrationError> {
+    let pending = pending(pool).await?;
+    migrator().run(pool).await?;
+    Ok(pending)
+}
+
+/// Fails unless every migration of the program is applied. A database that is ahead is fine: while a deployment
+/// rolls out, a replica of the older version may restart.
+pub async fn check_migrations(pool: &PgPool) -> Result<(), MigrationError> {
+    let pending = pending(pool).await?;
+    if pending.is_empty() {
+        Ok(())
+    } else {
+        Err(MigrationError::Pending(pending))
+    }
+}
+
+async fn pending(pool: &PgPool) -> Result<Vec<String>, MigrationError> {
+    let migrator = migrator();
+    let mut connection = pool.acquire().await?;
+    let applied = match connection
+        .list_applied_migrations(&migrator.table_name)
+        .await
+    {
+        Ok(applied) => applied,
+        Err(MigrateError::Execute(error)) if is_undefined_table(&error) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut pending = Vec::new();
+    for migration in migrator.iter() {
+        let name = format!("{:04} {}", migration.version, migration.description);
+        match applied
+            .iter()
+            .find(|applied| applied.version == migration.version)
+        {
+            None => pending.push(name),
+            Some(applied) if applied.checksum != migration.checksum => {
+                return Err(MigrationError::Changed(name));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(pending)
+}
+
+fn migrator() -> Migrator {
+    let mut migrator = sqlx::migrate!();
+    migrator.set_ignore_missing(true);
+    migrator
+}
+
+fn is_undefined_table(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .is_some_and(|code| code == UNDEFINED_TABLE)
+}

@@ -1,0 +1,182 @@
+//! Rows of `subscriptions`.
+
+use sqlx::FromRow;
+use sqlx::postgres::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StorageError;
+use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
+use crate::domain::plan::Kind;
+use crate::domain::subscription::{Reason, Refund, Status, StripeState, StripeStatus, Subscription};
+
+/// A row as the database holds it.
+#[derive(FromRow)]
+pub(super) struct SubscriptionRow {
+    id: Uuid,
+    plan: String,
+    kind: String,
+    quantity: i32,
+    recurring: bool,
+    term: Option<String>,
+    status: String,
+    status_reason: String,
+    version: i64,
+    stripe_subscription_id: Option<String>,
+    stripe_line_item_id: Option<String>,
+    stripe_payment_intent_id: Option<String>,
+    stripe_status: Option<String>,
+    stripe_state_at: Option<OffsetDateTime>,
+    first_paid_at: Option<OffsetDateTime>,
+    last_paid_at: Option<OffsetDateTime>,
+    payment_failed_at: Option<OffsetDateTime>,
+    current_period_end: Option<OffsetDateTime>,
+    cancel_at: Option<OffsetDateTime>,
+    cancel_at_period_end: bool,
+    collection_paused: bool,
+    term_ends_at: Option<OffsetDateTime>,
+    ended_at: Option<OffsetDateTime>,
+    refund_state: String,
+    created_at: OffsetDateTime,
+}
+
+impl SubscriptionRow {
+    /// The line that the row stands for; an impossible combination is an error, never a default.
+    pub(super) fn into_line(self) -> Result<Subscription, StorageError> {
+        let id = SubscriptionId(self.id);
+        let impossible = |column| StorageError::ImpossibleRow { table: "subscriptions", row: id.to_string(), column };
+        let stripe = match (&self.stripe_status, self.stripe_state_at) {
+            (None, None) => None,
+            (Some(status), Some(at)) => {
+                let status = StripeStatus::parse(status).ok_or_else(|| impossible("stripe_status"))?;
+                Some(StripeState { status, at })
+            }
+            _ => return Err(impossible("stripe_status and stripe_state_at")),
+        };
+        let term = self.term.map(|term| term.parse().map_err(|_| impossible("term"))).transpose()?;
+        Ok(Subscription {
+            id,
+            kind: kind(&self.kind).ok_or_else(|| impossible("kind"))?,
+            status: Status::parse(&self.status).ok_or_else(|| impossible("status"))?,
+            reason: Reason::parse(&self.status_reason).ok_or_else(|| impossible("status_reason"))?,
+            refund: Refund::parse(&self.refund_state).ok_or_else(|| impossible("refund_state"))?,
+            plan: self.plan,
+            quantity: self.quantity,
+            recurring: self.recurring,
+            term,
+            version: self.version,
+            stripe_subscription: self.stripe_subscription_id,
+            stripe_line_item: self.stripe_line_item_id,
+            payment_intent: self.stripe_payment_intent_id,
+            stripe,
+            first_paid_at: self.first_paid_at,
+            last_paid_at: self.last_paid_at,
+            payment_failed_at: self.payment_failed_at,
+            current_period_end: self.current_period_end,
+            cancel_at: self.cancel_at,
+            cancel_at_period_end: self.cancel_at_period_end,
+            collection_paused: self.collection_paused,
+            term_ends_at: self.term_ends_at,
+            ended_at: self.ended_at,
+            created_at: self.created_at,
+        })
+    }
+}
+
+fn kind(text: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
+}
+
+/// Which of a user's subscriptions to list.
+#[derive(Clone, Copy, Debug)]
+pub struct Filter {
+    /// Only of that kind.
+    pub kind: Option<Kind>,
+    /// Only with that status.
+    pub status: Option<Status>,
+    /// Only older than that one.
+    pub before: Option<SubscriptionId>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A user's subscriptions, newest first.
+pub async fn find_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    filter: &Filter,
+) -> Result<Vec<Subscription>, StorageError> {
+    let rows: Vec<SubscriptionRow> = sqlx::query_as(
+        "SELECT * FROM subscriptions
+          WHERE user_id = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR status = $3)
+            AND ($4::uuid IS NULL OR id < $4)
+          ORDER BY id DESC LIMIT $5",
+    )
+    .bind(user.as_str())
+    .bind(filter.kind.map(Kind::as_str))
+    .bind(filter.status.map(Status::as_str))
+    .bind(filter.before.map(|id| id.0))
+    .bind(filter.limit)
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(SubscriptionRow::into_line).collect()
+}
+
+/// What of a user's may entitle her: active or cancelled.
+pub async fn find_in_force(db: impl PgExecutor<'_>, user: &UserId) -> Result<Vec<Subscription>, StorageError> {
+    let rows: Vec<SubscriptionRow> = sqlx::query_as(
+        "SELECT * FROM subscriptions WHERE user_id = $1 AND status IN ('ACTIVE', 'CANCELLED') ORDER BY id DESC",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(SubscriptionRow::into_line).collect()
+}
+
+/// One subscription, if it is that user's.
+pub async fn find_one_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    id: SubscriptionId,
+) -> Result<Option<Subscription>, StorageError> {
+    let row: Option<SubscriptionRow> = sqlx::query_as("SELECT * FROM subscriptions WHERE user_id = $1 AND id = $2")
+        .bind(user.as_str())
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?;
+    row.map(SubscriptionRow::into_line).transpose()
+}
+
+/// The checkout of the one subscription that keeps a user from buying a single plan again.
+pub async fn find_holder(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    plans: &[&str],
+) -> Result<Option<(CheckoutId, String)>, StorageError> {
+    let row: Option<(Uuid, String)> = sqlx::query_as(
+        "SELECT checkout_id, plan FROM subscriptions
+          WHERE user_id = $1 AND plan = ANY ($2) AND single AND status <> 'ENDED' LIMIT 1",
+    )
+    .bind(user.as_str())
+    .bind(plans)
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|(checkout, plan)| (CheckoutId(checkout), plan)))
+}
+
+/// Checkouts with a line whose fixed term is over, though its status does not say so yet.
+pub async fn find_terms_over(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<CheckoutId>, StorageError> {
+    let rows: Vec<(Uuid,)> = sqlx::query_as(
+        "SELECT DISTINCT checkout_id FROM subscriptions
+          WHERE term_ends_at <= $1 AND status <> 'ENDED' AND NOT recurring LIMIT $2",
+    )
+    .bind(now)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+}

@@ -1,0 +1,42 @@
+//! Rows of `transactions`, as their member may see them.
+
+use sqlx::FromRow;
+use sqlx::postgres::PgExecutor;
+use time::OffsetDateTime;
+use uuid::Uuid;
+
+use super::StorageError;
+use crate::domain::ids::SubscriptionId;
+
+/// A reference to a payment or a failed payment at Stripe.
+#[derive(Clone, Debug, FromRow)]
+pub struct TransactionRow {
+    /// Ours.
+    pub id: Uuid,
+    /// `payment` or `payment_failed`.
+    pub kind: String,
+    /// At Stripe.
+    pub stripe_reference: String,
+    /// When it happened.
+    pub occurred_at: OffsetDateTime,
+}
+
+/// The transactions of a subscription, newest first, from the one after `before` on.
+pub async fn find(
+    db: impl PgExecutor<'_>,
+    subscription: SubscriptionId,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<TransactionRow>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT id, kind, stripe_reference, occurred_at FROM transactions
+          WHERE subscription_id = $1 AND ($2::uuid IS NULL OR (occurred_at, id) <
+                (SELECT occurred_at, id FROM transactions WHERE id = $2))
+          ORDER BY occurred_at DESC, id DESC LIMIT $3",
+    )
+    .bind(subscription.0)
+    .bind(before)
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}

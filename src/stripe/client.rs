@@ -1,0 +1,317 @@
+//! The transport: one pooled client that keeps what `async-stripe`'s own loses (status, request id, error code, `Date`)
+//! and retries with the *same* idempotency key.
+
+use std::time::{Duration, Instant};
+
+use metrics::{counter, histogram};
+use reqwest::header::{DATE, HeaderMap};
+use reqwest::{Client, Method, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use stripe_client_core::{RequestBuilder, StripeMethod};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc2822;
+
+use crate::settings;
+
+/// Declares the operations of Stripe that we call, so that they can be listed, measured and looked for in a journal.
+macro_rules! operations {
+    ($($(#[$doc:meta])* $variant:ident = $text:literal,)+) => {
+        /// An operation of Stripe's API.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Operation { $($(#[$doc])* $variant,)+ }
+
+        impl Operation {
+            /// Every operation that Dues calls.
+            pub const ALL: &[Self] = &[$(Self::$variant,)+];
+
+            /// Method and path template.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $text,)+ }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Create a customer.
+    CreateCustomer = "POST /v1/customers",
+    /// List prices by lookup key.
+    ListPrices = "GET /v1/prices",
+    /// Read a price.
+    RetrievePrice = "GET /v1/prices/{price}",
+    /// Open a Checkout Session.
+    CreateSession = "POST /v1/checkout/sessions",
+    /// Read a Checkout Session.
+    RetrieveSession = "GET /v1/checkout/sessions/{session}",
+    /// List a customer's Checkout Sessions.
+    ListSessions = "GET /v1/checkout/sessions",
+    /// Expire a Checkout Session.
+    ExpireSession = "POST /v1/checkout/sessions/{session}/expire",
+    /// Read a subscription.
+    RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
+    /// Read an event.
+    RetrieveEvent = "GET /v1/events/{id}",
+}
+
+/// Why Stripe did not do what it was asked. Its own texts are left out: they may hold personal data.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StripeError {
+    /// No connection, or it broke. The call may have taken effect.
+    #[error("Stripe can't be reached ({operation})")]
+    Unreachable {
+        /// What was called.
+        operation: &'static str,
+    },
+    /// No answer in time. The call may have taken effect.
+    #[error("Stripe did not answer in time ({operation})")]
+    TimedOut {
+        /// What was called.
+        operation: &'static str,
+    },
+    /// Stripe failed or was busy, also on every retry. The call may have taken effect.
+    #[error("Stripe answered {status} ({operation}, request {request_id})")]
+    Unavailable {
+        /// What was called.
+        operation: &'static str,
+        /// The last answer's.
+        status: u16,
+        /// Stripe's `Request-Id`.
+        request_id: String,
+    },
+    /// Stripe refused. The call had no effect.
+    #[error("Stripe refused with {status} {code} ({operation}, parameter {param}, request {request_id})")]
+    Refused {
+        /// What was called.
+        operation: &'static str,
+        /// The answer's.
+        status: u16,
+        /// Stripe's error code, else its error type.
+        code: String,
+        /// The parameter at fault, or empty.
+        param: String,
+        /// Stripe's `Request-Id`.
+        request_id: String,
+    },
+    /// An answer that can't be read.
+    #[error("Stripe's answer can't be read ({operation}, request {request_id}): {source}")]
+    Unreadable {
+        /// What was called.
+        operation: &'static str,
+        /// Stripe's `Request-Id`.
+        request_id: String,
+        /// Where the JSON departs from what was expected; holds names and types, no values.
+        source: std::sync::Arc<serde_json::Error>,
+    },
+}
+
+impl StripeError {
+    /// Whether Stripe says that the object named by `param` does not exist (any more).
+    pub fn is_missing(&self, missing: &str) -> bool {
+        matches!(self, Self::Refused { code, param, .. } if code == "resource_missing" && param == missing)
+    }
+
+    /// Whether Stripe says for sure that the call had no effect.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Refused { .. })
+    }
+
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Unavailable { status: 429, .. } => "rate_limited",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Refused { .. } => "refused",
+            Self::Unreadable { .. } => "unreadable",
+        }
+    }
+}
+
+/// What Stripe answered, and when by its own clock.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// The object.
+    pub body: T,
+    /// The `Date` header: when the object looked like this.
+    pub at: OffsetDateTime,
+}
+
+/// The client; cheap to clone.
+#[derive(Clone)]
+pub struct Stripe {
+    http: Client,
+    base: String,
+    key: settings::Secret,
+    version: String,
+    timeout: Duration,
+    total_timeout: Duration,
+    max_retries: u32,
+    pub(super) metadata_key: String,
+}
+
+#[derive(Deserialize)]
+struct ErrorBody {
+    error: ErrorObject,
+}
+
+#[derive(Deserialize)]
+struct ErrorObject {
+    #[serde(rename = "type", default)]
+    kind: String,
+    code: Option<String>,
+    param: Option<String>,
+}
+
+/// One attempt's end.
+enum Attempt<T> {
+    Done(Answer<T>),
+    Retry(StripeError),
+    Fatal(StripeError),
+}
+
+impl Stripe {
+    /// Prepares the connection pool; nothing is sent yet.
+    pub fn new(settings: &settings::Stripe) -> Result<Self, reqwest::Error> {
+        let http = Client::builder()
+            .connect_timeout(settings.connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .user_agent(concat!("dues/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        Ok(Self {
+            http,
+            base: settings.api_base.as_str().trim_end_matches('/').to_owned(),
+            key: settings.secret_key.clone(),
+            version: settings.api_version.clone(),
+            timeout: settings.timeout,
+            total_timeout: settings.total_timeout,
+            max_retries: settings.max_retries,
+            metadata_key: settings.metadata_key.clone(),
+        })
+    }
+
+    /// Sends a request, again with the same key where that may help, until an answer or the total timeout.
+    pub(super) async fn call<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        request: RequestBuilder,
+        idempotency_key: Option<&str>,
+    ) -> Result<Answer<T>, StripeError> {
+        let started = Instant::now();
+        let deadline = started + self.total_timeout;
+        let mut retries = 0;
+        let result = loop {
+            match self.attempt(operation, &request, idempotency_key, deadline).await {
+                Attempt::Done(answer) => break Ok(answer),
+                Attempt::Fatal(error) => break Err(error),
+                Attempt::Retry(error) => {
+                    let pause = backoff(retries);
+                    if retries == self.max_retries || Instant::now() + pause >= deadline {
+                        break Err(error);
+                    }
+                    retries += 1;
+                    tokio::time::sleep(pause).await;
+                }
+            }
+        };
+        let outcome = result.as_ref().map_or_else(StripeError::outcome, |_| "ok");
+        counter!("stripe_calls_total", "operation" => operation.as_str(), "outcome" => outcome).increment(1);
+        histogram!("stripe_call_seconds", "operation" => operation.as_str()).record(started.elapsed());
+        result
+    }
+
+    async fn attempt<T: DeserializeOwned>(
+        &self,
+        operation: Operation,
+        request: &RequestBuilder,
+        idempotency_key: Option<&str>,
+        deadline: Instant,
+    ) -> Attempt<T> {
+        let operation = operation.as_str();
+        let method = match request.method {
+            StripeMethod::Get => Method::GET,
+            StripeMethod::Post => Method::POST,
+            StripeMethod::Delete => Method::DELETE,
+        };
+        let query = request.query.as_deref().map_or_else(String::new, |query| format!("?{query}"));
+        let left = deadline.saturating_duration_since(Instant::now());
+        let mut http = self
+            .http
+            .request(method, format!("{}/v1{}{query}", self.base, request.path))
+            .timeout(self.timeout.min(left))
+            .bearer_auth(self.key.expose())
+            .header("Stripe-Version", &self.version);
+        if let Some(key) = idempotency_key {
+            http = http.header("Idempotency-Key", key);
+        }
+        if let Some(body) = &request.body {
+            http = http.header("Content-Type", "application/x-www-form-urlencoded").body(body.clone());
+        }
+        let broken = |error: reqwest::Error| {
+            if error.is_timeout() {
+                Attempt::Retry(StripeError::TimedOut { operation })
+            } else {
+                Attempt::Retry(StripeError::Unreachable { operation })
+            }
+        };
+        let response = match http.send().await {
+            Ok(response) => response,
+            Err(error) => return broken(error),
+        };
+        let (status, headers) = (response.status(), response.headers().clone());
+        match response.bytes().await {
+            Ok(body) => read(operation, status, &headers, &body),
+            Err(error) => broken(error),
+        }
+    }
+}
+
+fn read<T: DeserializeOwned>(
+    operation: &'static str,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Attempt<T> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let request_id = header("Request-Id").unwrap_or("unknown").to_owned();
+    if status.is_success() {
+        return match serde_json::from_slice(body) {
+            Ok(object) => Attempt::Done(Answer { body: object, at: date(headers) }),
+            // A proxy's page or half an answer: asking again with the same key is safe.
+            Err(source) => {
+                Attempt::Retry(StripeError::Unreadable { operation, request_id, source: std::sync::Arc::new(source) })
+            }
+        };
+    }
+    let wanted = match header("Stripe-Should-Retry") {
+        Some("true") => true,
+        Some("false") => false,
+        _ => status == StatusCode::CONFLICT || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
+    };
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::CONFLICT {
+        let error = StripeError::Unavailable { operation, status: status.as_u16(), request_id };
+        return if wanted { Attempt::Retry(error) } else { Attempt::Fatal(error) };
+    }
+    let error = serde_json::from_slice::<ErrorBody>(body).map(|body| body.error).ok();
+    let (code, param) = error.map_or_else(
+        || ("unknown".to_owned(), String::new()),
+        |error| (error.code.unwrap_or(error.kind), error.param.unwrap_or_default()),
+    );
+    let error = StripeError::Refused { operation, status: status.as_u16(), code, param, request_id };
+    if wanted { Attempt::Retry(error) } else { Attempt::Fatal(error) }
+}
+
+/// Stripe's time of the answer. Without the header the Unix epoch, older than any snapshot, so that nothing that is
+/// known gives way to an answer of unknown age.
+fn date(headers: &HeaderMap) -> OffsetDateTime {
+    let text = headers.get(DATE).and_then(|value| value.to_str().ok());
+    // HTTP says GMT where RFC 2822 says +0000.
+    let parsed = text.and_then(|text| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok());
+    parsed.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+}
+
+/// Half a second doubled at each retry, at most five, cut at random by up to half so that clients don't march in step.
+fn backoff(retries: u32) -> Duration {
+    let full = Duration::from_millis(500) * 2_u32.saturating_pow(retries);
+    full.min(Duration::from_secs(5)).mul_f64(0.5 + fastrand::f64() / 2.0)
+}

@@ -1,0 +1,11 @@
+//! Everything that is Stripe's: the transport, the requests, its objects, its signatures, and their translation into
+//! our facts. No other room knows a Stripe crate or a Stripe object.
+
+pub mod client;
+pub mod event;
+pub mod objects;
+pub mod observe;
+pub mod requests;
+pub mod signature;
+
+pub use client::{Answer, Operation, Stripe, StripeError};

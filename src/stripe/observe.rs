@@ -1,0 +1,208 @@
+//! What Stripe's objects mean in our words: each becomes an [`Observation`].
+
+use time::OffsetDateTime;
+
+use super::objects::{Expandable, Invoice, Metadata, Session, Subscription};
+use super::requests::CHECKOUT_KEY;
+use crate::domain::facts::{Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind};
+use crate::domain::ids::SubscriptionId;
+use crate::domain::subscription::{Mode, StripeStatus};
+
+/// Translates objects into observations.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    metadata_key: String,
+}
+
+/// An object says something that this version of Dues doesn't know, so that none of it is applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unknown {
+    /// A status of a subscription that Stripe has added.
+    #[error("the subscription at Stripe has a status that this version of Dues doesn't know")]
+    SubscriptionStatus,
+}
+
+/// What the event's type says beyond its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nothing: the object was read, or says it all.
+    Plain,
+    /// `checkout.session.completed` and what follows it: objects of old API versions have no `status`.
+    SessionCompleted,
+    /// `checkout.session.expired`.
+    SessionExpired,
+    /// `checkout.session.async_payment_failed`.
+    FirstPaymentFailed,
+    /// `customer.subscription.deleted`.
+    Deleted,
+    /// `invoice.payment_failed`.
+    PaymentFailed,
+}
+
+impl Observer {
+    /// An observer that finds our ids under that metadata key.
+    pub fn new(metadata_key: impl Into<String>) -> Self {
+        Self { metadata_key: metadata_key.into() }
+    }
+
+    /// What a Checkout Session says, with all that is expanded in it.
+    pub fn session(
+        &self,
+        session: &Session,
+        at: OffsetDateTime,
+        freshness: Freshness,
+        news: News,
+    ) -> Result<Observation, Unknown> {
+        let mut facts = Vec::with_capacity(4);
+        let invoice = session.invoice.as_ref();
+        let intent = session.payment_intent.as_ref();
+        let completed = matches!(news, News::SessionCompleted | News::FirstPaymentFailed);
+        if completed || session.status.as_deref() == Some("complete") {
+            facts.push(Fact::SessionCompleted);
+            match session.payment_status.as_deref() {
+                Some("paid" | "no_payment_required") => {
+                    let paid_at = paid_at(session).unwrap_or(at);
+                    facts.push(Fact::Paid(paid_at, Scope::Basket));
+                    facts.extend(payment(session, paid_at));
+                }
+                Some(_) => {}
+                // The oldest shape doesn't tell.
+                None => facts.push(Fact::Unclear),
+            }
+        } else if news == News::SessionExpired || session.status.as_deref() == Some("expired") {
+            facts.push(Fact::SessionExpired);
+        }
+        if news == News::FirstPaymentFailed {
+            facts.push(Fact::FirstPaymentFailed(at));
+        }
+        if let Some(intent) = intent {
+            facts.push(Fact::PaymentIntent(intent.id().to_owned()));
+        }
+        for item in session.line_items.iter().flat_map(|items| &items.data) {
+            let ids = self.internal_ids(item.metadata.as_ref());
+            facts.extend(ids.into_iter().map(|id| Fact::LineItem(id, item.id.clone())));
+        }
+        if let Some(subscription) = session.subscription.as_ref().and_then(Expandable::object) {
+            subscription_facts(subscription, at, News::Plain, &mut facts)?;
+        }
+        if let Some(invoice) = invoice.and_then(Expandable::object) {
+            invoice_facts(invoice, at, News::Plain, &mut facts);
+        }
+        let reference = session.client_reference_id.as_deref();
+        let checkout = reference.or_else(|| session.metadata.as_ref()?.get(CHECKOUT_KEY).map(String::as_str));
+        let subject = Subject {
+            session: Some(session.id.clone()),
+            stripe_subscription: session.subscription.as_ref().map(|reference| reference.id().to_owned()),
+            customer: session.customer.as_ref().map(|reference| reference.id().to_owned()),
+            checkout: checkout.and_then(|id| id.parse().ok()),
+            subscriptions: self.internal_ids(session.metadata.as_ref()),
+            mode: session.mode.as_deref().and_then(Mode::parse),
+        };
+        Ok(Observation { subject, at, freshness, facts })
+    }
+
+    /// What a subscription says.
+    pub fn subscription(
+        &self,
+        subscription: &Subscription,
+        at: OffsetDateTime,
+        freshness: Freshness,
+        news: News,
+    ) -> Result<Observation, Unknown> {
+        let mut facts = Vec::with_capacity(2);
+        subscription_facts(subscription, at, news, &mut facts)?;
+        let subject = Subject {
+            stripe_subscription: Some(subscription.id.clone()),
+            customer: subscription.customer.as_ref().map(|reference| reference.id().to_owned()),
+            subscriptions: self.internal_ids(subscription.metadata.as_ref()),
+            ..Subject::default()
+        };
+        Ok(Observation { subject, at, freshness, facts })
+    }
+
+    /// What an invoice of a subscription says; none for any other invoice.
+    pub fn invoice(&self, invoice: &Invoice, at: OffsetDateTime, freshness: Freshness, news: News) -> Option<Observation> {
+        let subscription = invoice.subscription_id()?;
+        let mut facts = Vec::with_capacity(2);
+        invoice_facts(invoice, at, news, &mut facts);
+        let subject = Subject {
+            stripe_subscription: Some(subscription.to_owned()),
+            customer: invoice.customer.as_ref().map(|reference| reference.id().to_owned()),
+            subscriptions: self.internal_ids(invoice.subscription_metadata()),
+            ..Subject::default()
+        };
+        Some(Observation { subject, at, freshness, facts })
+    }
+
+    /// The internal ids in metadata; what isn't an id of ours is somebody else's text.
+    fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
+        let text = metadata.and_then(|metadata| metadata.get(&self.metadata_key)).map_or("", String::as_str);
+        text.split(',').filter_map(|id| id.trim().parse().ok()).collect()
+    }
+}
+
+/// When the session was paid, where an expanded object tells.
+fn paid_at(session: &Session) -> Option<OffsetDateTime> {
+    let invoice = session.invoice.as_ref().and_then(Expandable::object);
+    let charge = session.payment_intent.as_ref().and_then(Expandable::object).and_then(|intent| {
+        intent.latest_charge.as_ref().and_then(Expandable::object).filter(|charge| charge.paid)
+    });
+    let invoice_paid = invoice.and_then(|invoice| invoice.status_transitions.as_ref()?.paid_at);
+    invoice_paid.or_else(|| charge?.created).and_then(time_of)
+}
+
+/// The payment of a paid session: by its invoice where it has one, and none where no money moved.
+fn payment(session: &Session, at: OffsetDateTime) -> Option<Fact> {
+    if session.amount_total.is_some_and(|total| total <= 0) {
+        return None;
+    }
+    let intent = session.payment_intent.as_ref().map(|intent| intent.id().to_owned());
+    let reference = session.invoice.as_ref().map(|invoice| invoice.id().to_owned()).or_else(|| intent.clone())?;
+    let transaction = Transaction { kind: TransactionKind::Payment, reference, payment_intent: intent, at };
+    Some(Fact::Transaction(transaction, Scope::Basket))
+}
+
+fn subscription_facts(
+    subscription: &Subscription,
+    at: OffsetDateTime,
+    news: News,
+    facts: &mut Vec<Fact>,
+) -> Result<(), Unknown> {
+    if let Some(status) = &subscription.status {
+        let status = StripeStatus::parse(status).ok_or(Unknown::SubscriptionStatus)?;
+        facts.push(Fact::Snapshot(Snapshot {
+            status,
+            current_period_end: subscription.period_end().and_then(time_of),
+            cancel_at: subscription.cancel_at.and_then(time_of),
+            cancel_at_period_end: subscription.cancel_at_period_end,
+            collection_paused: subscription.pause_collection.is_some(),
+        }));
+    }
+    let ended_at = subscription.ended_at.and_then(time_of);
+    facts.extend(ended_at.or((news == News::Deleted).then_some(at)).map(Fact::Ended));
+    Ok(())
+}
+
+fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut Vec<Fact>) {
+    let first = invoice.billing_reason.as_deref() == Some("subscription_create");
+    let scope = if first { Scope::Basket } else { Scope::Recurring };
+    let payment_intent = invoice.payment_intent_id().map(str::to_owned);
+    if invoice.status.as_deref() == Some("paid") {
+        let at = invoice.status_transitions.as_ref().and_then(|at| at.paid_at).and_then(time_of).unwrap_or(at);
+        let (reference, kind) = (invoice.id.clone(), TransactionKind::Payment);
+        if first || invoice.total.is_some_and(|total| total > 0) {
+            facts.push(Fact::Paid(at, scope));
+        }
+        if invoice.amount_paid.is_some_and(|paid| paid > 0) {
+            facts.push(Fact::Transaction(Transaction { kind, reference, payment_intent, at }, scope));
+        }
+    } else if news == News::PaymentFailed {
+        let reference = format!("{}#{}", invoice.id, invoice.attempt_count.unwrap_or(1));
+        let kind = TransactionKind::PaymentFailed;
+        facts.push(Fact::Transaction(Transaction { kind, reference, payment_intent, at }, scope));
+    }
+}
+
+fn time_of(seconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
+}
