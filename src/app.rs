@@ -2,14 +2,15 @@
 //!
 //! `main`, the demo and the tests all start the service through here.
 
+mod server;
+
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use axum::Router;
 use tokio::net::TcpListener;
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
@@ -18,11 +19,11 @@ use crate::http;
 use crate::http::state::AppState;
 use crate::services::{self, Services};
 use crate::settings::Settings;
-use crate::storage::schema::{self, SchemaError};
+use crate::storage::{self, MigrationError};
 use crate::telemetry::Metrics;
 
-/// Time that requests have to notice that they were cut off.
-const CUT: Duration = Duration::from_secs(1);
+/// Time that the worker has left when the requests were done at the deadline.
+const WORKER_CUT: Duration = Duration::from_secs(1);
 
 /// The service, built and bound, not yet answering.
 pub struct App {
@@ -44,15 +45,12 @@ pub enum StartError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The database is away, or refuses us.
-    #[error("can't connect to the database at DUES__DATABASE__URL: {0}")]
-    Database(#[source] sqlx::Error),
-    /// The schema can't be read or changed.
-    #[error("can't check the database's schema: {0}")]
-    Schema(#[from] SchemaError),
-    /// The schema is older than the program.
-    #[error("migrations are pending ({}): run `dues migrate`, or set DUES__DATABASE__MIGRATE=true", .0.join(", "))]
-    PendingMigrations(Vec<String>),
+    /// The database at `DUES__DATABASE__URL` is away or refuses us.
+    #[error("can't connect to the database that DUES__DATABASE__URL names: {0}")]
+    Database(#[source] MigrationError),
+    /// The schema is older than the program, or can't be changed.
+    #[error(transparent)]
+    Schema(#[from] MigrationError),
     /// The sandbox whose clock is followed is away.
     #[error(transparent)]
     Clock(#[from] FollowError),
@@ -61,14 +59,19 @@ pub enum StartError {
     Auth(#[source] reqwest::Error),
     /// The use cases refuse: the catalogue, for one.
     #[error(transparent)]
-    Services(#[from] services::StartError),
+    Services(#[from] services::BuildError),
 }
 
 impl App {
     /// Binds the ports, connects the database, checks its schema and builds the use cases.
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
-        // First the ports: it is the cheapest check, and the address is known before anything is changed.
+        // First the port: it is the cheapest check.
         let listener = listen(settings.http.listen).await?;
+        Self::build_on(listener, settings).await
+    }
+
+    /// The same on a port that is already bound: for a test that must tell others the address first.
+    pub async fn build_on(listener: TcpListener, settings: Settings) -> Result<Self, StartError> {
         let metrics_listener = match settings.http.metrics_listen {
             Some(address) => Some(listen(address).await?),
             None => None,
@@ -77,21 +80,18 @@ impl App {
         if let Some(sandbox) = &settings.clock.follow {
             clock.adopt(sandbox).await?;
         }
-        let pool = schema::connect(&settings.database)
+        let pool = storage::connect(&settings.database)
             .await
             .map_err(StartError::Database)?;
         if settings.database.migrate {
-            schema::migrate(&pool).await?;
+            storage::migrate(&pool).await?;
         }
-        let pending = schema::pending(&pool).await?;
-        if !pending.is_empty() {
-            return Err(StartError::PendingMigrations(pending));
-        }
+        storage::check_migrations(&pool).await?;
         let settings = Arc::new(settings);
         let verifier =
             Verifier::from_settings(&settings, clock.clone()).map_err(StartError::Auth)?;
         let metrics = Metrics::install();
-        let services = Services::build(Arc::clone(&settings), clock.clone(), pool).await?;
+        let services = Services::build(pool, Arc::clone(&settings), clock.clone()).await?;
         Ok(Self {
             listener,
             metrics_listener,
@@ -128,7 +128,7 @@ impl App {
 
     /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within
     /// `http.shutdown_seconds`, and cuts off the rest.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> std::io::Result<()> {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             listener,
             metrics_listener,
@@ -156,64 +156,49 @@ impl App {
             });
         }
 
+        let drain = state.settings.http.shutdown;
         let mut worker = tokio::spawn(services::worker::run(state.services.clone(), stop.clone()));
-        let mut server = serve(listener, http::router(state.clone()), stop.clone());
-        tokio::select! {
-            () = shutdown => {}
-            // Only a listener that broke ends the server before it is told to.
-            ended = &mut server => return ended.map_err(std::io::Error::other)?,
+        let server = server::serve(
+            listener,
+            http::router(state.clone()),
+            stop.clone(),
+            state.cut.clone(),
+            drain,
+        );
+        let stopper = async {
+            shutdown.await;
+            tracing::info!("stopping");
+            stop.cancel();
+            Instant::now()
+        };
+        let (finished, stopped) = tokio::join!(server, stopper);
+        if !finished {
+            tracing::warn!("requests were still under way at the deadline and were cut off");
         }
-
-        tracing::info!("stopping");
-        stop.cancel();
-        let drained = async {
-            let (server, worker) = tokio::join!(&mut server, &mut worker);
-            if let Err(error) = worker {
-                tracing::error!(%error, "the worker ended badly");
+        // The worker was told at the same time as the server and has the same deadline.
+        let left = drain.saturating_sub(stopped.elapsed()).max(WORKER_CUT);
+        match tokio::time::timeout(left, &mut worker).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the worker ended badly"),
+            Err(_) => {
+                tracing::warn!("the worker was still at work at the deadline and was cut off");
+                worker.abort();
             }
-            server.map_err(std::io::Error::other)?
-        };
-        let drained = tokio::time::timeout(state.settings.http.shutdown, drained).await;
-        let outcome = if let Ok(outcome) = drained {
-            outcome
-        } else {
-            tracing::warn!("requests were still under way at the deadline and are cut off");
-            state.cut.cancel();
-            worker.abort();
-            if tokio::time::timeout(CUT, &mut server).await.is_err() {
-                server.abort();
-            }
-            Ok(())
-        };
+        }
         tracing::info!("stopped");
-        outcome
     }
 }
 
 /// Runs the pending migrations; names those that it ran.
 pub async fn migrate(settings: &Settings) -> Result<Vec<String>, StartError> {
-    let pool = schema::connect(&settings.database)
+    let pool = storage::connect(&settings.database)
         .await
         .map_err(StartError::Database)?;
-    let pending = schema::pending(&pool).await?;
-    schema::migrate(&pool).await?;
-    Ok(pending)
+    Ok(storage::migrate(&pool).await?)
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address)
         .await
         .map_err(|source| StartError::Listen { address, source })
-}
-
-fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-) -> JoinHandle<std::io::Result<()>> {
-    tokio::spawn(async move {
-        axum::serve(listener, router)
-            .with_graceful_shutdown(stop.cancelled_owned())
-            .await
-    })
 }

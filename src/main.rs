@@ -76,7 +76,8 @@ async fn serve() -> anyhow::Result<()> {
     let app = App::build(settings).await?;
     let address = app.address()?;
     tracing::info!(%address, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
-    app.run(stop).await.context("the server failed")
+    app.run(stop).await;
+    Ok(())
 }
 
 async fn migrate() -> anyhow::Result<()> {

@@ -1,7 +1,9 @@
 //! Extractors: who may call, and typed input. A handler's signature tells both.
 
+use std::sync::Arc;
+
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, OptionalFromRequest, Request};
+use axum::extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
@@ -11,8 +13,7 @@ use serde::de::DeserializeOwned;
 use tower_http::timeout::TimeoutError;
 
 use super::problem::ApiError;
-use super::state::AppState;
-use crate::auth::{AuthError, Principal};
+use crate::auth::{AuthError, Principal, Verifier};
 
 /// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -45,25 +46,27 @@ pub struct RawBody(pub Bytes);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IdempotencyKey(pub Option<String>);
 
-impl FromRequestParts<AppState> for Member {
+impl<S> FromRequestParts<S> for Member
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let token = bearer(&parts.headers)?;
-        Ok(Self(state.verifier.verify(token).await?))
+        Ok(Self(Arc::from_ref(state).verify(token).await?))
     }
 }
 
-impl FromRequestParts<AppState> for Operator {
+impl<S> FromRequestParts<S> for Operator
+where
+    S: Send + Sync,
+    Arc<Verifier>: FromRef<S>,
+{
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let Member(principal) = Member::from_request_parts(parts, state).await?;
         if principal.operator {
             Ok(Self(principal))
@@ -130,10 +133,10 @@ impl From<AuthError> for ApiError {
     }
 }
 
-impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         let is_json = is_json(request.headers());
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
         if !is_json {
@@ -148,13 +151,10 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Json<T> {
     }
 }
 
-impl<T: DeserializeOwned> OptionalFromRequest<AppState> for Json<T> {
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
-    async fn from_request(
-        request: Request,
-        state: &AppState,
-    ) -> Result<Option<Self>, Self::Rejection> {
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>, Self::Rejection> {
         let is_json = is_json(request.headers());
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
         if bytes.is_empty() {
@@ -166,7 +166,7 @@ impl<T: DeserializeOwned> OptionalFromRequest<AppState> for Json<T> {
                 .headers_mut()
                 .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        <Self as FromRequest<AppState>>::from_request(request, state)
+        <Self as FromRequest<S>>::from_request(request, state)
             .await
             .map(Some)
     }
@@ -178,18 +178,15 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-impl FromRequest<AppState> for RawBody {
+impl<S: Send + Sync> FromRequest<S> for RawBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &AppState) -> Result<Self, Self::Rejection> {
+    async fn from_request(request: Request, state: &S) -> Result<Self, Self::Rejection> {
         use axum::extract::rejection::{BytesRejection, FailedToBufferBody};
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
             Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
-                Err(ApiError::payload_too_large().detail(format!(
-                    "At most {} bytes are read.",
-                    state.settings.http.body_limit_bytes
-                )))
+                Err(ApiError::payload_too_large())
             }
             Err(rejection) if caused_by::<TimeoutError>(&rejection) => Err(ApiError::new(
                 StatusCode::REQUEST_TIMEOUT,
@@ -205,13 +202,10 @@ impl FromRequest<AppState> for RawBody {
     }
 }
 
-impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        _state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         serde_path_to_error::deserialize(serde_urlencoded::Deserializer::new(pairs))
@@ -222,13 +216,10 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Query<T> {
     }
 }
 
-impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         match axum::extract::Path::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
             Err(_) => Err(ApiError::not_found()),
@@ -236,13 +227,10 @@ impl<T: DeserializeOwned + Send> FromRequestParts<AppState> for Path<T> {
     }
 }
 
-impl FromRequestParts<AppState> for IdempotencyKey {
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = ApiError;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        _state: &AppState,
-    ) -> Result<Self, Self::Rejection> {
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
         let mut values = parts.headers.get_all("idempotency-key").iter();
         let Some(value) = values.next() else {
             return Ok(Self(None));

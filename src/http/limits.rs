@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::DeadlineBody;
 
 use super::problem::ApiError;
-use super::state::AppState;
+use crate::settings::Http;
 
 /// Longest time that a client may take to send its body, whatever the deadline of the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,11 +27,11 @@ pub(super) struct Limits {
 
 impl Limits {
     /// A group with places of its own, so that a full one can't starve another.
-    pub(super) fn new(state: &AppState) -> Self {
+    pub(super) fn new(settings: &Http, cut: CancellationToken) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(state.settings.http.max_concurrency)),
-            timeout: state.settings.http.request_timeout,
-            cut: state.cut.clone(),
+            places: Arc::new(Semaphore::new(settings.max_concurrency)),
+            timeout: settings.request_timeout,
+            cut,
         }
     }
 }

@@ -11,6 +11,8 @@ mod limits;
 mod openapi;
 pub mod problem;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{
@@ -30,6 +32,7 @@ use utoipa_axum::router::OpenApiRouter;
 pub use self::edge::RequestId;
 use self::limits::Limits;
 use self::state::AppState;
+use crate::clock::Clock;
 use crate::settings::Settings;
 
 /// Routes for members and their browsers.
@@ -48,13 +51,26 @@ pub fn router(state: AppState) -> Router {
     if state.settings.http.metrics_listen.is_none() {
         machines = machines.merge(health::metrics_routes());
     }
-    let limit = || middleware::from_fn_with_state(Limits::new(&state), limits::limit);
+    let limit = || {
+        let limits = Limits::new(&state.settings.http, state.cut.clone());
+        middleware::from_fn_with_state(limits, limits::limit)
+    };
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(member_routes().layer(limit()))
         .merge(webhook_routes().layer(limit()))
         .merge(machines)
         .split_for_parts();
-    let browsers = ServiceBuilder::new()
+    let router = router.merge(openapi::routes(openapi));
+    protect(router, &state.settings, state.clock.clone()).with_state(state)
+}
+
+/// Puts around every route, and around what no route answers, what holds for all.
+fn protect<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    settings: &Settings,
+    clock: Clock,
+) -> Router<S> {
+    let headers = ServiceBuilder::new()
         .layer(default_header(X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .layer(default_header(REFERRER_POLICY, "no-referrer"))
         .layer(default_header(CACHE_CONTROL, "no-store"))
@@ -62,20 +78,14 @@ pub fn router(state: AppState) -> Router {
             CONTENT_SECURITY_POLICY,
             "frame-ancestors 'none'",
         ));
-    router
-        .merge(openapi::routes(openapi))
-        .layer(
-            ServiceBuilder::new()
-                .layer(middleware::from_fn_with_state(
-                    state.clock.clone(),
-                    edge::edge,
-                ))
-                .layer(browsers)
-                .layer(cors(&state.settings))
-                .layer(CatchPanicLayer::custom(edge::panicked))
-                .layer(DefaultBodyLimit::max(state.settings.http.body_limit_bytes)),
-        )
-        .with_state(state)
+    router.layer(
+        ServiceBuilder::new()
+            .layer(middleware::from_fn_with_state(clock, edge::edge))
+            .layer(headers)
+            .layer(cors(settings))
+            .layer(CatchPanicLayer::custom(edge::panicked))
+            .layer(DefaultBodyLimit::max(settings.http.body_limit_bytes)),
+    )
 }
 
 /// `/metrics` alone, for `http.metrics_listen`.

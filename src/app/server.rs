@@ -1,0 +1,194 @@
+//! Connections: accepted until the signal to stop, finished within a deadline, then cut off.
+//!
+//! `axum::serve` would do most of this, but it lets a client take for ever to send a request's head.
+
+use std::convert::Infallible;
+use std::io;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+/// Longest time for a request's head, and for a connection between two requests. Longer than the 60 seconds for
+/// which proxies commonly keep a connection, so that they close first and never write into a closing one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
+/// Pause after a failure to accept that has nothing to do with one connection: most often, no file is left.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Time that requests have to answer that they were cut off.
+const CUT: Duration = Duration::from_secs(1);
+
+/// Serves until `stop` is cancelled; then waits `drain` for requests under way, cancels `cut` so that they answer
+/// 503, and closes what is left. False when something had to be cut off.
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    stop: CancellationToken,
+    cut: CancellationToken,
+    drain: Duration,
+) -> bool {
+    let graceful = GracefulShutdown::new();
+    let mut connections = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            stream = accept(&listener) => stream,
+            Some(_) = connections.join_next() => continue,
+            () = stop.cancelled() => break,
+        };
+        let connection = connection(stream, router.clone());
+        connections.spawn(graceful.watch(connection));
+    }
+    // Whoever connects from now on is refused by the system, and a balancer goes elsewhere.
+    drop(listener);
+
+    let finished = graceful.shutdown();
+    tokio::pin!(finished);
+    if tokio::time::timeout(drain, &mut finished).await.is_ok() {
+        return true;
+    }
+    cut.cancel();
+    if tokio::time::timeout(CUT, &mut finished).await.is_err() {
+        connections.abort_all();
+    }
+    false
+}
+
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // Answers are small and written whole: waiting to fill a packet only delays them.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(error) if is_of_the_client(&error) => {}
+            Err(error) => {
+                tracing::error!(%error, "can't accept connections");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn is_of_the_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+    )
+}
+
+fn connection(
+    stream: TcpStream,
+    router: Router,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<
+        Request<Incoming>,
+        Response = axum::response::Response,
+        Error = Infallible,
+        Future: Send,
+    >,
+> {
+    let service = service_fn(move |request: Request<Incoming>| {
+        router.clone().oneshot(request.map(Body::new))
+    });
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .serve_connection(TokioIo::new(stream), service)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+    use std::net::SocketAddr;
+    use tokio::task::JoinHandle;
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    struct Server {
+        address: SocketAddr,
+        stop: CancellationToken,
+        task: JoinHandle<bool>,
+    }
+
+    /// A server whose only route takes as long as its query says, or until it is cut.
+    async fn start(drain: Duration) -> io::Result<Server> {
+        let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
+        let seen_cut = cut.clone();
+        let router = Router::new().route(
+            "/{ms}",
+            get(
+                |axum::extract::Path(ms): axum::extract::Path<u64>| async move {
+                    tokio::select! {
+                        () = tokio::time::sleep(Duration::from_millis(ms)) => "done",
+                        () = seen_cut.cancelled() => "cut",
+                    }
+                },
+            ),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let task = tokio::spawn(serve(listener, router, stop.clone(), cut, drain));
+        Ok(Server {
+            address,
+            stop,
+            task,
+        })
+    }
+
+    async fn get_text(address: SocketAddr, ms: u64) -> Result<String, reqwest::Error> {
+        reqwest::get(format!("http://{address}/{ms}"))
+            .await?
+            .text()
+            .await
+    }
+
+    #[tokio::test]
+    async fn a_request_under_way_is_finished_and_a_new_one_refused() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        let slow = tokio::spawn(get_text(server.address, 300));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.stop.cancel();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(get_text(server.address, 0).await.is_err());
+        assert_eq!(slow.await??, "done");
+        assert!(server.task.await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_request_beyond_the_deadline_is_cut_off() -> anyhow::Result<()> {
+        let server = start(Duration::from_millis(100)).await?;
+        let slow = tokio::spawn(get_text(server.address, 60_000));
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        server.stop.cancel();
+        assert_eq!(slow.await??, "cut");
+        assert!(!server.task.await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_does_not_hold_up_the_end() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        let idle = TcpStream::connect(server.address).await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        server.stop.cancel();
+        let ended = tokio::time::timeout(Duration::from_secs(2), server.task).await??;
+        assert!(ended);
+        drop(idle);
+        Ok(())
+    }
+}
