@@ -42,7 +42,8 @@ pub(super) async fn limit(State(limits): State<Limits>, request: Request, next: 
         return ApiError::unavailable("overloaded", "Too many requests are under way")
             .into_response();
     };
-    let body_timeout = BODY_TIMEOUT.min(limits.timeout);
+    // Before the deadline of the whole, so that the client learns which of the two it missed.
+    let body_timeout = BODY_TIMEOUT.min(limits.timeout / 2);
     let request = request.map(|body| Body::new(DeadlineBody::new(body_timeout, body)));
     tokio::select! {
         response = next.run(request) => response,

@@ -4,13 +4,19 @@
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
 //! their request and response types; it offers `routes()`, and `groups` below names it.
 
+mod checkout;
 mod edge;
+mod entitlements;
+mod errors;
 pub mod extract;
 mod health;
 mod limits;
 mod openapi;
+mod plans;
 pub mod problem;
 pub mod state;
+mod subscriptions;
+mod webhooks;
 #[cfg(test)]
 mod tests;
 

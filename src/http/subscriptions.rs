@@ -1,0 +1,388 @@
+//! Buying, and looking at what was bought.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::extract::{IdempotencyKey, Json, Member, Path, Query};
+use super::problem::{ApiError, Problem};
+use super::state::AppState;
+use crate::domain::ids::SubscriptionId;
+use crate::domain::plan::Kind;
+use crate::domain::subscription::{self, Status};
+use crate::services::Services;
+use crate::services::holdings::{Filter, StatusChangeRow, TransactionRow};
+use crate::services::subscribe::{Buyer, Opened, Order, OrderLine, SubscribeError};
+
+/// Entries of a page unless asked otherwise, and the most.
+const LIMIT: (i64, i64) = (20, 100);
+
+/// What to buy: a plan, or a basket of lines.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewSubscriptions {
+    /// The code of one plan; instead of `lines`.
+    #[schema(example = "membership-annual")]
+    plan: Option<String>,
+    /// 1 to 10 lines that are paid together; instead of `plan`.
+    lines: Option<Vec<NewLine>>,
+    /// ISO 4217; by default the plans' own.
+    #[schema(example = "eur")]
+    currency: Option<String>,
+    /// The language of Stripe's page; by default the browser's.
+    #[schema(example = "de")]
+    locale: Option<String>,
+}
+
+/// A line of a basket.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct NewLine {
+    /// A plan's code.
+    plan: String,
+    /// How many; by default 1.
+    quantity: Option<u32>,
+    /// In minor units, where the plan lets the buyer choose.
+    amount: Option<i64>,
+}
+
+/// An opened checkout.
+#[derive(Debug, Serialize, ToSchema)]
+struct OpenedCheckout {
+    /// Where to send the browser.
+    checkout: Checkout,
+    /// What will be hers once it is paid.
+    subscriptions: Vec<Subscription>,
+}
+
+/// A hosted checkout.
+#[derive(Debug, Serialize, ToSchema)]
+struct Checkout {
+    /// Ours.
+    id: Uuid,
+    /// Stripe's page; null when it is no longer open.
+    url: Option<String>,
+    /// When Stripe closes the page.
+    #[serde(with = "time::serde::rfc3339")]
+    expires_at: OffsetDateTime,
+}
+
+/// One line that a member bought.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Subscription {
+    /// Ours.
+    id: Uuid,
+    /// The plan's code.
+    plan: String,
+    /// `membership`, `top_up`, `share` or `donation`.
+    kind: &'static str,
+    /// How many.
+    quantity: i32,
+    /// `PENDING_ACTIVATION`, `PENDING_COMPLETION`, `ACTIVE`, `ON_HOLD`, `CANCELLED` or `ENDED`.
+    #[schema(example = "ACTIVE")]
+    status: &'static str,
+    /// Why it has that status.
+    #[schema(example = "paid")]
+    status_reason: &'static str,
+    /// Whether the member may use it now.
+    entitled: bool,
+    /// Paid until; it renews then unless it was cancelled.
+    #[serde(with = "time::serde::rfc3339::option")]
+    current_period_end: Option<OffsetDateTime>,
+    /// When it will end, if it was cancelled.
+    #[serde(with = "time::serde::rfc3339::option")]
+    cancel_at: Option<OffsetDateTime>,
+    /// When a one-off purchase with a fixed term is over.
+    #[serde(with = "time::serde::rfc3339::option")]
+    term_ends_at: Option<OffsetDateTime>,
+    /// The first payment.
+    #[serde(with = "time::serde::rfc3339::option")]
+    activated_at: Option<OffsetDateTime>,
+    /// When Stripe ended it.
+    #[serde(with = "time::serde::rfc3339::option")]
+    ended_at: Option<OffsetDateTime>,
+    /// When the member asked.
+    #[serde(with = "time::serde::rfc3339")]
+    created_at: OffsetDateTime,
+}
+
+/// A page of a list, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+struct Page<T: ToSchema> {
+    /// The entries.
+    data: Vec<T>,
+    /// To be sent as `cursor` for the next page; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Which subscriptions to list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    /// Only of that kind.
+    #[param(value_type = Option<String>)]
+    kind: Option<Kind>,
+    /// Only with that status.
+    status: Option<String>,
+    /// 1 to 100; by default 20.
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Which part of a list.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    /// 1 to 100; by default 20.
+    limit: Option<i64>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A reference to a payment or a failed payment.
+#[derive(Debug, Serialize, ToSchema)]
+struct Transaction {
+    /// Ours.
+    id: Uuid,
+    /// `payment` or `payment_failed`.
+    kind: String,
+    /// At Stripe, where the amount is.
+    #[schema(example = "in_1Abc")]
+    stripe_reference: String,
+    /// When it happened.
+    #[serde(with = "time::serde::rfc3339")]
+    occurred_at: OffsetDateTime,
+}
+
+/// One change of status.
+#[derive(Debug, Serialize, ToSchema)]
+struct Change {
+    /// Null for the first.
+    from: Option<String>,
+    /// The status from then on.
+    to: String,
+    /// What happened.
+    reason: String,
+    /// By which way we learnt of it.
+    #[schema(example = "webhook")]
+    cause: String,
+    /// When it was recorded.
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(show))
+        .routes(routes!(list_transactions))
+        .routes(routes!(list_changes))
+}
+
+/// Buy: the answer's `checkout.url` is where to send the browser.
+#[utoipa::path(post, path = "/v1/subscriptions", tag = "subscriptions", security(("bearer" = [])),
+    request_body = NewSubscriptions,
+    params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body again: the same checkout.")),
+    responses(
+        (status = 201, body = OpenedCheckout),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Held already, or the same order is in progress.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json"),
+        (status = 429, description = "Too many open checkouts.", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
+    ))]
+async fn create(
+    State(state): State<AppState>,
+    Member(member): Member,
+    IdempotencyKey(key): IdempotencyKey,
+    Json(body): Json<NewSubscriptions>,
+) -> Result<(StatusCode, Json<OpenedCheckout>), ApiError> {
+    let short = body.plan.is_some();
+    let order = order(body)?;
+    let buyer = Buyer { user: member.user, email: member.email };
+    let opened = state.services.subscribe(&buyer, &order, key.as_deref()).await;
+    let opened = opened.map_err(|error| if short { as_written(error) } else { error })?;
+    Ok((StatusCode::CREATED, Json(OpenedCheckout::of(opened, state.clock.now()))))
+}
+
+/// What the member bought, newest first.
+#[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions", security(("bearer" = [])), params(ListQuery),
+    responses((status = 200, body = Page<Subscription>),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 422, body = Problem, content_type = "application/problem+json")))]
+async fn list(
+    State(state): State<AppState>,
+    Member(member): Member,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<Subscription>>, ApiError> {
+    let status = parsed("status", query.status.as_deref(), Status::parse)?;
+    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
+    let limit = limit(query.limit)?;
+    let filter = Filter { kind: query.kind, status, before, limit: limit + 1 };
+    let lines = state.services.subscriptions(&member.user, &filter).await?;
+    let now = state.clock.now();
+    Ok(Json(page(lines, limit, |line| line.id.to_string(), |line| Subscription::of(&line, now))))
+}
+
+/// One of the member's subscriptions.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path)),
+    responses((status = 200, body = Subscription),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+async fn show(
+    State(state): State<AppState>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+) -> Result<Json<Subscription>, ApiError> {
+    let line = state.services.subscription(&member.user, SubscriptionId(id)).await?;
+    let line = line.ok_or_else(ApiError::not_found)?;
+    Ok(Json(Subscription::of(&line, state.clock.now())))
+}
+
+/// Payments and failed payments of a subscription, newest first; the amounts are at Stripe.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}/transactions", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), PageQuery),
+    responses((status = 200, body = Page<Transaction>),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+async fn list_transactions(
+    State(services): State<Services>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Transaction>>, ApiError> {
+    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
+    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
+    let rows = services.transactions(&member.user, id, before, limit + 1).await?;
+    let rows = rows.ok_or_else(ApiError::not_found)?;
+    let entry = |row: TransactionRow| Transaction {
+        id: row.id,
+        kind: row.kind,
+        stripe_reference: row.stripe_reference,
+        occurred_at: row.occurred_at,
+    };
+    Ok(Json(page(rows, limit, |row| row.id.to_string(), entry)))
+}
+
+/// The history of a subscription, newest first.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}/changes", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), PageQuery),
+    responses((status = 200, body = Page<Change>),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+async fn list_changes(
+    State(services): State<Services>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Change>>, ApiError> {
+    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
+    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
+    let rows = services.status_changes(&member.user, id, before, limit + 1).await?;
+    let rows = rows.ok_or_else(ApiError::not_found)?;
+    let entry = |row: StatusChangeRow| Change {
+        from: row.from_status,
+        to: row.to_status,
+        reason: row.reason,
+        cause: row.cause,
+        at: row.at,
+    };
+    Ok(Json(page(rows, limit, |row| row.seq.to_string(), entry)))
+}
+
+/// The order that a body stands for.
+fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
+    let NewSubscriptions { plan, lines, currency, locale } = body;
+    let lines = match (plan, lines) {
+        (Some(plan), None) => vec![OrderLine { plan, quantity: None, amount: None }],
+        (None, Some(lines)) => {
+            let line = |line: NewLine| OrderLine { plan: line.plan, quantity: line.quantity, amount: line.amount };
+            lines.into_iter().map(line).collect()
+        }
+        (None, None) => {
+            let problem = ApiError::validation_failed();
+            return Err(problem.field("plan", "required", "Give a plan, or lines."));
+        }
+        (Some(_), Some(_)) => {
+            let problem = ApiError::validation_failed();
+            return Err(problem.field("lines", "conflict", "Give either a plan or lines, not both."));
+        }
+    };
+    Ok(Order { lines, currency, locale })
+}
+
+/// A body of one plan has no `lines`: its fields are named as the client wrote them.
+fn as_written(error: SubscribeError) -> SubscribeError {
+    match error {
+        SubscribeError::Invalid(mut invalid) => {
+            for wrong in &mut invalid {
+                wrong.field = wrong.field.replacen("lines[0].", "", 1);
+            }
+            SubscribeError::Invalid(invalid)
+        }
+        other => other,
+    }
+}
+
+fn limit(asked: Option<i64>) -> Result<i64, ApiError> {
+    let (default, most) = LIMIT;
+    match asked.unwrap_or(default) {
+        limit if (1..=most).contains(&limit) => Ok(limit),
+        _ => Err(ApiError::validation_failed().field("limit", "out_of_range", format!("From 1 to {most}."))),
+    }
+}
+
+fn parsed<T>(field: &str, text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+    let value = text.map(|text| parse(text).ok_or(text)).transpose();
+    value.map_err(|_| ApiError::validation_failed().field(field, "unknown_value", "This is not a value it can have."))
+}
+
+/// A page of at most `limit` of the rows, of which one more was asked for to see whether there are more.
+fn page<R, T: ToSchema>(
+    mut rows: Vec<R>,
+    limit: i64,
+    cursor: impl Fn(&R) -> String,
+    entry: impl Fn(R) -> T,
+) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or_default();
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next_cursor = rows.last().filter(|_| more).map(cursor);
+    Page { data: rows.into_iter().map(entry).collect(), next_cursor }
+}
+
+impl OpenedCheckout {
+    fn of(opened: Opened, now: OffsetDateTime) -> Self {
+        let Opened { basket, url } = opened;
+        Self {
+            checkout: Checkout { id: basket.checkout.id.0, url, expires_at: basket.checkout.expires_at },
+            subscriptions: basket.lines.iter().map(|line| Subscription::of(line, now)).collect(),
+        }
+    }
+}
+
+impl Subscription {
+    fn of(line: &subscription::Subscription, now: OffsetDateTime) -> Self {
+        Self {
+            id: line.id.0,
+            plan: line.plan.clone(),
+            kind: line.kind.as_str(),
+            quantity: line.quantity,
+            status: line.status.as_str(),
+            status_reason: line.reason.as_str(),
+            entitled: line.entitled(now),
+            current_period_end: line.current_period_end,
+            cancel_at: line.cancel_at.or(line.current_period_end.filter(|_| line.cancel_at_period_end)),
+            term_ends_at: line.term_ends_at,
+            activated_at: line.first_paid_at,
+            ended_at: line.ended_at,
+            created_at: line.created_at,
+        }
+    }
+}
