@@ -183,10 +183,14 @@ impl Contradiction {
             Self::SeveralCheckouts => "the object names lines of more than one checkout",
             Self::OtherSession => "the checkout already belongs to another session at Stripe",
             Self::OtherSubscription => "the line already belongs to another subscription at Stripe",
-            Self::OtherCustomer => "the object belongs to another customer at Stripe than the checkout",
+            Self::OtherCustomer => {
+                "the object belongs to another customer at Stripe than the checkout"
+            }
             Self::OtherMode => "the session's mode is not the checkout's",
             Self::OtherLines => "the object's metadata names lines that are not in the checkout",
-            Self::NothingRecurring => "the object is a subscription, but no line of the checkout is recurring",
+            Self::NothingRecurring => {
+                "the object is a subscription, but no line of the checkout is recurring"
+            }
         }
     }
 }
@@ -194,9 +198,7 @@ impl Contradiction {
 impl Subject {
     /// Checks that this subject may speak about that basket; metadata alone never overrides a foreign key.
     pub fn check(&self, basket: &Basket) -> Result<(), Contradiction> {
-        let differs = |ours: &Option<String>, theirs: &Option<String>| {
-            matches!((ours, theirs), (Some(ours), Some(theirs)) if ours != theirs)
-        };
+        let differs = |ours: &Option<String>, theirs: &Option<String>| matches!((ours, theirs), (Some(ours), Some(theirs)) if ours != theirs);
         let checkout = &basket.checkout;
         // Rule 1: one checkout. (Another one's lines are rule 6; its own id is checked here.)
         if self.checkout.is_some_and(|id| id != checkout.id) {
@@ -222,7 +224,11 @@ impl Subject {
             return Err(Contradiction::OtherMode);
         }
         // Rule 6: the lines that it names are the checkout's.
-        if !self.subscriptions.iter().all(|id| basket.lines.iter().any(|line| line.id == *id)) {
+        if !self
+            .subscriptions
+            .iter()
+            .all(|id| basket.lines.iter().any(|line| line.id == *id))
+        {
             return Err(Contradiction::OtherLines);
         }
         Ok(())

@@ -69,5 +69,9 @@ uuid_id! {
 fn uuid_v7(now: OffsetDateTime) -> Uuid {
     // A time before 1970 can only come from a broken clock; the id stays unique by its random part.
     let seconds = u64::try_from(now.unix_timestamp()).unwrap_or_default();
-    Uuid::new_v7(Timestamp::from_unix(ContextV7::new(), seconds, now.nanosecond()))
+    Uuid::new_v7(Timestamp::from_unix(
+        ContextV7::new(),
+        seconds,
+        now.nanosecond(),
+    ))
 }

@@ -9,7 +9,8 @@ use time::{Duration, OffsetDateTime};
 use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
 use super::ids::SubscriptionId;
 use super::subscription::{
-    Basket, Checkout, Reason, Refund, SessionStatus, Status, StripeState, StripeStatus, Subscription,
+    Basket, Checkout, Reason, Refund, SessionStatus, Status, StripeState, StripeStatus,
+    Subscription,
 };
 
 /// What a merge leaves to be done beside writing the basket.
@@ -24,14 +25,22 @@ pub struct Merged {
 /// Merges what one source says into the basket and derives every line's status as of `now`.
 ///
 /// `margin` is how far apart two snapshots must be to be ordered by their times.
-pub fn merge(basket: &mut Basket, observation: &Observation, margin: Duration, now: OffsetDateTime) -> Merged {
+pub fn merge(
+    basket: &mut Basket,
+    observation: &Observation,
+    margin: Duration,
+    now: OffsetDateTime,
+) -> Merged {
     let mut merged = Merged::default();
     bind(basket, observation);
     for fact in &observation.facts {
         merge_fact(basket, fact, observation, margin, &mut merged);
     }
     for line in &mut basket.lines {
-        line.term_ends_at = line.term.zip(line.first_paid_at).map(|(term, paid)| term.end(paid));
+        line.term_ends_at = line
+            .term
+            .zip(line.first_paid_at)
+            .map(|(term, paid)| term.end(paid));
         (line.status, line.reason) = derive(line, &basket.checkout, now);
     }
     merged
@@ -41,10 +50,19 @@ pub fn merge(basket: &mut Basket, observation: &Observation, margin: Duration, n
 fn bind(basket: &mut Basket, observation: &Observation) {
     let subject = &observation.subject;
     let checkout = &mut basket.checkout;
-    checkout.stripe_session = checkout.stripe_session.take().or_else(|| subject.session.clone());
-    checkout.stripe_customer = checkout.stripe_customer.take().or_else(|| subject.customer.clone());
+    checkout.stripe_session = checkout
+        .stripe_session
+        .take()
+        .or_else(|| subject.session.clone());
+    checkout.stripe_customer = checkout
+        .stripe_customer
+        .take()
+        .or_else(|| subject.customer.clone());
     if let Some(line) = basket.lines.iter_mut().find(|line| line.recurring) {
-        line.stripe_subscription = line.stripe_subscription.take().or_else(|| subject.stripe_subscription.clone());
+        line.stripe_subscription = line
+            .stripe_subscription
+            .take()
+            .or_else(|| subject.stripe_subscription.clone());
     }
 }
 
@@ -87,7 +105,9 @@ fn merge_fact(
             }
         }
         Fact::Transaction(transaction, scope) => {
-            merged.transactions.extend(in_scope(basket, *scope).map(|line| (line.id, transaction.clone())));
+            merged
+                .transactions
+                .extend(in_scope(basket, *scope).map(|line| (line.id, transaction.clone())));
         }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
@@ -99,7 +119,12 @@ fn merge_fact(
 }
 
 /// Applies a snapshot if it is newer than the row's, leaves it if it is older or the same; false if that can't be told.
-fn merge_snapshot(line: &mut Subscription, snapshot: &Snapshot, observation: &Observation, margin: Duration) -> bool {
+fn merge_snapshot(
+    line: &mut Subscription,
+    snapshot: &Snapshot,
+    observation: &Observation,
+    margin: Duration,
+) -> bool {
     let at = observation.at;
     if let (Some(held), Freshness::Event) = (line.stripe, observation.freshness) {
         if held.at - at > margin {
@@ -110,7 +135,10 @@ fn merge_snapshot(line: &mut Subscription, snapshot: &Snapshot, observation: &Ob
         }
     }
     let at = line.stripe.map_or(at, |held| held.at.max(at));
-    line.stripe = Some(StripeState { status: snapshot.status, at });
+    line.stripe = Some(StripeState {
+        status: snapshot.status,
+        at,
+    });
     line.current_period_end = snapshot.current_period_end;
     line.cancel_at = snapshot.cancel_at;
     line.cancel_at_period_end = snapshot.cancel_at_period_end;
@@ -143,7 +171,10 @@ fn advance(checkout: &mut Checkout, to: SessionStatus) {
 }
 
 fn in_scope(basket: &mut Basket, scope: Scope) -> impl Iterator<Item = &mut Subscription> {
-    basket.lines.iter_mut().filter(move |line| scope == Scope::Basket || line.recurring)
+    basket
+        .lines
+        .iter_mut()
+        .filter(move |line| scope == Scope::Basket || line.recurring)
 }
 
 fn merge_min(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {
@@ -156,7 +187,11 @@ fn merge_max(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {
 
 /// The status that the facts of a line and its checkout give at `now`, and why: the first rule that fits decides.
 pub fn derive(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> (Status, Reason) {
-    if line.recurring { derive_recurring(line, checkout) } else { derive_one_off(line, checkout, now) }
+    if line.recurring {
+        derive_recurring(line, checkout)
+    } else {
+        derive_one_off(line, checkout, now)
+    }
 }
 
 fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason) {
@@ -181,17 +216,22 @@ fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason
         Some(StripeStatus::Unpaid) => (Status::OnHold, Reason::Unpaid),
         Some(StripeStatus::Paused) => (Status::OnHold, Reason::Paused),
         Some(StripeStatus::Canceled) => (Status::Cancelled, Reason::CancelScheduled),
-        _ if line.cancel_at_period_end || line.cancel_at.is_some() => (Status::Cancelled, Reason::CancelScheduled),
+        _ if line.cancel_at_period_end || line.cancel_at.is_some() => {
+            (Status::Cancelled, Reason::CancelScheduled)
+        }
         _ if line.collection_paused => (Status::Active, Reason::CollectionPaused),
         Some(StripeStatus::Trialing) => (Status::Active, Reason::Trialing),
         Some(StripeStatus::PastDue) => (Status::Active, Reason::PaymentRetrying),
-        Some(StripeStatus::Active | StripeStatus::Incomplete | StripeStatus::IncompleteExpired) | None => {
-            (Status::Active, Reason::Paid)
-        }
+        Some(StripeStatus::Active | StripeStatus::Incomplete | StripeStatus::IncompleteExpired)
+        | None => (Status::Active, Reason::Paid),
     }
 }
 
-fn derive_one_off(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> (Status, Reason) {
+fn derive_one_off(
+    line: &Subscription,
+    checkout: &Checkout,
+    now: OffsetDateTime,
+) -> (Status, Reason) {
     if line.refund == Refund::Full {
         (Status::Ended, Reason::Refunded)
     } else if line.term_ends_at.is_some_and(|end| end <= now) {
@@ -211,9 +251,13 @@ fn derive_one_off(line: &Subscription, checkout: &Checkout, now: OffsetDateTime)
 fn unpaid(checkout: &Checkout) -> (Status, Reason) {
     match checkout.status {
         SessionStatus::Failed => (Status::Ended, Reason::StripeError),
-        SessionStatus::Expired if checkout.cancel_requested_at.is_some() => (Status::Ended, Reason::CheckoutCancelled),
+        SessionStatus::Expired if checkout.cancel_requested_at.is_some() => {
+            (Status::Ended, Reason::CheckoutCancelled)
+        }
         SessionStatus::Expired => (Status::Ended, Reason::CheckoutExpired),
-        SessionStatus::Open | SessionStatus::Complete => (Status::PendingActivation, Reason::AwaitingPayment),
+        SessionStatus::Open | SessionStatus::Complete => {
+            (Status::PendingActivation, Reason::AwaitingPayment)
+        }
     }
 }
 

@@ -174,18 +174,38 @@ mod tests {
     #[test]
     fn a_term_ends_on_the_calendar_not_after_a_number_of_days() {
         let leap_day = datetime!(2028-02-29 12:00 UTC);
-        assert_eq!(Term::Years(1).end(leap_day), datetime!(2029-02-28 12:00 UTC));
-        assert_eq!(Term::Months(1).end(datetime!(2026-01-31 0:00 UTC)), datetime!(2026-02-28 0:00 UTC));
-        assert_eq!(Term::Months(11).end(datetime!(2026-12-15 8:30 UTC)), datetime!(2027-11-15 8:30 UTC));
-        assert_eq!(Term::Days(30).end(datetime!(2026-12-15 0:00 UTC)), datetime!(2027-01-14 0:00 UTC));
+        assert_eq!(
+            Term::Years(1).end(leap_day),
+            datetime!(2029-02-28 12:00 UTC)
+        );
+        assert_eq!(
+            Term::Months(1).end(datetime!(2026-01-31 0:00 UTC)),
+            datetime!(2026-02-28 0:00 UTC)
+        );
+        assert_eq!(
+            Term::Months(11).end(datetime!(2026-12-15 8:30 UTC)),
+            datetime!(2027-11-15 8:30 UTC)
+        );
+        assert_eq!(
+            Term::Days(30).end(datetime!(2026-12-15 0:00 UTC)),
+            datetime!(2027-01-14 0:00 UTC)
+        );
     }
 
     #[test]
     fn a_term_is_read_and_written_alike_and_nonsense_is_refused() {
         for text in ["P1Y", "P6M", "P30D", "P999D"] {
-            assert_eq!(text.parse::<Term>().map(|term| term.to_string()).ok().as_deref(), Some(text));
+            assert_eq!(
+                text.parse::<Term>()
+                    .map(|term| term.to_string())
+                    .ok()
+                    .as_deref(),
+                Some(text)
+            );
         }
-        for text in ["", "P", "PY", "P0Y", "P-1Y", "P+1Y", "P1000D", "1Y", "P1W", "P1Y6M", "Pé"] {
+        for text in [
+            "", "P", "PY", "P0Y", "P-1Y", "P+1Y", "P1000D", "1Y", "P1W", "P1Y6M", "Pé",
+        ] {
             assert!(text.parse::<Term>().is_err(), "{text} was accepted");
         }
     }

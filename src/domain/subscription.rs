@@ -217,13 +217,18 @@ impl Subscription {
         match self.status {
             Status::Active => self.term_ends_at.is_none_or(|end| now < end),
             Status::Cancelled => self.until().is_some_and(|end| now < end),
-            Status::PendingActivation | Status::PendingCompletion | Status::OnHold | Status::Ended => false,
+            Status::PendingActivation
+            | Status::PendingCompletion
+            | Status::OnHold
+            | Status::Ended => false,
         }
     }
 
     /// Until when she may, as far as is known today; none: for ever.
     pub fn until(&self) -> Option<OffsetDateTime> {
-        self.cancel_at.or(self.current_period_end).or(self.term_ends_at)
+        self.cancel_at
+            .or(self.current_period_end)
+            .or(self.term_ends_at)
     }
 }
 
@@ -262,7 +267,12 @@ pub struct Basket {
 impl Basket {
     /// Whether every line has left the two pending states, so that the buyer's return needs no answer from Stripe.
     pub fn is_settled(&self) -> bool {
-        self.lines.iter().all(|line| !matches!(line.status, Status::PendingActivation | Status::PendingCompletion))
+        self.lines.iter().all(|line| {
+            !matches!(
+                line.status,
+                Status::PendingActivation | Status::PendingCompletion
+            )
+        })
     }
 
     /// The status of the least advanced line: what the buyer is told on her return.
@@ -276,6 +286,9 @@ impl Basket {
             Status::Active => 5,
         };
         let least = self.lines.iter().min_by_key(|line| rank(line.status));
-        least.map_or((Status::PendingActivation, Reason::AwaitingPayment), |line| (line.status, line.reason))
+        least.map_or(
+            (Status::PendingActivation, Reason::AwaitingPayment),
+            |line| (line.status, line.reason),
+        )
     }
 }

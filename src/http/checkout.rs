@@ -37,13 +37,18 @@ struct CancelQuery {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(success)).routes(routes!(cancel))
+    OpenApiRouter::new()
+        .routes(routes!(success))
+        .routes(routes!(cancel))
 }
 
 /// The buyer has paid, or says so.
 #[utoipa::path(get, path = "/checkout/success", tag = "browser", params(SuccessQuery),
     responses((status = 303, description = "To the success, cancel or error page.")))]
-async fn success(State(state): State<AppState>, query: Result<Query<SuccessQuery>, ApiError>) -> impl IntoResponse {
+async fn success(
+    State(state): State<AppState>,
+    query: Result<Query<SuccessQuery>, ApiError>,
+) -> impl IntoResponse {
     let query = query.map(|Query(query)| query).unwrap_or_default();
     let verified = match query.session_id.as_str() {
         "" => Ok(Return::refused("unknown_session")),
@@ -55,7 +60,10 @@ async fn success(State(state): State<AppState>, query: Result<Query<SuccessQuery
 /// The buyer went back without paying.
 #[utoipa::path(get, path = "/checkout/cancel", tag = "browser", params(CancelQuery),
     responses((status = 303, description = "To the cancel page, or to the success page if it was paid meanwhile.")))]
-async fn cancel(State(state): State<AppState>, query: Result<Query<CancelQuery>, ApiError>) -> impl IntoResponse {
+async fn cancel(
+    State(state): State<AppState>,
+    query: Result<Query<CancelQuery>, ApiError>,
+) -> impl IntoResponse {
     let query = query.map(|Query(query)| query).unwrap_or_default();
     let cancelled = match query.checkout.parse() {
         Ok(checkout) => state.services.cancel_checkout(checkout, &query.token).await,
@@ -64,7 +72,10 @@ async fn cancel(State(state): State<AppState>, query: Result<Query<CancelQuery>,
     redirect(&state.settings, cancelled)
 }
 
-fn redirect(settings: &Settings, verified: Result<Return, SubscribeError>) -> impl IntoResponse + use<> {
+fn redirect(
+    settings: &Settings,
+    verified: Result<Return, SubscribeError>,
+) -> impl IntoResponse + use<> {
     let to = verified.unwrap_or_else(|error| {
         tracing::error!(%error, "a buyer's return could not be answered from our own rows");
         Return::refused("unavailable")
@@ -78,8 +89,15 @@ fn redirect(settings: &Settings, verified: Result<Return, SubscribeError>) -> im
     {
         let mut query = page.query_pairs_mut();
         if let Some(checkout) = to.checkout {
-            let ids = to.subscriptions.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
-            query.append_pair("checkout_id", &checkout.to_string()).append_pair("subscription_ids", &ids);
+            let ids = to
+                .subscriptions
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(",");
+            query
+                .append_pair("checkout_id", &checkout.to_string())
+                .append_pair("subscription_ids", &ids);
         }
         if let Some(status) = to.status.map(Status::as_str) {
             query.append_pair("status", status);

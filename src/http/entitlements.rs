@@ -40,7 +40,13 @@ async fn show(
 ) -> Result<Json<BTreeMap<&'static str, Entitlement>>, ApiError> {
     let held = services.entitlements(&member.user).await?;
     let entry = |held: holdings::Entitlement| {
-        (held.kind.as_str(), Entitlement { entitled: held.entitled, until: held.until })
+        (
+            held.kind.as_str(),
+            Entitlement {
+                entitled: held.entitled,
+                until: held.until,
+            },
+        )
     };
     Ok(Json(held.map(entry).into_iter().collect()))
 }

@@ -16,27 +16,41 @@ impl From<SubscribeError> for ApiError {
         match error {
             SubscribeError::Invalid(invalid) => invalid
                 .into_iter()
-                .fold(Self::validation_failed(), |problem, field| problem.field(field.field, field.code, field.detail)),
+                .fold(Self::validation_failed(), |problem, field| {
+                    problem.field(field.field, field.code, field.detail)
+                }),
             SubscribeError::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
                 "The idempotency key was used for another order",
             )
-            .field("Idempotency-Key", "reused", "Send a new key with a new order."),
-            SubscribeError::InProgress => {
-                Self::new(StatusCode::CONFLICT, "in_progress", "The same order is being worked on")
-                    .detail("Repeat the request in a moment: it will then have its answer.")
-                    .retry_after(IN_PROGRESS_SECONDS)
-            }
-            SubscribeError::AlreadyHeld(plan) => {
-                Self::new(StatusCode::CONFLICT, "already_held", "The member already has this plan")
-                    .detail(format!("{plan} can be held only once, and it has not ended."))
-            }
-            SubscribeError::TooManyOpen => {
-                Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_open_checkouts", "Too many open checkouts")
-                    .detail("Pay or cancel one of the open checkouts; an unpaid one closes by itself.")
-                    .retry_after(60)
-            }
+            .field(
+                "Idempotency-Key",
+                "reused",
+                "Send a new key with a new order.",
+            ),
+            SubscribeError::InProgress => Self::new(
+                StatusCode::CONFLICT,
+                "in_progress",
+                "The same order is being worked on",
+            )
+            .detail("Repeat the request in a moment: it will then have its answer.")
+            .retry_after(IN_PROGRESS_SECONDS),
+            SubscribeError::AlreadyHeld(plan) => Self::new(
+                StatusCode::CONFLICT,
+                "already_held",
+                "The member already has this plan",
+            )
+            .detail(format!(
+                "{plan} can be held only once, and it has not ended."
+            )),
+            SubscribeError::TooManyOpen => Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_open_checkouts",
+                "Too many open checkouts",
+            )
+            .detail("Pay or cancel one of the open checkouts; an unpaid one closes by itself.")
+            .retry_after(60),
             SubscribeError::Catalogue(error) => error.into(),
             SubscribeError::Stripe(error) => stripe_problem(error),
             SubscribeError::Apply(error) => error.into(),
@@ -50,11 +64,13 @@ impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Storage(error) => error.into(),
-            ApplyError::Contended => {
-                Self::new(StatusCode::CONFLICT, "in_progress", "The same order is being worked on")
-                    .retry_after(IN_PROGRESS_SECONDS)
-                    .source(error)
-            }
+            ApplyError::Contended => Self::new(
+                StatusCode::CONFLICT,
+                "in_progress",
+                "The same order is being worked on",
+            )
+            .retry_after(IN_PROGRESS_SECONDS)
+            .source(error),
             ApplyError::Contradiction(_) => Self::internal(error),
         }
     }
@@ -64,7 +80,8 @@ impl From<StorageError> for ApiError {
     fn from(error: StorageError) -> Self {
         match error {
             StorageError::Database(_) => {
-                Self::unavailable("database_unavailable", "The database does not answer").source(error)
+                Self::unavailable("database_unavailable", "The database does not answer")
+                    .source(error)
             }
             StorageError::ImpossibleRow { .. } => Self::internal(error),
         }
@@ -74,17 +91,31 @@ impl From<StorageError> for ApiError {
 /// What a client should make of Stripe's trouble: wait and repeat, unless Stripe refused.
 pub(super) fn stripe_problem(error: StripeError) -> ApiError {
     let (status, code, title) = match &error {
-        StripeError::TimedOut { .. } => {
-            (StatusCode::GATEWAY_TIMEOUT, "stripe_timeout", "Stripe did not answer in time")
-        }
-        StripeError::Unreachable { .. } | StripeError::Unavailable { .. } | StripeError::Unreadable { .. } => {
-            (StatusCode::BAD_GATEWAY, "stripe_unavailable", "Stripe can't be reached just now")
-        }
+        StripeError::TimedOut { .. } => (
+            StatusCode::GATEWAY_TIMEOUT,
+            "stripe_timeout",
+            "Stripe did not answer in time",
+        ),
+        StripeError::Unreachable { .. }
+        | StripeError::Unavailable { .. }
+        | StripeError::Unreadable { .. } => (
+            StatusCode::BAD_GATEWAY,
+            "stripe_unavailable",
+            "Stripe can't be reached just now",
+        ),
         StripeError::Refused { .. } => {
-            let problem = ApiError::new(StatusCode::BAD_GATEWAY, "stripe_refused", "Stripe refused the checkout");
-            return problem.detail("Nothing was charged; the operator finds the cause in the log.").source(error);
+            let problem = ApiError::new(
+                StatusCode::BAD_GATEWAY,
+                "stripe_refused",
+                "Stripe refused the checkout",
+            );
+            return problem
+                .detail("Nothing was charged; the operator finds the cause in the log.")
+                .source(error);
         }
     };
     let problem = ApiError::new(status, code, title).retry_after(STRIPE_SECONDS);
-    problem.detail("Nothing is lost: repeat the request with the same Idempotency-Key.").source(error)
+    problem
+        .detail("Nothing is lost: repeat the request with the same Idempotency-Key.")
+        .source(error)
 }

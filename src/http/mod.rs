@@ -44,11 +44,15 @@ use crate::settings::Settings;
 /// Routes for members and their browsers.
 fn member_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
+        .merge(plans::routes())
+        .merge(subscriptions::routes())
+        .merge(entitlements::routes())
+        .merge(checkout::routes())
 }
 
 /// Routes for Stripe. They have places of their own, so that a rush of members can't delay what they paid for.
 fn webhook_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    webhooks::routes()
 }
 
 /// The whole service on its main port.

@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::extract::Json;
 use super::errors::stripe_problem;
+use super::extract::Json;
 use super::problem::{ApiError, Problem};
 use super::state::AppState;
 use crate::services::Services;
@@ -100,7 +100,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 ))]
 async fn list_plans(State(services): State<Services>) -> Result<Json<Plans>, ApiError> {
     let offers = services.offers().await?;
-    Ok(Json(Plans { data: offers.iter().map(Plan::from).collect() }))
+    Ok(Json(Plans {
+        data: offers.iter().map(Plan::from).collect(),
+    }))
 }
 
 impl From<&Offer> for Plan {
@@ -119,13 +121,19 @@ impl From<&Offer> for Plan {
                     interval_count: interval.count,
                 }),
                 other_currencies: others
-                    .map(|(currency, amount)| OtherPrice { currency: currency.clone(), unit_amount: *amount })
+                    .map(|(currency, amount)| OtherPrice {
+                        currency: currency.clone(),
+                        unit_amount: *amount,
+                    })
                     .collect(),
             },
             max_quantity: offer.plan.max_quantity,
             single: offer.plan.is_single(),
             term: offer.plan.term.map(|term| term.to_string()),
-            amount: offer.plan.amount.map(|amount| Bounds { min: amount.min, max: amount.max }),
+            amount: offer.plan.amount.map(|amount| Bounds {
+                min: amount.min,
+                max: amount.max,
+            }),
         }
     }
 }
@@ -134,7 +142,8 @@ impl From<CatalogueError> for ApiError {
     fn from(error: CatalogueError) -> Self {
         match error {
             CatalogueError::Stripe(error) => stripe_problem(error),
-            wrong => Self::unavailable("plans_unavailable", "The plans can't be sold just now").source(wrong),
+            wrong => Self::unavailable("plans_unavailable", "The plans can't be sold just now")
+                .source(wrong),
         }
     }
 }

@@ -206,10 +206,19 @@ async fn create(
 ) -> Result<(StatusCode, Json<OpenedCheckout>), ApiError> {
     let short = body.plan.is_some();
     let order = order(body)?;
-    let buyer = Buyer { user: member.user, email: member.email };
-    let opened = state.services.subscribe(&buyer, &order, key.as_deref()).await;
+    let buyer = Buyer {
+        user: member.user,
+        email: member.email,
+    };
+    let opened = state
+        .services
+        .subscribe(&buyer, &order, key.as_deref())
+        .await;
     let opened = opened.map_err(|error| if short { as_written(error) } else { error })?;
-    Ok((StatusCode::CREATED, Json(OpenedCheckout::of(opened, state.clock.now()))))
+    Ok((
+        StatusCode::CREATED,
+        Json(OpenedCheckout::of(opened, state.clock.now())),
+    ))
 }
 
 /// What the member bought, newest first.
@@ -225,10 +234,20 @@ async fn list(
     let status = parsed("status", query.status.as_deref(), Status::parse)?;
     let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
     let limit = limit(query.limit)?;
-    let filter = Filter { kind: query.kind, status, before, limit: limit + 1 };
+    let filter = Filter {
+        kind: query.kind,
+        status,
+        before,
+        limit: limit + 1,
+    };
     let lines = state.services.subscriptions(&member.user, &filter).await?;
     let now = state.clock.now();
-    Ok(Json(page(lines, limit, |line| line.id.to_string(), |line| Subscription::of(&line, now))))
+    Ok(Json(page(
+        lines,
+        limit,
+        |line| line.id.to_string(),
+        |line| Subscription::of(&line, now),
+    )))
 }
 
 /// One of the member's subscriptions.
@@ -242,7 +261,10 @@ async fn show(
     Member(member): Member,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Subscription>, ApiError> {
-    let line = state.services.subscription(&member.user, SubscriptionId(id)).await?;
+    let line = state
+        .services
+        .subscription(&member.user, SubscriptionId(id))
+        .await?;
     let line = line.ok_or_else(ApiError::not_found)?;
     Ok(Json(Subscription::of(&line, state.clock.now())))
 }
@@ -260,7 +282,9 @@ async fn list_transactions(
 ) -> Result<Json<Page<Transaction>>, ApiError> {
     let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
     let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
-    let rows = services.transactions(&member.user, id, before, limit + 1).await?;
+    let rows = services
+        .transactions(&member.user, id, before, limit + 1)
+        .await?;
     let rows = rows.ok_or_else(ApiError::not_found)?;
     let entry = |row: TransactionRow| Transaction {
         id: row.id,
@@ -284,7 +308,9 @@ async fn list_changes(
 ) -> Result<Json<Page<Change>>, ApiError> {
     let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
     let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
-    let rows = services.status_changes(&member.user, id, before, limit + 1).await?;
+    let rows = services
+        .status_changes(&member.user, id, before, limit + 1)
+        .await?;
     let rows = rows.ok_or_else(ApiError::not_found)?;
     let entry = |row: StatusChangeRow| Change {
         from: row.from_status,
@@ -298,11 +324,24 @@ async fn list_changes(
 
 /// The order that a body stands for.
 fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
-    let NewSubscriptions { plan, lines, currency, locale } = body;
+    let NewSubscriptions {
+        plan,
+        lines,
+        currency,
+        locale,
+    } = body;
     let lines = match (plan, lines) {
-        (Some(plan), None) => vec![OrderLine { plan, quantity: None, amount: None }],
+        (Some(plan), None) => vec![OrderLine {
+            plan,
+            quantity: None,
+            amount: None,
+        }],
         (None, Some(lines)) => {
-            let line = |line: NewLine| OrderLine { plan: line.plan, quantity: line.quantity, amount: line.amount };
+            let line = |line: NewLine| OrderLine {
+                plan: line.plan,
+                quantity: line.quantity,
+                amount: line.amount,
+            };
             lines.into_iter().map(line).collect()
         }
         (None, None) => {
@@ -311,10 +350,18 @@ fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
         }
         (Some(_), Some(_)) => {
             let problem = ApiError::validation_failed();
-            return Err(problem.field("lines", "conflict", "Give either a plan or lines, not both."));
+            return Err(problem.field(
+                "lines",
+                "conflict",
+                "Give either a plan or lines, not both.",
+            ));
         }
     };
-    Ok(Order { lines, currency, locale })
+    Ok(Order {
+        lines,
+        currency,
+        locale,
+    })
 }
 
 /// A body of one plan has no `lines`: its fields are named as the client wrote them.
@@ -334,13 +381,27 @@ fn limit(asked: Option<i64>) -> Result<i64, ApiError> {
     let (default, most) = LIMIT;
     match asked.unwrap_or(default) {
         limit if (1..=most).contains(&limit) => Ok(limit),
-        _ => Err(ApiError::validation_failed().field("limit", "out_of_range", format!("From 1 to {most}."))),
+        _ => Err(ApiError::validation_failed().field(
+            "limit",
+            "out_of_range",
+            format!("From 1 to {most}."),
+        )),
     }
 }
 
-fn parsed<T>(field: &str, text: Option<&str>, parse: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+fn parsed<T>(
+    field: &str,
+    text: Option<&str>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<Option<T>, ApiError> {
     let value = text.map(|text| parse(text).ok_or(text)).transpose();
-    value.map_err(|_| ApiError::validation_failed().field(field, "unknown_value", "This is not a value it can have."))
+    value.map_err(|_| {
+        ApiError::validation_failed().field(
+            field,
+            "unknown_value",
+            "This is not a value it can have.",
+        )
+    })
 }
 
 /// A page of at most `limit` of the rows, of which one more was asked for to see whether there are more.
@@ -354,15 +415,26 @@ fn page<R, T: ToSchema>(
     let more = rows.len() > limit;
     rows.truncate(limit);
     let next_cursor = rows.last().filter(|_| more).map(cursor);
-    Page { data: rows.into_iter().map(entry).collect(), next_cursor }
+    Page {
+        data: rows.into_iter().map(entry).collect(),
+        next_cursor,
+    }
 }
 
 impl OpenedCheckout {
     fn of(opened: Opened, now: OffsetDateTime) -> Self {
         let Opened { basket, url } = opened;
         Self {
-            checkout: Checkout { id: basket.checkout.id.0, url, expires_at: basket.checkout.expires_at },
-            subscriptions: basket.lines.iter().map(|line| Subscription::of(line, now)).collect(),
+            checkout: Checkout {
+                id: basket.checkout.id.0,
+                url,
+                expires_at: basket.checkout.expires_at,
+            },
+            subscriptions: basket
+                .lines
+                .iter()
+                .map(|line| Subscription::of(line, now))
+                .collect(),
         }
     }
 }
@@ -378,7 +450,9 @@ impl Subscription {
             status_reason: line.reason.as_str(),
             entitled: line.entitled(now),
             current_period_end: line.current_period_end,
-            cancel_at: line.cancel_at.or(line.current_period_end.filter(|_| line.cancel_at_period_end)),
+            cancel_at: line.cancel_at.or(line
+                .current_period_end
+                .filter(|_| line.cancel_at_period_end)),
             term_ends_at: line.term_ends_at,
             activated_at: line.first_paid_at,
             ended_at: line.ended_at,

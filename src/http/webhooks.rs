@@ -37,7 +37,9 @@ async fn receive(
     headers: HeaderMap,
     RawBody(body): RawBody,
 ) -> Result<Json<Receipt>, ApiError> {
-    let signature = headers.get("Stripe-Signature").and_then(|value| value.to_str().ok());
+    let signature = headers
+        .get("Stripe-Signature")
+        .and_then(|value| value.to_str().ok());
     let outcome = services.ingest(&body, signature).await?.as_str();
     Ok(Json(Receipt { outcome }))
 }
@@ -45,7 +47,8 @@ async fn receive(
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
         let code = error.code();
-        let refused = |title| Self::new(StatusCode::BAD_REQUEST, code, title).detail(error.to_string());
+        let refused =
+            |title| Self::new(StatusCode::BAD_REQUEST, code, title).detail(error.to_string());
         match error {
             IngestError::Signature(_) => refused("The event is not signed as Stripe signs"),
             IngestError::WrongMode => refused("The event is of the other mode"),
@@ -53,10 +56,15 @@ impl From<IngestError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, code, "The body is not an event").source(error)
             }
             // A shape that this version can't read: Stripe shall try again when a newer one runs.
-            IngestError::Parse(_) => {
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, "The event's object can't be read").source(error)
+            IngestError::Parse(_) => Self::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                code,
+                "The event's object can't be read",
+            )
+            .source(error),
+            IngestError::Apply(_) => {
+                Self::unavailable(code, "The event could not be recorded").source(error)
             }
-            IngestError::Apply(_) => Self::unavailable(code, "The event could not be recorded").source(error),
         }
     }
 }

@@ -7,9 +7,9 @@ use super::Services;
 use crate::domain::facts::{Contradiction, Observation};
 use crate::domain::lifecycle;
 use crate::domain::subscription::Basket;
+use crate::storage::StorageError;
 use crate::storage::baskets::{self, By, Written};
 use crate::storage::webhook_events::{EventRecord, EventState};
-use crate::storage::StorageError;
 
 /// How often a write is tried anew when somebody else was faster. Each time somebody else made progress.
 pub(super) const MAX_TRIES: u32 = 25;
@@ -48,13 +48,21 @@ impl Services {
         event: Option<EventRecord<'_>>,
         by: &By<'_>,
     ) -> Result<(Written, Applied), ApplyError> {
-        observation.subject.check(before).map_err(ApplyError::Contradiction)?;
+        observation
+            .subject
+            .check(before)
+            .map_err(ApplyError::Contradiction)?;
         let now = self.clock.now();
         let mut after = before.clone();
-        let margin = Duration::try_from(self.settings.stripe.snapshot_margin).unwrap_or(Duration::MAX);
+        let margin =
+            Duration::try_from(self.settings.stripe.snapshot_margin).unwrap_or(Duration::MAX);
         let merged = lifecycle::merge(&mut after, observation, margin, now);
         let event = event.map(|event| match merged.doubtful {
-            true => EventRecord { state: EventState::Deferred, next_attempt_at: Some(now), ..event },
+            true => EventRecord {
+                state: EventState::Deferred,
+                next_attempt_at: Some(now),
+                ..event
+            },
             false => event,
         });
         let nothing_new = event.is_none() && merged.transactions.is_empty() && after == *before;
@@ -62,10 +70,24 @@ impl Services {
             Written::Done
         } else {
             let mut connection = self.pool.acquire().await.map_err(StorageError::from)?;
-            baskets::update(&mut connection, before, &after, &merged.transactions, event.as_ref(), by, now).await?
+            baskets::update(
+                &mut connection,
+                before,
+                &after,
+                &merged.transactions,
+                event.as_ref(),
+                by,
+                now,
+            )
+            .await?
         };
         if written == Written::Done {
-            for (old, new) in before.lines.iter().zip(&after.lines).filter(|(old, new)| old.status != new.status) {
+            for (old, new) in before
+                .lines
+                .iter()
+                .zip(&after.lines)
+                .filter(|(old, new)| old.status != new.status)
+            {
                 tracing::info!(
                     subscription_id = %new.id, from = old.status.as_str(), to = new.status.as_str(),
                     reason = new.reason.as_str(), cause = by.cause.as_str(), "status changed"
@@ -75,7 +97,13 @@ impl Services {
                 self.deferred.notify_one();
             }
         }
-        Ok((written, Applied { basket: after, doubtful: merged.doubtful }))
+        Ok((
+            written,
+            Applied {
+                basket: after,
+                doubtful: merged.doubtful,
+            },
+        ))
     }
 
     /// Applies facts that don't depend on when they are merged to the basket with that id.

@@ -12,12 +12,17 @@ use crate::storage::checkouts;
 impl Services {
     /// Ends a checkout by the link that only its buyer has, and says where to send her. Never fails towards her:
     /// if Stripe can't be reached the session stays open there, and ours with it.
-    pub async fn cancel_checkout(&self, id: CheckoutId, token: &str) -> Result<Return, SubscribeError> {
+    pub async fn cancel_checkout(
+        &self,
+        id: CheckoutId,
+        token: &str,
+    ) -> Result<Return, SubscribeError> {
         // 1. The token is the checkout's; compared in constant time.
         let held = checkouts::find_cancel_token(&self.pool, id).await?;
         let given = token_hash(token);
-        let is_hers = held
-            .is_some_and(|held| aws_lc_rs::constant_time::verify_slices_are_equal(&held, &given).is_ok());
+        let is_hers = held.is_some_and(|held| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(&held, &given).is_ok()
+        });
         if !is_hers {
             return Ok(Return::refused("invalid_link"));
         }
@@ -34,7 +39,11 @@ impl Services {
             Ok(basket) => Ok(Return::of(&basket)),
             Err(SubscribeError::Stripe(error)) => {
                 tracing::warn!(%error, checkout_id = %id, "the checkout could not be expired at Stripe");
-                Ok(Return { landing: Landing::Cancel, code: "open", ..Return::of(&stored) })
+                Ok(Return {
+                    landing: Landing::Cancel,
+                    code: "open",
+                    ..Return::of(&stored)
+                })
             }
             Err(error) => Err(error),
         }
@@ -44,19 +53,34 @@ impl Services {
     pub(super) async fn expire(&self, basket: Basket) -> Result<Basket, SubscribeError> {
         // The wish first, so that the expiry is put down to the member even if Stripe's event is faster than we are.
         let user = basket.checkout.user.clone();
-        let by = By { cause: Cause::Member, reference: None, actor: Some(&user), reason: None };
+        let by = By {
+            cause: Cause::Member,
+            reference: None,
+            actor: Some(&user),
+            reason: None,
+        };
         let now = self.clock.now();
         let observation = Observation {
-            subject: Subject { checkout: Some(basket.checkout.id), ..Subject::default() },
+            subject: Subject {
+                checkout: Some(basket.checkout.id),
+                ..Subject::default()
+            },
             at: now,
             freshness: Freshness::Event,
             facts: vec![Fact::CancelRequested(now)],
         };
         let basket = self.apply_to(basket, &observation, &by).await?.basket;
-        let Some(session) = basket.checkout.stripe_session.clone() else { return Ok(basket) };
+        let Some(session) = basket.checkout.stripe_session.clone() else {
+            return Ok(basket);
+        };
         match self.stripe.expire_session(&session).await {
-            Ok(answer) => self.apply_session(basket, &answer.body, answer.at, Cause::Member).await,
-            Err(error) if error.is_refusal() => Ok(self.read_session(basket, Cause::Member).await?.0),
+            Ok(answer) => {
+                self.apply_session(basket, &answer.body, answer.at, Cause::Member)
+                    .await
+            }
+            Err(error) if error.is_refusal() => {
+                Ok(self.read_session(basket, Cause::Member).await?.0)
+            }
             Err(error) => Err(error.into()),
         }
     }

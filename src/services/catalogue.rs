@@ -66,7 +66,11 @@ pub struct Interval {
 impl Offer {
     /// Whether it can be bought in that currency.
     pub fn has_currency(&self, currency: &str) -> bool {
-        self.currency == currency || self.other_currencies.iter().any(|(other, _)| other == currency)
+        self.currency == currency
+            || self
+                .other_currencies
+                .iter()
+                .any(|(other, _)| other == currency)
     }
 }
 
@@ -98,7 +102,9 @@ pub enum CatalogueError {
         problems: Vec<String>,
     },
     /// Stripe refuses the key, or can't be asked.
-    #[error("the plans can't be checked at Stripe (DUES__STRIPE__SECRET_KEY, DUES__STRIPE__API_BASE): {0}")]
+    #[error(
+        "the plans can't be checked at Stripe (DUES__STRIPE__SECRET_KEY, DUES__STRIPE__API_BASE): {0}"
+    )]
     Stripe(#[from] StripeError),
 }
 
@@ -112,25 +118,45 @@ struct PlansFile {
 impl Catalogue {
     /// Reads the plans file and checks what can be checked without Stripe.
     pub fn read(file: &Path) -> Result<Self, CatalogueError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|error| CatalogueError::Missing { file: file.to_owned(), error })?;
-        let plans: PlansFile = toml::from_str(&text)
-            .map_err(|error| CatalogueError::Malformed { file: file.to_owned(), error: Box::new(error) })?;
+        let text = std::fs::read_to_string(file).map_err(|error| CatalogueError::Missing {
+            file: file.to_owned(),
+            error,
+        })?;
+        let plans: PlansFile =
+            toml::from_str(&text).map_err(|error| CatalogueError::Malformed {
+                file: file.to_owned(),
+                error: Box::new(error),
+            })?;
         let problems = file_problems(&plans.plan);
         if !problems.is_empty() {
-            return Err(CatalogueError::Wrong { file: file.to_owned(), problems });
+            return Err(CatalogueError::Wrong {
+                file: file.to_owned(),
+                problems,
+            });
         }
         let offers = RwLock::new(None);
-        Ok(Self { file: file.to_owned(), plans: plans.plan, offers, refreshing: Mutex::new(()) })
+        Ok(Self {
+            file: file.to_owned(),
+            plans: plans.plan,
+            offers,
+            refreshing: Mutex::new(()),
+        })
     }
 
     /// Reads every plan's price from Stripe and checks that it can be sold.
     pub async fn refresh(&self, stripe: &Stripe) -> Result<Arc<Vec<Offer>>, CatalogueError> {
         let mut prices = Vec::with_capacity(self.plans.len());
-        let (ids, keys): (Vec<&str>, Vec<&str>) =
-            self.plans.iter().map(|plan| plan.price.as_str()).partition(|price| price.starts_with("price_"));
+        let (ids, keys): (Vec<&str>, Vec<&str>) = self
+            .plans
+            .iter()
+            .map(|plan| plan.price.as_str())
+            .partition(|price| price.starts_with("price_"));
         for keys in keys.chunks(MAX_LOOKUP_KEYS) {
-            prices.extend(stripe.list_prices(keys.iter().map(|&key| key.to_owned()).collect()).await?);
+            prices.extend(
+                stripe
+                    .list_prices(keys.iter().map(|&key| key.to_owned()).collect())
+                    .await?,
+            );
         }
         for id in ids {
             match stripe.retrieve_price(id).await {
@@ -142,25 +168,37 @@ impl Catalogue {
         let mut offers = Vec::with_capacity(self.plans.len());
         let mut problems = Vec::new();
         for plan in &self.plans {
-            let price = prices
-                .iter()
-                .find(|price| price.id == plan.price || price.lookup_key.as_deref() == Some(plan.price.as_str()));
+            let price = prices.iter().find(|price| {
+                price.id == plan.price || price.lookup_key.as_deref() == Some(plan.price.as_str())
+            });
             match offer(plan, price) {
                 Ok(offer) => offers.push(offer),
                 Err(problem) => problems.push(format!("plan \"{}\": {problem}", plan.code)),
             }
         }
         if !problems.is_empty() {
-            return Err(CatalogueError::Wrong { file: self.file.clone(), problems });
+            return Err(CatalogueError::Wrong {
+                file: self.file.clone(),
+                problems,
+            });
         }
         let offers = Arc::new(offers);
-        let mut held = self.offers.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(Priced { offers: Arc::clone(&offers), at: Instant::now() });
+        let mut held = self
+            .offers
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *held = Some(Priced {
+            offers: Arc::clone(&offers),
+            at: Instant::now(),
+        });
         Ok(offers)
     }
 
     fn held(&self) -> Option<Priced> {
-        self.offers.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.offers
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -171,7 +209,9 @@ impl Services {
             if priced.at.elapsed() > FRESH {
                 let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
                 tokio::spawn(async move {
-                    let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else { return };
+                    let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else {
+                        return;
+                    };
                     if let Err(error) = catalogue.refresh(&stripe).await {
                         tracing::warn!(%error, "the plans' prices could not be refreshed; the last known are served");
                     }
@@ -193,7 +233,8 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
     let mut codes = HashSet::new();
     for plan in plans {
         let mut wrong = |what: &str| problems.push(format!("plan \"{}\": {what}", plan.code));
-        let is_code = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+        let is_code =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if plan.code.is_empty() || plan.code.len() > 100 || !plan.code.bytes().all(is_code) {
             wrong("code takes 1 to 100 of a-z, 0-9, \"-\", \"_\" and \".\"");
         }
@@ -206,14 +247,18 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
         if !(1..=999_999).contains(&plan.max_quantity) {
             wrong("max_quantity is 1 to 999999");
         }
-        if plan.amount.is_some_and(|amount| amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999) {
+        if plan.amount.is_some_and(|amount| {
+            amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999
+        }) {
             wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
         }
         if plan.amount.is_some() && plan.max_quantity != 1 {
             wrong("amount is chosen by the buyer, so max_quantity must be 1");
         }
         if plan.kind == Kind::Membership && plan.max_quantity != 1 && plan.is_single() {
-            wrong("a single plan can't be bought several times: set single = false or max_quantity = 1");
+            wrong(
+                "a single plan can't be bought several times: set single = false or max_quantity = 1",
+            );
         }
     }
     if plans.is_empty() {
@@ -225,24 +270,48 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
 /// The offer of a plan, or what keeps its price from being sold.
 fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
     let Some(price) = price else {
-        return Err(format!("Stripe has no active price with the lookup key or id \"{}\"", plan.price));
+        return Err(format!(
+            "Stripe has no active price with the lookup key or id \"{}\"",
+            plan.price
+        ));
     };
     let product = price.product.object();
     if !price.active || product.is_some_and(|product| product.active == Some(false)) {
-        return Err(format!("the price \"{}\" or its product is archived at Stripe", plan.price));
+        return Err(format!(
+            "the price \"{}\" or its product is archived at Stripe",
+            plan.price
+        ));
     }
     if plan.amount.is_none() && price.unit_amount.is_none() {
-        return Err(format!("the price \"{}\" has no fixed amount: give the plan an amount = {{ min, max }}", plan.price));
+        return Err(format!(
+            "the price \"{}\" has no fixed amount: give the plan an amount = {{ min, max }}",
+            plan.price
+        ));
     }
     if price.recurring.is_some() && plan.amount.is_some() {
-        return Err(format!("the price \"{}\" renews, so the buyer can't choose an amount", plan.price));
+        return Err(format!(
+            "the price \"{}\" renews, so the buyer can't choose an amount",
+            plan.price
+        ));
     }
     if price.recurring.is_some() && plan.term.is_some() {
-        return Err(format!("the price \"{}\" renews, so the plan has no term", plan.price));
+        return Err(format!(
+            "the price \"{}\" renews, so the plan has no term",
+            plan.price
+        ));
     }
-    let name = plan.name.clone().or_else(|| product.and_then(|product| product.name.clone()));
-    let description = plan.description.clone().or_else(|| product.and_then(|product| product.description.clone()));
-    let options = price.currency_options.iter().filter(|(currency, _)| **currency != price.currency);
+    let name = plan
+        .name
+        .clone()
+        .or_else(|| product.and_then(|product| product.name.clone()));
+    let description = plan
+        .description
+        .clone()
+        .or_else(|| product.and_then(|product| product.description.clone()));
+    let options = price
+        .currency_options
+        .iter()
+        .filter(|(currency, _)| **currency != price.currency);
     Ok(Offer {
         plan: plan.clone(),
         price_id: price.id.clone(),
@@ -251,10 +320,10 @@ fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
         description,
         currency: price.currency.clone(),
         unit_amount: price.unit_amount.filter(|_| plan.amount.is_none()),
-        recurring: price
-            .recurring
-            .as_ref()
-            .map(|recurring| Interval { unit: recurring.interval.clone(), count: recurring.interval_count }),
+        recurring: price.recurring.as_ref().map(|recurring| Interval {
+            unit: recurring.interval.clone(),
+            count: recurring.interval_count,
+        }),
         other_currencies: options
             .filter_map(|(currency, option)| Some((currency.clone(), option.unit_amount?)))
             .collect(),

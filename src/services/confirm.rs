@@ -38,8 +38,14 @@ pub enum Landing {
 
 impl Return {
     /// A return that is not believed: nothing is said about any checkout.
-    pub(super) fn refused(code: &'static str) -> Self {
-        Self { landing: Landing::Error, checkout: None, subscriptions: Vec::new(), status: None, code }
+    pub fn refused(code: &'static str) -> Self {
+        Self {
+            landing: Landing::Error,
+            checkout: None,
+            subscriptions: Vec::new(),
+            status: None,
+            code,
+        }
     }
 
     /// The return that the rows imply.
@@ -50,7 +56,9 @@ impl Return {
             (Status::PendingCompletion, _) => (Landing::Success, "processing"),
             (_, SessionStatus::Complete) => (Landing::Success, "completed"),
             (Status::PendingActivation | Status::OnHold, _) => (Landing::Cancel, "open"),
-            (Status::Ended, _) if basket.checkout.cancel_requested_at.is_some() => (Landing::Cancel, "cancelled"),
+            (Status::Ended, _) if basket.checkout.cancel_requested_at.is_some() => {
+                (Landing::Cancel, "cancelled")
+            }
             (Status::Ended, _) => (Landing::Cancel, "expired"),
         };
         Self {
@@ -67,8 +75,15 @@ impl Services {
     /// Verifies a return and says where to send the buyer.
     pub async fn confirm(&self, session: &str) -> Result<Return, SubscribeError> {
         // 1. The session is one of ours. Stripe isn't asked about others: anybody can call this address.
-        let subject = Subject { session: Some(session.to_owned()), ..Subject::default() };
-        let Some(basket) = baskets::find(&self.pool, &subject, None).await?.baskets.pop() else {
+        let subject = Subject {
+            session: Some(session.to_owned()),
+            ..Subject::default()
+        };
+        let Some(basket) = baskets::find(&self.pool, &subject, None)
+            .await?
+            .baskets
+            .pop()
+        else {
             return Ok(Return::refused("unknown_session"));
         };
         // 2. What is settled needs no answer from Stripe.
@@ -82,7 +97,11 @@ impl Services {
             // 4. Someone who paid never sees an error because Stripe, or a row, is busy.
             Err(SubscribeError::Stripe(error)) => {
                 tracing::warn!(%error, checkout_id = %stored.checkout.id, "a return could not be verified yet");
-                Ok(Return { landing: Landing::Success, code: "unverified", ..Return::of(&stored) })
+                Ok(Return {
+                    landing: Landing::Success,
+                    code: "unverified",
+                    ..Return::of(&stored)
+                })
             }
             Err(SubscribeError::Apply(ApplyError::Contradiction(contradiction))) => {
                 let cause = contradiction.as_str();
@@ -95,23 +114,46 @@ impl Services {
 
     /// Reads a checkout's session from Stripe and applies it. The answer counts only if the rows have not moved since
     /// before the call; else Stripe is read again.
-    pub(super) async fn read_session(&self, mut basket: Basket, cause: Cause) -> Result<(Basket, Session), SubscribeError> {
+    pub(super) async fn read_session(
+        &self,
+        mut basket: Basket,
+        cause: Cause,
+    ) -> Result<(Basket, Session), SubscribeError> {
         for _ in 0..MAX_TRIES {
-            let Some(id) = basket.checkout.stripe_session.clone() else { break };
+            let Some(id) = basket.checkout.stripe_session.clone() else {
+                break;
+            };
             let answer = self.stripe.retrieve_session(&id).await?;
             let session = answer.body;
             // The address was asked for by id, so an answer about another object is no answer.
-            if session.id != id || session.livemode.is_some_and(|live| live != self.settings.livemode()) {
-                return Err(ApplyError::Contradiction(crate::domain::facts::Contradiction::OtherSession).into());
+            if session.id != id
+                || session
+                    .livemode
+                    .is_some_and(|live| live != self.settings.livemode())
+            {
+                return Err(ApplyError::Contradiction(
+                    crate::domain::facts::Contradiction::OtherSession,
+                )
+                .into());
             }
-            let observation = match self.observer.session(&session, answer.at, Freshness::Live, News::Plain) {
+            let observation = match self.observer.session(
+                &session,
+                answer.at,
+                Freshness::Live,
+                News::Plain,
+            ) {
                 Ok(observation) => observation,
                 Err(unknown) => {
                     tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a session was left as it is");
                     return Ok((basket, session));
                 }
             };
-            let by = By { cause, reference: Some(&id), actor: None, reason: None };
+            let by = By {
+                cause,
+                reference: Some(&id),
+                actor: None,
+                reason: None,
+            };
             let (written, applied) = self.write(&basket, &observation, None, &by).await?;
             if written != Written::Moved {
                 return Ok((applied.basket, session));

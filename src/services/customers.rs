@@ -19,8 +19,12 @@ impl Services {
             return Ok(id.clone());
         }
         let email = email.filter(|_| self.settings.stripe.send_email);
-        let id = self.stripe.create_customer(customer.id, customer.generation, user, email).await?;
-        customers::update_stripe_customer(&self.pool, customer.id, customer.generation, &id).await?;
+        let id = self
+            .stripe
+            .create_customer(customer.id, customer.generation, user, email)
+            .await?;
+        customers::update_stripe_customer(&self.pool, customer.id, customer.generation, &id)
+            .await?;
         Ok(id)
     }
 

@@ -7,10 +7,11 @@ use super::Services;
 use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::plan::Kind;
 use crate::domain::subscription::Subscription;
-use crate::storage::status_changes::{self, StatusChangeRow};
-use crate::storage::subscriptions::{self, Filter};
-use crate::storage::transactions::{self, TransactionRow};
 use crate::storage::StorageError;
+pub use crate::storage::status_changes::StatusChangeRow;
+pub use crate::storage::subscriptions::Filter;
+pub use crate::storage::transactions::TransactionRow;
+use crate::storage::{status_changes, subscriptions, transactions};
 
 /// Whether a member may use what a kind gives, and until when as far as is known today.
 #[derive(Clone, Copy, Debug)]
@@ -25,25 +26,45 @@ pub struct Entitlement {
 
 impl Services {
     /// A member's subscriptions, newest first.
-    pub async fn subscriptions(&self, user: &UserId, filter: &Filter) -> Result<Vec<Subscription>, StorageError> {
+    pub async fn subscriptions(
+        &self,
+        user: &UserId,
+        filter: &Filter,
+    ) -> Result<Vec<Subscription>, StorageError> {
         subscriptions::find_of_user(&self.pool, user, filter).await
     }
 
     /// One subscription of a member; none if it is somebody else's or nobody's.
-    pub async fn subscription(&self, user: &UserId, id: SubscriptionId) -> Result<Option<Subscription>, StorageError> {
+    pub async fn subscription(
+        &self,
+        user: &UserId,
+        id: SubscriptionId,
+    ) -> Result<Option<Subscription>, StorageError> {
         subscriptions::find_one_of_user(&self.pool, user, id).await
     }
 
     /// For each kind whether a member is entitled now.
-    pub async fn entitlements(&self, user: &UserId) -> Result<[Entitlement; Kind::ALL.len()], StorageError> {
+    pub async fn entitlements(
+        &self,
+        user: &UserId,
+    ) -> Result<[Entitlement; Kind::ALL.len()], StorageError> {
         let now = self.clock.now();
         let held = subscriptions::find_in_force(&self.pool, user).await?;
         Ok(Kind::ALL.map(|kind| {
-            let mut ends = held.iter().filter(|line| line.kind == kind && line.entitled(now)).map(Subscription::until);
+            let mut ends = held
+                .iter()
+                .filter(|line| line.kind == kind && line.entitled(now))
+                .map(Subscription::until);
             let first = ends.next();
             // One without an end outlasts all others.
-            let until = ends.fold(first.flatten(), |latest, end| latest.zip(end).map(|(latest, end)| latest.max(end)));
-            Entitlement { kind, entitled: first.is_some(), until }
+            let until = ends.fold(first.flatten(), |latest, end| {
+                latest.zip(end).map(|(latest, end)| latest.max(end))
+            });
+            Entitlement {
+                kind,
+                entitled: first.is_some(),
+                until,
+            }
         }))
     }
 
@@ -56,7 +77,9 @@ impl Services {
         limit: i64,
     ) -> Result<Option<Vec<TransactionRow>>, StorageError> {
         match self.subscription(user, id).await? {
-            Some(line) => Ok(Some(transactions::find(&self.pool, line.id, before, limit).await?)),
+            Some(line) => Ok(Some(
+                transactions::find(&self.pool, line.id, before, limit).await?,
+            )),
             None => Ok(None),
         }
     }
@@ -70,7 +93,9 @@ impl Services {
         limit: i64,
     ) -> Result<Option<Vec<StatusChangeRow>>, StorageError> {
         match self.subscription(user, id).await? {
-            Some(line) => Ok(Some(status_changes::find(&self.pool, line.id, before, limit).await?)),
+            Some(line) => Ok(Some(
+                status_changes::find(&self.pool, line.id, before, limit).await?,
+            )),
             None => Ok(None),
         }
     }

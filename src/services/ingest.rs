@@ -8,7 +8,8 @@ use crate::domain::facts::{Cause, Contradiction};
 use crate::storage::StorageError;
 use crate::storage::baskets::{self, By, Written};
 use crate::storage::webhook_events::{self, EventRecord, EventState};
-use crate::stripe::event::{Content, Event, ParseError};
+pub use crate::stripe::event::ParseError;
+use crate::stripe::event::{Content, Event};
 use crate::stripe::signature::SignatureError;
 
 /// What became of a delivery that was answered with 2xx.
@@ -80,10 +81,16 @@ impl From<StorageError> for IngestError {
 
 impl Services {
     /// Takes a delivery of Stripe: raw bytes and the value of the header `Stripe-Signature`.
-    pub async fn ingest(&self, body: &[u8], signature: Option<&str>) -> Result<Ingested, IngestError> {
+    pub async fn ingest(
+        &self,
+        body: &[u8],
+        signature: Option<&str>,
+    ) -> Result<Ingested, IngestError> {
         let mut kind = "unknown";
         let result = self.ingest_event(body, signature, &mut kind).await;
-        let outcome = result.as_ref().map_or_else(IngestError::code, |ingested| ingested.as_str());
+        let outcome = result
+            .as_ref()
+            .map_or_else(IngestError::code, |ingested| ingested.as_str());
         counter!("webhook_events_total", "type" => kind, "outcome" => outcome).increment(1);
         result
     }
@@ -95,16 +102,28 @@ impl Services {
         kind: &mut &'static str,
     ) -> Result<Ingested, IngestError> {
         // 1. Stripe signed these bytes, just now. Its clock is the wall's even where ours follows a sandbox.
-        let tolerance = time::Duration::try_from(self.settings.stripe.webhook_tolerance).unwrap_or(time::Duration::MAX);
-        self.secrets.verify(signature, body, self.clock.wall(), tolerance)?;
+        let tolerance = time::Duration::try_from(self.settings.stripe.webhook_tolerance)
+            .unwrap_or(time::Duration::MAX);
+        self.secrets
+            .verify(signature, body, self.clock.wall(), tolerance)?;
         gauge!("webhook_last_received_timestamp_seconds").set(unix_seconds(self.clock.wall()));
         // 2. It is an event of our mode.
-        let Event { id, created, livemode, content } = self.observer.event(body)?;
+        let Event {
+            id,
+            created,
+            livemode,
+            content,
+        } = self.observer.event(body)?;
         if livemode != self.settings.livemode() {
             return Err(IngestError::WrongMode);
         }
         // 3. Of a type that says something to us.
-        let Some(Content { kind: event_type, object_id, observation }) = content else {
+        let Some(Content {
+            kind: event_type,
+            object_id,
+            observation,
+        }) = content
+        else {
             *kind = "other";
             return Ok(Ingested::Uninteresting);
         };
@@ -118,7 +137,12 @@ impl Services {
             next_attempt_at: None,
         };
         // 4. About a row of ours, as the row itself says; then it is merged and recorded in one statement.
-        let by = By { cause: Cause::Webhook, reference: Some(&id), actor: None, reason: None };
+        let by = By {
+            cause: Cause::Webhook,
+            reference: Some(&id),
+            actor: None,
+            reason: None,
+        };
         for _ in 0..MAX_TRIES {
             let observation = match &observation {
                 Ok(observation) => observation,
@@ -128,9 +152,13 @@ impl Services {
             if found.seen {
                 return Ok(Ingested::Duplicate);
             }
-            let Some(basket) = found.baskets.pop() else { return Ok(Ingested::Foreign) };
+            let Some(basket) = found.baskets.pop() else {
+                return Ok(Ingested::Foreign);
+            };
             if !found.baskets.is_empty() {
-                return self.flag(&event, Contradiction::SeveralCheckouts.as_str()).await;
+                return self
+                    .flag(&event, Contradiction::SeveralCheckouts.as_str())
+                    .await;
             }
             match self.write(&basket, observation, Some(event), &by).await {
                 Ok((Written::Done, applied)) if applied.doubtful => return Ok(Ingested::Deferred),
@@ -148,13 +176,21 @@ impl Services {
 
     async fn flag(&self, event: &EventRecord<'_>, cause: &str) -> Result<Ingested, IngestError> {
         webhook_events::insert_flagged(&self.pool, event, cause, self.clock.now()).await?;
-        tracing::warn!(event_id = event.id, event_type = event.kind, cause, "an event was flagged and not applied");
+        tracing::warn!(
+            event_id = event.id,
+            event_type = event.kind,
+            cause,
+            "an event was flagged and not applied"
+        );
         Ok(Ingested::Flagged)
     }
 }
 
 /// Seconds since 1970, as a metric wants them.
-#[expect(clippy::cast_precision_loss, reason = "exact until the year 285 million")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact until the year 285 million"
+)]
 fn unix_seconds(at: time::OffsetDateTime) -> f64 {
     at.unix_timestamp() as f64
 }

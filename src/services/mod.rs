@@ -13,6 +13,10 @@ pub mod settle;
 pub mod subscribe;
 pub mod worker;
 
+pub use self::apply::ApplyError;
+pub use crate::storage::StorageError;
+pub use crate::stripe::StripeError;
+
 use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
@@ -63,8 +67,13 @@ pub enum NotReady {
 impl Services {
     /// Prepares the use cases and checks the plans against Stripe. A Stripe that doesn't answer does not stop the
     /// start: webhooks and members who already paid must be served; the plans are then checked when first asked for.
-    pub async fn build(pool: PgPool, settings: Arc<Settings>, clock: Clock) -> Result<Self, BuildError> {
-        let stripe = Stripe::new(&settings.stripe).map_err(|error| BuildError::Stripe(error.to_string()))?;
+    pub async fn build(
+        pool: PgPool,
+        settings: Arc<Settings>,
+        clock: Clock,
+    ) -> Result<Self, BuildError> {
+        let stripe =
+            Stripe::new(&settings.stripe).map_err(|error| BuildError::Stripe(error.to_string()))?;
         let catalogue = Catalogue::read(&settings.plans.file)?;
         if let Err(error) = catalogue.refresh(&stripe).await {
             match error {
@@ -77,7 +86,13 @@ impl Services {
         Ok(Self {
             pool,
             observer: Observer::new(settings.stripe.metadata_key.clone()),
-            secrets: Secrets::new(settings.stripe.webhook_secrets.iter().map(crate::settings::Secret::expose)),
+            secrets: Secrets::new(
+                settings
+                    .stripe
+                    .webhook_secrets
+                    .iter()
+                    .map(crate::settings::Secret::expose),
+            ),
             stripe,
             catalogue: Arc::new(catalogue),
             settings,
@@ -93,6 +108,9 @@ impl Services {
 
     /// Database connections: open, and of these idle.
     pub fn pool_stats(&self) -> (u32, u32) {
-        (self.pool.size(), u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX))
+        (
+            self.pool.size(),
+            u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
+        )
     }
 }

@@ -30,9 +30,13 @@ impl Services {
     pub async fn repair(&self, basket: &Basket, cause: Cause) -> Result<Repaired, SubscribeError> {
         let checkout = &basket.checkout;
         if let Some(customer) = &checkout.stripe_customer
-            && let Some((session, at)) = self.find_session(customer, checkout.id, checkout.created_at).await?
+            && let Some((session, at)) = self
+                .find_session(customer, checkout.id, checkout.created_at)
+                .await?
         {
-            let basket = self.apply_session(basket.clone(), &session, at, cause).await?;
+            let basket = self
+                .apply_session(basket.clone(), &session, at, cause)
+                .await?;
             return Ok(Repaired::Attached(basket));
         }
         // By the checkout's own times, both of our clock: no request is worked on for so long.
@@ -42,7 +46,9 @@ impl Services {
         }
         self.end_unopened(checkout.id, cause).await?;
         match baskets::find_by_id(&self.pool, checkout.id).await? {
-            Some(basket) if basket.checkout.status != SessionStatus::Failed => Ok(Repaired::Attached(basket)),
+            Some(basket) if basket.checkout.status != SessionStatus::Failed => {
+                Ok(Repaired::Attached(basket))
+            }
             _ => Ok(Repaired::Failed),
         }
     }
@@ -56,15 +62,22 @@ impl Services {
         let wanted = checkout.to_string();
         let mut after: Option<String> = None;
         loop {
-            let answer = match self.stripe.list_sessions(customer, created_at - SKEW, after.as_deref()).await {
+            let answer = match self
+                .stripe
+                .list_sessions(customer, created_at - SKEW, after.as_deref())
+                .await
+            {
                 // A customer who was deleted since has no session that could be paid.
                 Err(error) if error.is_missing("customer") => return Ok(None),
                 answer => answer?,
             };
             let more = answer.body.has_more;
             after = answer.body.data.last().map(|session| session.id.clone());
-            let found =
-                answer.body.data.into_iter().find(|session| session.client_reference_id.as_ref() == Some(&wanted));
+            let found = answer
+                .body
+                .data
+                .into_iter()
+                .find(|session| session.client_reference_id.as_ref() == Some(&wanted));
             if let Some(session) = found {
                 return Ok(Some((session, answer.at)));
             }
@@ -78,16 +91,25 @@ impl Services {
     pub(super) async fn sweep_unattached(&self) -> Result<usize, SubscribeError> {
         let now = self.clock.now();
         let batch = i64::from(self.settings.worker.batch);
-        let due = checkouts::lock_unattached(&self.pool, now, now + Duration::MINUTE, batch).await?;
+        let due =
+            checkouts::lock_unattached(&self.pool, now, now + Duration::MINUTE, batch).await?;
         let count = due.len();
         for id in due {
-            let Some(basket) = baskets::find_by_id(&self.pool, id).await? else { continue };
+            let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
+                continue;
+            };
             match self.repair(&basket, Cause::Sweep).await {
                 Ok(Repaired::TooEarly) => {}
-                Ok(Repaired::Attached(_)) => tracing::info!(checkout_id = %id, "the checkout's session was found"),
-                Ok(Repaired::Failed) => tracing::warn!(checkout_id = %id, "the checkout was never opened at Stripe"),
+                Ok(Repaired::Attached(_)) => {
+                    tracing::info!(checkout_id = %id, "the checkout's session was found")
+                }
+                Ok(Repaired::Failed) => {
+                    tracing::warn!(checkout_id = %id, "the checkout was never opened at Stripe")
+                }
                 // One checkout that can't be repaired must not keep the others waiting.
-                Err(error) => tracing::warn!(checkout_id = %id, %error, "the checkout could not be repaired yet"),
+                Err(error) => {
+                    tracing::warn!(checkout_id = %id, %error, "the checkout could not be repaired yet")
+                }
             }
         }
         Ok(count)

@@ -43,7 +43,13 @@ impl Services {
                 let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
                 let next = (event.attempt < tries).then(|| read_at + pause(event.attempt));
                 tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
-                webhook_events::update_failed(&self.pool, &event.object_id, &error.to_string(), next).await
+                webhook_events::update_failed(
+                    &self.pool,
+                    &event.object_id,
+                    &error.to_string(),
+                    next,
+                )
+                .await
             }
         };
         counter!("deferred_events_total", "outcome" => if outcome.is_ok() { "settled" } else { "error" }).increment(1);
@@ -56,13 +62,32 @@ impl Services {
     async fn read_object(&self, event: &Deferred) -> Result<(), SubscribeError> {
         let id = Some(event.object_id.clone());
         if event.kind.starts_with("checkout.session.") {
-            let subject = Subject { session: id, ..Subject::default() };
-            let Some(basket) = baskets::find(&self.pool, &subject, None).await?.baskets.pop() else { return Ok(()) };
+            let subject = Subject {
+                session: id,
+                ..Subject::default()
+            };
+            let Some(basket) = baskets::find(&self.pool, &subject, None)
+                .await?
+                .baskets
+                .pop()
+            else {
+                return Ok(());
+            };
             self.read_session(basket, Cause::Webhook).await?;
         } else {
-            let subject = Subject { stripe_subscription: id, ..Subject::default() };
-            let Some(basket) = baskets::find(&self.pool, &subject, None).await?.baskets.pop() else { return Ok(()) };
-            self.read_subscription(basket, &event.object_id, Cause::Webhook, &event.id).await?;
+            let subject = Subject {
+                stripe_subscription: id,
+                ..Subject::default()
+            };
+            let Some(basket) = baskets::find(&self.pool, &subject, None)
+                .await?
+                .baskets
+                .pop()
+            else {
+                return Ok(());
+            };
+            self.read_subscription(basket, &event.object_id, Cause::Webhook, &event.id)
+                .await?;
         }
         Ok(())
     }
@@ -77,14 +102,24 @@ impl Services {
     ) -> Result<Basket, SubscribeError> {
         for _ in 0..MAX_TRIES {
             let answer = self.stripe.retrieve_subscription(id).await?;
-            let observation = match self.observer.subscription(&answer.body, answer.at, Freshness::Live, News::Plain) {
+            let observation = match self.observer.subscription(
+                &answer.body,
+                answer.at,
+                Freshness::Live,
+                News::Plain,
+            ) {
                 Ok(observation) => observation,
                 Err(unknown) => {
                     tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a subscription was left as it is");
                     return Ok(basket);
                 }
             };
-            let by = By { cause, reference: Some(reference), actor: None, reason: None };
+            let by = By {
+                cause,
+                reference: Some(reference),
+                actor: None,
+                reason: None,
+            };
             let (written, applied) = self.write(&basket, &observation, None, &by).await?;
             if written != Written::Moved {
                 return Ok(applied.basket);

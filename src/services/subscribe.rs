@@ -118,7 +118,12 @@ struct Chosen<'a> {
 
 impl Services {
     /// Records the order and opens its checkout at Stripe. The same idempotency key again gives the same checkout.
-    pub async fn subscribe(&self, buyer: &Buyer, order: &Order, key: Option<&str>) -> Result<Opened, SubscribeError> {
+    pub async fn subscribe(
+        &self,
+        buyer: &Buyer,
+        order: &Order,
+        key: Option<&str>,
+    ) -> Result<Opened, SubscribeError> {
         let offers = self.offers().await?;
         let chosen = choose(order, &offers).map_err(SubscribeError::Invalid)?;
         // Each round removes one obstacle: a failed checkout under the same key, an abandoned one of a single plan.
@@ -146,8 +151,11 @@ impl Services {
 
     /// The checkout of an earlier request with the same key; none if it failed and a new one may be opened.
     async fn reopen(&self, id: CheckoutId) -> Result<Option<Opened>, SubscribeError> {
-        let Some(mut basket) = baskets::find_by_id(&self.pool, id).await? else { return Ok(None) };
-        if basket.checkout.status == SessionStatus::Open && basket.checkout.stripe_session.is_none() {
+        let Some(mut basket) = baskets::find_by_id(&self.pool, id).await? else {
+            return Ok(None);
+        };
+        if basket.checkout.status == SessionStatus::Open && basket.checkout.stripe_session.is_none()
+        {
             basket = match self.repair(&basket, Cause::Member).await? {
                 Repaired::Attached(basket) => basket,
                 Repaired::Failed => return Ok(None),
@@ -159,8 +167,13 @@ impl Services {
             return Ok(Some(Opened { basket, url: None }));
         };
         let answer = self.stripe.retrieve_session(&session).await?;
-        let basket = self.apply_session(basket, &answer.body, answer.at, Cause::Member).await?;
-        Ok(Some(Opened { basket, url: answer.body.url }))
+        let basket = self
+            .apply_session(basket, &answer.body, answer.at, Cause::Member)
+            .await?;
+        Ok(Some(Opened {
+            basket,
+            url: answer.body.url,
+        }))
     }
 
     async fn open(
@@ -173,11 +186,17 @@ impl Services {
         let now = self.clock.now();
         let id = CheckoutId::new(now);
         let token = random_token()?;
-        let lines: Vec<_> = chosen.lines.iter().map(|line| (SubscriptionId::new(now), line)).collect();
+        let lines: Vec<_> = chosen
+            .lines
+            .iter()
+            .map(|line| (SubscriptionId::new(now), line))
+            .collect();
         let expires_at = now + self.settings.checkout.expires;
         // Transaction 1: the purchase is on record before Stripe hears of it.
         let mut transaction = self.pool.begin().await.map_err(StorageError::from)?;
-        let customer = customers::insert_or_find(&mut *transaction, &buyer.user, &chosen.currency, now).await?;
+        let customer =
+            customers::insert_or_find(&mut *transaction, &buyer.user, &chosen.currency, now)
+                .await?;
         let new = NewCheckout {
             id,
             user: &buyer.user,
@@ -189,20 +208,44 @@ impl Services {
             cancel_token_hash: &token_hash(&token),
             expires_at,
             next_repair_at: now + Duration::MINUTE,
-            lines: lines.iter().map(|(id, (offer, quantity, _))| new_subscription(*id, offer, *quantity)).collect(),
+            lines: lines
+                .iter()
+                .map(|(id, (offer, quantity, _))| new_subscription(*id, offer, *quantity))
+                .collect(),
         };
-        checkouts::insert(&mut transaction, &new, self.settings.checkout.max_open.into(), now).await?;
+        checkouts::insert(
+            &mut transaction,
+            &new,
+            self.settings.checkout.max_open.into(),
+            now,
+        )
+        .await?;
         transaction.commit().await.map_err(StorageError::from)?;
         // Stripe, with nothing of ours held open.
         let session = NewSession {
             checkout: id,
             customer: String::new(),
-            currency: Some(chosen.currency.clone())
-                .filter(|currency| chosen.lines.iter().any(|(offer, ..)| offer.currency != *currency)),
+            currency: Some(chosen.currency.clone()).filter(|currency| {
+                chosen
+                    .lines
+                    .iter()
+                    .any(|(offer, ..)| offer.currency != *currency)
+            }),
             locale: order.locale.clone(),
-            lines: lines.iter().map(|(id, (offer, quantity, amount))| new_line(*id, offer, *quantity, *amount, &chosen.currency)).collect(),
-            success_url: format!("{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}", self.public_url()),
-            cancel_url: format!("{}/checkout/cancel?checkout={id}&token={token}", self.public_url()),
+            lines: lines
+                .iter()
+                .map(|(id, (offer, quantity, amount))| {
+                    new_line(*id, offer, *quantity, *amount, &chosen.currency)
+                })
+                .collect(),
+            success_url: format!(
+                "{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
+                self.public_url()
+            ),
+            cancel_url: format!(
+                "{}/checkout/cancel?checkout={id}&token={token}",
+                self.public_url()
+            ),
             expires_at,
         };
         let session = match self.open_at_stripe(&customer, buyer, session).await {
@@ -217,14 +260,21 @@ impl Services {
             }
         };
         // Transaction 2: the session's id.
-        let basket = baskets::find_by_id(&self.pool, id).await?.ok_or(StorageError::from(sqlx::Error::RowNotFound))?;
-        let basket = self.apply_session(basket, &session, now, Cause::Member).await?;
+        let basket = baskets::find_by_id(&self.pool, id)
+            .await?
+            .ok_or(StorageError::from(sqlx::Error::RowNotFound))?;
+        let basket = self
+            .apply_session(basket, &session, now, Cause::Member)
+            .await?;
         if basket.checkout.status != SessionStatus::Open {
             // The sweep gave this checkout up while Stripe kept us waiting: its page must not be paid.
             self.stripe.expire_session(&session.id).await?;
             return Err(SubscribeError::InProgress.into());
         }
-        Ok(Opened { basket, url: session.url })
+        Ok(Opened {
+            basket,
+            url: session.url,
+        })
     }
 
     async fn open_at_stripe(
@@ -233,10 +283,14 @@ impl Services {
         buyer: &Buyer,
         mut new: NewSession,
     ) -> Result<Session, SubscribeError> {
-        new.customer = self.stripe_customer(customer, &buyer.user, buyer.email.as_deref()).await?;
+        new.customer = self
+            .stripe_customer(customer, &buyer.user, buyer.email.as_deref())
+            .await?;
         match self.stripe.create_session(&new).await {
             Err(error) if error.is_missing("customer") => {
-                new.customer = self.replace_stripe_customer(customer, &buyer.user, buyer.email.as_deref()).await?;
+                new.customer = self
+                    .replace_stripe_customer(customer, &buyer.user, buyer.email.as_deref())
+                    .await?;
                 Ok(self.stripe.create_session(&new).await?)
             }
             answer => Ok(answer?),
@@ -252,8 +306,15 @@ impl Services {
         cause: Cause,
     ) -> Result<Basket, SubscribeError> {
         let user = basket.checkout.user.clone();
-        let by = By { cause, reference: Some(&session.id), actor: Some(&user), reason: None };
-        let observation = self.observer.session(session, at, Freshness::Event, News::Plain);
+        let by = By {
+            cause,
+            reference: Some(&session.id),
+            actor: Some(&user),
+            reason: None,
+        };
+        let observation = self
+            .observer
+            .session(session, at, Freshness::Event, News::Plain);
         match observation {
             Ok(observation) => Ok(self.apply_to(basket, &observation, &by).await?.basket),
             Err(unknown) => {
@@ -264,13 +325,32 @@ impl Services {
     }
 
     /// Ends a checkout of which Stripe has no session.
-    pub(super) async fn end_unopened(&self, id: CheckoutId, cause: Cause) -> Result<(), ApplyError> {
-        let Some(basket) = baskets::find_by_id(&self.pool, id).await? else { return Ok(()) };
-        let subject = Subject { checkout: Some(id), ..Subject::default() };
+    pub(super) async fn end_unopened(
+        &self,
+        id: CheckoutId,
+        cause: Cause,
+    ) -> Result<(), ApplyError> {
+        let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
+            return Ok(());
+        };
+        let subject = Subject {
+            checkout: Some(id),
+            ..Subject::default()
+        };
         let at = self.clock.now();
         let facts = vec![Fact::SessionNeverOpened];
-        let observation = Observation { subject, at, freshness: Freshness::Event, facts };
-        let by = By { cause, reference: None, actor: None, reason: None };
+        let observation = Observation {
+            subject,
+            at,
+            freshness: Freshness::Event,
+            facts,
+        };
+        let by = By {
+            cause,
+            reference: None,
+            actor: None,
+            reason: None,
+        };
         self.apply_to(basket, &observation, &by).await?;
         Ok(())
     }
@@ -278,12 +358,22 @@ impl Services {
     /// Lets a member start again who left the page of a single plan without paying: her old checkout is expired at
     /// Stripe, so that she can't pay twice.
     async fn make_room(&self, user: &UserId, chosen: &Chosen<'_>) -> Result<(), SubscribeError> {
-        let plans: Vec<&str> = chosen.lines.iter().map(|(offer, ..)| offer.plan.code.as_str()).collect();
-        let Some((checkout, plan)) = subscriptions::find_holder(&self.pool, user, &plans).await? else {
+        let plans: Vec<&str> = chosen
+            .lines
+            .iter()
+            .map(|(offer, ..)| offer.plan.code.as_str())
+            .collect();
+        let Some((checkout, plan)) = subscriptions::find_holder(&self.pool, user, &plans).await?
+        else {
             return Ok(());
         };
-        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else { return Ok(()) };
-        let pending = basket.lines.iter().all(|line| line.status == Status::PendingActivation);
+        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
+            return Ok(());
+        };
+        let pending = basket
+            .lines
+            .iter()
+            .all(|line| line.status == Status::PendingActivation);
         if !pending || basket.checkout.status != SessionStatus::Open {
             return Err(SubscribeError::AlreadyHeld(plan));
         }
@@ -335,53 +425,121 @@ impl From<InsertError> for OpenError {
 /// Checks an order against the catalogue; every wrong field is named.
 fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a>, Vec<Invalid>> {
     let mut invalid = Vec::new();
-    let mut wrong = |field: String, code, detail: String| invalid.push(Invalid { field, code, detail });
+    let mut wrong = |field: String, code, detail: String| {
+        invalid.push(Invalid {
+            field,
+            code,
+            detail,
+        })
+    };
     let mut lines: Vec<(&Offer, u32, Option<i64>)> = Vec::with_capacity(order.lines.len());
     if !(1..=MAX_LINES).contains(&order.lines.len()) {
-        wrong("lines".into(), "out_of_range", format!("A basket has 1 to {MAX_LINES} lines."));
+        wrong(
+            "lines".into(),
+            "out_of_range",
+            format!("A basket has 1 to {MAX_LINES} lines."),
+        );
     }
     for (index, line) in order.lines.iter().enumerate() {
         let field = |name| format!("lines[{index}].{name}");
         let Some(offer) = offers.iter().find(|offer| offer.plan.code == line.plan) else {
-            wrong(field("plan"), "unknown_plan", "There is no plan with this code.".into());
+            wrong(
+                field("plan"),
+                "unknown_plan",
+                "There is no plan with this code.".into(),
+            );
             continue;
         };
         if lines.iter().any(|(other, ..)| other.plan.code == line.plan) {
-            wrong(field("plan"), "duplicate", "Each plan stands in a basket once; use quantity.".into());
+            wrong(
+                field("plan"),
+                "duplicate",
+                "Each plan stands in a basket once; use quantity.".into(),
+            );
         }
         if offer.recurring.is_some() && lines.iter().any(|(other, ..)| other.recurring.is_some()) {
-            wrong(field("plan"), "second_recurring", "A basket has at most one plan that renews.".into());
+            wrong(
+                field("plan"),
+                "second_recurring",
+                "A basket has at most one plan that renews.".into(),
+            );
         }
         let quantity = line.quantity.unwrap_or(1);
         if !(1..=offer.plan.max_quantity).contains(&quantity) {
-            wrong(field("quantity"), "out_of_range", format!("From 1 to {} for this plan.", offer.plan.max_quantity));
+            wrong(
+                field("quantity"),
+                "out_of_range",
+                format!("From 1 to {} for this plan.", offer.plan.max_quantity),
+            );
         }
         match (offer.plan.amount, line.amount) {
             (None, None) => {}
-            (None, Some(_)) => wrong(field("amount"), "not_allowed", "The price of this plan is fixed.".into()),
+            (None, Some(_)) => wrong(
+                field("amount"),
+                "not_allowed",
+                "The price of this plan is fixed.".into(),
+            ),
             (Some(_), None) => {
-                wrong(field("amount"), "required", "The buyer chooses the amount of this plan.".into());
+                wrong(
+                    field("amount"),
+                    "required",
+                    "The buyer chooses the amount of this plan.".into(),
+                );
             }
             (Some(bounds), Some(amount)) if !(bounds.min..=bounds.max).contains(&amount) => {
-                let detail = format!("From {} to {} minor units for this plan.", bounds.min, bounds.max);
+                let detail = format!(
+                    "From {} to {} minor units for this plan.",
+                    bounds.min, bounds.max
+                );
                 wrong(field("amount"), "out_of_range", detail);
             }
             (Some(_), Some(_)) => {}
         }
         lines.push((offer, quantity, line.amount));
     }
-    if order.locale.as_deref().is_some_and(|locale| !requests::is_locale(locale)) {
-        wrong("locale".into(), "unknown_locale", "Stripe's page does not speak this language.".into());
+    if order
+        .locale
+        .as_deref()
+        .is_some_and(|locale| !requests::is_locale(locale))
+    {
+        wrong(
+            "locale".into(),
+            "unknown_locale",
+            "Stripe's page does not speak this language.".into(),
+        );
     }
-    let asked = order.currency.as_ref().map(|currency| currency.to_ascii_lowercase());
-    let currency = asked.or_else(|| lines.first().map(|(offer, ..)| offer.currency.clone())).unwrap_or_default();
-    for (offer, ..) in lines.iter().filter(|(offer, ..)| !offer.has_currency(&currency)) {
-        let detail = format!("The plan {} can't be bought in this currency.", offer.plan.code);
+    let asked = order
+        .currency
+        .as_ref()
+        .map(|currency| currency.to_ascii_lowercase());
+    let currency = asked
+        .or_else(|| lines.first().map(|(offer, ..)| offer.currency.clone()))
+        .unwrap_or_default();
+    for (offer, ..) in lines
+        .iter()
+        .filter(|(offer, ..)| !offer.has_currency(&currency))
+    {
+        let detail = format!(
+            "The plan {} can't be bought in this currency.",
+            offer.plan.code
+        );
         wrong("currency".into(), "unavailable_currency", detail);
     }
     let recurring = lines.iter().any(|(offer, ..)| offer.recurring.is_some());
-    let mode = if recurring { Mode::Subscription } else { Mode::Payment };
-    if invalid.is_empty() { Ok(Chosen { lines, currency, mode }) } else { Err(invalid) }
+    let mode = if recurring {
+        Mode::Subscription
+    } else {
+        Mode::Payment
+    };
+    if invalid.is_empty() {
+        Ok(Chosen {
+            lines,
+            currency,
+            mode,
+        })
+    } else {
+        Err(invalid)
+    }
 }
 
 fn new_subscription(id: SubscriptionId, offer: &Offer, quantity: u32) -> NewSubscription<'_> {
@@ -398,15 +556,30 @@ fn new_subscription(id: SubscriptionId, offer: &Offer, quantity: u32) -> NewSubs
     }
 }
 
-fn new_line(id: SubscriptionId, offer: &Offer, quantity: u32, amount: Option<i64>, currency: &str) -> NewLine {
+fn new_line(
+    id: SubscriptionId,
+    offer: &Offer,
+    quantity: u32,
+    amount: Option<i64>,
+    currency: &str,
+) -> NewLine {
     let price = match amount {
         None => LinePrice::Catalogue(offer.price_id.clone()),
         Some(unit_amount) => {
             let (product, currency) = (offer.product_id.clone(), currency.to_owned());
-            LinePrice::Chosen { product, currency, unit_amount }
+            LinePrice::Chosen {
+                product,
+                currency,
+                unit_amount,
+            }
         }
     };
-    NewLine { subscription: id, recurring: offer.recurring.is_some(), price, quantity }
+    NewLine {
+        subscription: id,
+        recurring: offer.recurring.is_some(),
+        price,
+        quantity,
+    }
 }
 
 /// Keyed by the checkout's id, so that equal orders of different people don't look equal in the database.
@@ -419,7 +592,9 @@ fn request_hash(id: CheckoutId, order: &Order) -> Vec<u8> {
 }
 
 pub(super) fn token_hash(token: &str) -> Vec<u8> {
-    digest::digest(&digest::SHA256, token.as_bytes()).as_ref().to_vec()
+    digest::digest(&digest::SHA256, token.as_bytes())
+        .as_ref()
+        .to_vec()
 }
 
 fn random_token() -> Result<String, SubscribeError> {

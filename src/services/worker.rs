@@ -32,7 +32,10 @@ pub async fn run(services: Services, stop: CancellationToken) {
 }
 
 /// One kind of work; its failure keeps neither the others nor the next round from running.
-async fn step(name: &'static str, work: impl Future<Output = Result<usize, SubscribeError>>) -> usize {
+async fn step(
+    name: &'static str,
+    work: impl Future<Output = Result<usize, SubscribeError>>,
+) -> usize {
     match work.await {
         Ok(count) => count,
         Err(error) => {
@@ -46,12 +49,29 @@ impl Services {
     /// Ends one-off purchases whose fixed term is over: no fact is new but the time.
     async fn end_terms(&self) -> Result<usize, SubscribeError> {
         let now: OffsetDateTime = self.clock.now();
-        let due = subscriptions::find_terms_over(&self.pool, now, self.settings.worker.batch.into()).await?;
+        let due =
+            subscriptions::find_terms_over(&self.pool, now, self.settings.worker.batch.into())
+                .await?;
         for id in &due {
-            let Some(basket) = baskets::find_by_id(&self.pool, *id).await? else { continue };
-            let subject = Subject { checkout: Some(*id), ..Subject::default() };
-            let observation = Observation { subject, at: now, freshness: Freshness::Event, facts: Vec::new() };
-            let by = By { cause: Cause::Sweep, reference: None, actor: None, reason: None };
+            let Some(basket) = baskets::find_by_id(&self.pool, *id).await? else {
+                continue;
+            };
+            let subject = Subject {
+                checkout: Some(*id),
+                ..Subject::default()
+            };
+            let observation = Observation {
+                subject,
+                at: now,
+                freshness: Freshness::Event,
+                facts: Vec::new(),
+            };
+            let by = By {
+                cause: Cause::Sweep,
+                reference: None,
+                actor: None,
+                reason: None,
+            };
             self.apply_to(basket, &observation, &by).await?;
         }
         Ok(due.len())

@@ -75,32 +75,49 @@ pub async fn find(
     .bind(event)
     .fetch_all(db)
     .await?;
-    let mut found = Found { baskets: Vec::with_capacity(1), seen: false };
+    let mut found = Found {
+        baskets: Vec::with_capacity(1),
+        seen: false,
+    };
     for row in &rows {
         found.seen = row.try_get("seen")?;
         let line = SubscriptionRow::from_row(row)?.into_line()?;
         let id = CheckoutId(row.try_get("checkout_id")?);
         match found.baskets.last_mut() {
             Some(basket) if basket.checkout.id == id => basket.lines.push(line),
-            _ => found.baskets.push(Basket { checkout: checkout(id, row)?, lines: vec![line] }),
+            _ => found.baskets.push(Basket {
+                checkout: checkout(id, row)?,
+                lines: vec![line],
+            }),
         }
     }
     Ok(found)
 }
 
 /// Finds one checkout by its id.
-pub async fn find_by_id(db: impl PgExecutor<'_>, id: CheckoutId) -> Result<Option<Basket>, StorageError> {
-    let subject = Subject { checkout: Some(id), ..Subject::default() };
+pub async fn find_by_id(
+    db: impl PgExecutor<'_>,
+    id: CheckoutId,
+) -> Result<Option<Basket>, StorageError> {
+    let subject = Subject {
+        checkout: Some(id),
+        ..Subject::default()
+    };
     Ok(find(db, &subject, None).await?.baskets.pop())
 }
 
 fn checkout(id: CheckoutId, row: &PgRow) -> Result<Checkout, StorageError> {
-    let impossible = |column| StorageError::ImpossibleRow { table: "checkouts", row: id.to_string(), column };
+    let impossible = |column| StorageError::ImpossibleRow {
+        table: "checkouts",
+        row: id.to_string(),
+        column,
+    };
     Ok(Checkout {
         id,
         user: UserId::new(row.try_get::<String, _>("checkout_user")?),
         mode: Mode::parse(row.try_get("mode")?).ok_or_else(|| impossible("mode"))?,
-        status: SessionStatus::parse(row.try_get("session_status")?).ok_or_else(|| impossible("status"))?,
+        status: SessionStatus::parse(row.try_get("session_status")?)
+            .ok_or_else(|| impossible("status"))?,
         stripe_session: row.try_get("stripe_session_id")?,
         stripe_customer: row.try_get("stripe_customer_id")?,
         cancel_requested_at: row.try_get("cancel_requested_at")?,
@@ -132,9 +149,20 @@ pub async fn update(
     let lines: Vec<Value> = moved().map(|(_, after)| line_json(after)).collect();
     let changes: Vec<Value> = moved()
         .filter(|(before, after)| before.status != after.status)
-        .map(|(before, after)| change_json(before.status.as_str(), after.status.as_str(), after.id, after.reason, by))
+        .map(|(before, after)| {
+            change_json(
+                before.status.as_str(),
+                after.status.as_str(),
+                after.id,
+                after.reason,
+                by,
+            )
+        })
         .collect();
-    let transactions: Vec<Value> = transactions.iter().map(|(line, money)| transaction_json(*line, money, now)).collect();
+    let transactions: Vec<Value> = transactions
+        .iter()
+        .map(|(line, money)| transaction_json(*line, money, now))
+        .collect();
     let outcome: (bool, bool) = sqlx::query_as(
         "WITH locked AS MATERIALIZED (
              SELECT s.id FROM subscriptions s

@@ -140,12 +140,18 @@ pub async fn insert(
         refused(inserted)?;
     }
     // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
-    if open >= max_open { Err(InsertError::TooManyOpen) } else { Ok(()) }
+    if open >= max_open {
+        Err(InsertError::TooManyOpen)
+    } else {
+        Ok(())
+    }
 }
 
 /// The violated constraint decides what the insert's failure means; there is no check that could be overtaken.
 fn refused<T>(inserted: Result<T, sqlx::Error>) -> Result<(), InsertError> {
-    let Err(error) = inserted.map_err(StorageError::from) else { return Ok(()) };
+    let Err(error) = inserted.map_err(StorageError::from) else {
+        return Ok(());
+    };
     match error.constraint() {
         Some("checkouts_idempotency") => Err(InsertError::KeyUsed),
         Some("subscriptions_single") => Err(InsertError::Held),
@@ -168,21 +174,29 @@ pub async fn find_by_key(
     user: &UserId,
     key: &str,
 ) -> Result<Option<Repeated>, StorageError> {
-    let row: Option<(Uuid, Vec<u8>)> =
-        sqlx::query_as("SELECT id, request_hash FROM checkouts WHERE user_id = $1 AND idempotency_key = $2")
-            .bind(user.as_str())
-            .bind(key)
-            .fetch_optional(db)
-            .await?;
-    Ok(row.map(|(id, request_hash)| Repeated { id: CheckoutId(id), request_hash }))
+    let row: Option<(Uuid, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, request_hash FROM checkouts WHERE user_id = $1 AND idempotency_key = $2",
+    )
+    .bind(user.as_str())
+    .bind(key)
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|(id, request_hash)| Repeated {
+        id: CheckoutId(id),
+        request_hash,
+    }))
 }
 
 /// The hash of a checkout's cancel token.
-pub async fn find_cancel_token(db: impl PgExecutor<'_>, id: CheckoutId) -> Result<Option<Vec<u8>>, StorageError> {
-    let row: Option<(Vec<u8>,)> = sqlx::query_as("SELECT cancel_token_hash FROM checkouts WHERE id = $1")
-        .bind(id.0)
-        .fetch_optional(db)
-        .await?;
+pub async fn find_cancel_token(
+    db: impl PgExecutor<'_>,
+    id: CheckoutId,
+) -> Result<Option<Vec<u8>>, StorageError> {
+    let row: Option<(Vec<u8>,)> =
+        sqlx::query_as("SELECT cancel_token_hash FROM checkouts WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(db)
+            .await?;
     Ok(row.map(|(hash,)| hash))
 }
 

@@ -37,7 +37,11 @@ pub async fn insert_or_find(
     .bind(now)
     .fetch_one(db)
     .await?;
-    Ok(Customer { id: CustomerId(id), generation, stripe_customer })
+    Ok(Customer {
+        id: CustomerId(id),
+        generation,
+        stripe_customer,
+    })
 }
 
 /// Records Stripe's answer for that generation; a later generation's is left alone.
@@ -71,5 +75,9 @@ pub async fn update_generation(
     .bind(generation)
     .fetch_one(db)
     .await?;
-    Ok(Customer { id, generation, stripe_customer })
+    Ok(Customer {
+        id,
+        generation,
+        stripe_customer,
+    })
 }

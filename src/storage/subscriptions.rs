@@ -8,7 +8,9 @@ use uuid::Uuid;
 use super::StorageError;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::plan::Kind;
-use crate::domain::subscription::{Reason, Refund, Status, StripeState, StripeStatus, Subscription};
+use crate::domain::subscription::{
+    Reason, Refund, Status, StripeState, StripeStatus, Subscription,
+};
 
 /// A row as the database holds it.
 #[derive(FromRow)]
@@ -44,21 +46,30 @@ impl SubscriptionRow {
     /// The line that the row stands for; an impossible combination is an error, never a default.
     pub(super) fn into_line(self) -> Result<Subscription, StorageError> {
         let id = SubscriptionId(self.id);
-        let impossible = |column| StorageError::ImpossibleRow { table: "subscriptions", row: id.to_string(), column };
+        let impossible = |column| StorageError::ImpossibleRow {
+            table: "subscriptions",
+            row: id.to_string(),
+            column,
+        };
         let stripe = match (&self.stripe_status, self.stripe_state_at) {
             (None, None) => None,
             (Some(status), Some(at)) => {
-                let status = StripeStatus::parse(status).ok_or_else(|| impossible("stripe_status"))?;
+                let status =
+                    StripeStatus::parse(status).ok_or_else(|| impossible("stripe_status"))?;
                 Some(StripeState { status, at })
             }
             _ => return Err(impossible("stripe_status and stripe_state_at")),
         };
-        let term = self.term.map(|term| term.parse().map_err(|_| impossible("term"))).transpose()?;
+        let term = self
+            .term
+            .map(|term| term.parse().map_err(|_| impossible("term")))
+            .transpose()?;
         Ok(Subscription {
             id,
             kind: kind(&self.kind).ok_or_else(|| impossible("kind"))?,
             status: Status::parse(&self.status).ok_or_else(|| impossible("status"))?,
-            reason: Reason::parse(&self.status_reason).ok_or_else(|| impossible("status_reason"))?,
+            reason: Reason::parse(&self.status_reason)
+                .ok_or_else(|| impossible("status_reason"))?,
             refund: Refund::parse(&self.refund_state).ok_or_else(|| impossible("refund_state"))?,
             plan: self.plan,
             quantity: self.quantity,
@@ -123,7 +134,10 @@ pub async fn find_of_user(
 }
 
 /// What of a user's may entitle her: active or cancelled.
-pub async fn find_in_force(db: impl PgExecutor<'_>, user: &UserId) -> Result<Vec<Subscription>, StorageError> {
+pub async fn find_in_force(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<Subscription>, StorageError> {
     let rows: Vec<SubscriptionRow> = sqlx::query_as(
         "SELECT * FROM subscriptions WHERE user_id = $1 AND status IN ('ACTIVE', 'CANCELLED') ORDER BY id DESC",
     )
@@ -139,11 +153,12 @@ pub async fn find_one_of_user(
     user: &UserId,
     id: SubscriptionId,
 ) -> Result<Option<Subscription>, StorageError> {
-    let row: Option<SubscriptionRow> = sqlx::query_as("SELECT * FROM subscriptions WHERE user_id = $1 AND id = $2")
-        .bind(user.as_str())
-        .bind(id.0)
-        .fetch_optional(db)
-        .await?;
+    let row: Option<SubscriptionRow> =
+        sqlx::query_as("SELECT * FROM subscriptions WHERE user_id = $1 AND id = $2")
+            .bind(user.as_str())
+            .bind(id.0)
+            .fetch_optional(db)
+            .await?;
     row.map(SubscriptionRow::into_line).transpose()
 }
 

@@ -101,7 +101,15 @@ pub async fn lock_deferred(
     .bind(limit)
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|(id, kind, object_id, attempt)| Deferred { id, kind, object_id, attempt }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(id, kind, object_id, attempt)| Deferred {
+            id,
+            kind,
+            object_id,
+            attempt,
+        })
+        .collect())
 }
 
 /// Settles every deferred event of an object that had arrived before it was read.

@@ -80,7 +80,9 @@ pub enum StripeError {
         request_id: String,
     },
     /// Stripe refused. The call had no effect.
-    #[error("Stripe refused with {status} {code} ({operation}, parameter {param}, request {request_id})")]
+    #[error(
+        "Stripe refused with {status} {code} ({operation}, parameter {param}, request {request_id})"
+    )]
     Refused {
         /// What was called.
         operation: &'static str,
@@ -201,7 +203,10 @@ impl Stripe {
         let deadline = started + self.total_timeout;
         let mut retries = 0;
         let result = loop {
-            match self.attempt(operation, &request, idempotency_key, deadline).await {
+            match self
+                .attempt(operation, &request, idempotency_key, deadline)
+                .await
+            {
                 Attempt::Done(answer) => break Ok(answer),
                 Attempt::Fatal(error) => break Err(error),
                 Attempt::Retry(error) => {
@@ -215,8 +220,10 @@ impl Stripe {
             }
         };
         let outcome = result.as_ref().map_or_else(StripeError::outcome, |_| "ok");
-        counter!("stripe_calls_total", "operation" => operation.as_str(), "outcome" => outcome).increment(1);
-        histogram!("stripe_call_seconds", "operation" => operation.as_str()).record(started.elapsed());
+        counter!("stripe_calls_total", "operation" => operation.as_str(), "outcome" => outcome)
+            .increment(1);
+        histogram!("stripe_call_seconds", "operation" => operation.as_str())
+            .record(started.elapsed());
         result
     }
 
@@ -233,7 +240,10 @@ impl Stripe {
             StripeMethod::Post => Method::POST,
             StripeMethod::Delete => Method::DELETE,
         };
-        let query = request.query.as_deref().map_or_else(String::new, |query| format!("?{query}"));
+        let query = request
+            .query
+            .as_deref()
+            .map_or_else(String::new, |query| format!("?{query}"));
         let left = deadline.saturating_duration_since(Instant::now());
         let mut http = self
             .http
@@ -245,7 +255,9 @@ impl Stripe {
             http = http.header("Idempotency-Key", key);
         }
         if let Some(body) = &request.body {
-            http = http.header("Content-Type", "application/x-www-form-urlencoded").body(body.clone());
+            http = http
+                .header("Content-Type", "application/x-www-form-urlencoded")
+                .body(body.clone());
         }
         let broken = |error: reqwest::Error| {
             if error.is_timeout() {
@@ -276,29 +288,66 @@ fn read<T: DeserializeOwned>(
     let request_id = header("Request-Id").unwrap_or("unknown").to_owned();
     if status.is_success() {
         return match serde_json::from_slice(body) {
-            Ok(object) => Attempt::Done(Answer { body: object, at: date(headers) }),
+            Ok(object) => Attempt::Done(Answer {
+                body: object,
+                at: date(headers),
+            }),
             // A proxy's page or half an answer: asking again with the same key is safe.
-            Err(source) => {
-                Attempt::Retry(StripeError::Unreadable { operation, request_id, source: std::sync::Arc::new(source) })
-            }
+            Err(source) => Attempt::Retry(StripeError::Unreadable {
+                operation,
+                request_id,
+                source: std::sync::Arc::new(source),
+            }),
         };
     }
     let wanted = match header("Stripe-Should-Retry") {
         Some("true") => true,
         Some("false") => false,
-        _ => status == StatusCode::CONFLICT || status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error(),
+        _ => {
+            status == StatusCode::CONFLICT
+                || status == StatusCode::TOO_MANY_REQUESTS
+                || status.is_server_error()
+        }
     };
-    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::CONFLICT {
-        let error = StripeError::Unavailable { operation, status: status.as_u16(), request_id };
-        return if wanted { Attempt::Retry(error) } else { Attempt::Fatal(error) };
+    if status.is_server_error()
+        || status == StatusCode::TOO_MANY_REQUESTS
+        || status == StatusCode::CONFLICT
+    {
+        let error = StripeError::Unavailable {
+            operation,
+            status: status.as_u16(),
+            request_id,
+        };
+        return if wanted {
+            Attempt::Retry(error)
+        } else {
+            Attempt::Fatal(error)
+        };
     }
-    let error = serde_json::from_slice::<ErrorBody>(body).map(|body| body.error).ok();
+    let error = serde_json::from_slice::<ErrorBody>(body)
+        .map(|body| body.error)
+        .ok();
     let (code, param) = error.map_or_else(
         || ("unknown".to_owned(), String::new()),
-        |error| (error.code.unwrap_or(error.kind), error.param.unwrap_or_default()),
+        |error| {
+            (
+                error.code.unwrap_or(error.kind),
+                error.param.unwrap_or_default(),
+            )
+        },
     );
-    let error = StripeError::Refused { operation, status: status.as_u16(), code, param, request_id };
-    if wanted { Attempt::Retry(error) } else { Attempt::Fatal(error) }
+    let error = StripeError::Refused {
+        operation,
+        status: status.as_u16(),
+        code,
+        param,
+        request_id,
+    };
+    if wanted {
+        Attempt::Retry(error)
+    } else {
+        Attempt::Fatal(error)
+    }
 }
 
 /// Stripe's time of the answer. Without the header the Unix epoch, older than any snapshot, so that nothing that is
@@ -306,12 +355,14 @@ fn read<T: DeserializeOwned>(
 fn date(headers: &HeaderMap) -> OffsetDateTime {
     let text = headers.get(DATE).and_then(|value| value.to_str().ok());
     // HTTP says GMT where RFC 2822 says +0000.
-    let parsed = text.and_then(|text| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok());
+    let parsed =
+        text.and_then(|text| OffsetDateTime::parse(&text.replace("GMT", "+0000"), &Rfc2822).ok());
     parsed.unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// Half a second doubled at each retry, at most five, cut at random by up to half so that clients don't march in step.
 fn backoff(retries: u32) -> Duration {
     let full = Duration::from_millis(500) * 2_u32.saturating_pow(retries);
-    full.min(Duration::from_secs(5)).mul_f64(0.5 + fastrand::f64() / 2.0)
+    full.min(Duration::from_secs(5))
+        .mul_f64(0.5 + fastrand::f64() / 2.0)
 }

@@ -104,8 +104,9 @@ impl Observer {
     /// Reads an event: the object only if its type is one that we act on.
     pub fn event(&self, body: &[u8]) -> Result<Event, ParseError> {
         let envelope: Envelope = serde_json::from_slice(body).map_err(ParseError::Envelope)?;
-        let created = OffsetDateTime::from_unix_timestamp(envelope.created)
-            .map_err(|_| ParseError::Envelope(serde::de::Error::custom("created is out of range")))?;
+        let created = OffsetDateTime::from_unix_timestamp(envelope.created).map_err(|_| {
+            ParseError::Envelope(serde::de::Error::custom("created is out of range"))
+        })?;
         let content = match EventType::parse(envelope.kind) {
             Some(kind) => {
                 let content = self.content(kind, envelope.data.object, created);
@@ -113,7 +114,12 @@ impl Observer {
             }
             None => None,
         };
-        Ok(Event { id: envelope.id.to_owned(), created, livemode: envelope.livemode, content })
+        Ok(Event {
+            id: envelope.id.to_owned(),
+            created,
+            livemode: envelope.livemode,
+            content,
+        })
     }
 
     fn content(
@@ -126,22 +132,36 @@ impl Observer {
         let session = |news| {
             let session: Session = serde_json::from_str(json)?;
             let observation = self.session(&session, at, Freshness::Event, news);
-            Ok(Some(Content { kind, object_id: session.id, observation }))
+            Ok(Some(Content {
+                kind,
+                object_id: session.id,
+                observation,
+            }))
         };
         let subscription = |news| {
             let subscription: Subscription = serde_json::from_str(json)?;
             let observation = self.subscription(&subscription, at, Freshness::Event, news);
-            Ok(Some(Content { kind, object_id: subscription.id, observation }))
+            Ok(Some(Content {
+                kind,
+                object_id: subscription.id,
+                observation,
+            }))
         };
         let invoice = |news| {
             let invoice: Invoice = serde_json::from_str(json)?;
             let observation = self.invoice(&invoice, at, Freshness::Event, news);
-            Ok(observation.map(|facts| Content { kind, object_id: invoice.id().to_owned(), observation: Ok(facts) }))
+            Ok(observation.map(|facts| Content {
+                kind,
+                object_id: invoice.id().to_owned(),
+                observation: Ok(facts),
+            }))
         };
         match kind {
             EventType::SessionCompleted => session(News::SessionCompleted),
             EventType::SessionExpired => session(News::SessionExpired),
-            EventType::SubscriptionCreated | EventType::SubscriptionUpdated => subscription(News::Plain),
+            EventType::SubscriptionCreated | EventType::SubscriptionUpdated => {
+                subscription(News::Plain)
+            }
             EventType::SubscriptionDeleted => subscription(News::Deleted),
             EventType::InvoicePaid | EventType::InvoicePaymentSucceeded => invoice(News::Plain),
             EventType::InvoicePaymentFailed => invoice(News::PaymentFailed),

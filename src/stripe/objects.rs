@@ -61,7 +61,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Expandable<T> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                T::deserialize(MapAccessDeserializer::new(map)).map(|object| Expandable::Object(Box::new(object)))
+                T::deserialize(MapAccessDeserializer::new(map))
+                    .map(|object| Expandable::Object(Box::new(object)))
             }
         }
         deserializer.deserialize_any(IdOrObject(PhantomData))
@@ -85,7 +86,16 @@ macro_rules! has_id {
         }
     })+ };
 }
-has_id!(Reference, Session, Subscription, Invoice, PaymentIntent, Charge, Product, Price);
+has_id!(
+    Reference,
+    Session,
+    Subscription,
+    Invoice,
+    PaymentIntent,
+    Charge,
+    Product,
+    Price
+);
 
 /// An object of which we need the id alone.
 #[derive(Clone, Debug, Deserialize)]
@@ -177,7 +187,10 @@ impl Subscription {
     /// When the first of its items' periods ends: Unix seconds.
     pub fn period_end(&self) -> Option<i64> {
         let items = self.items.iter().flat_map(|items| &items.data);
-        items.filter_map(|item| item.current_period_end).min().or(self.current_period_end)
+        items
+            .filter_map(|item| item.current_period_end)
+            .min()
+            .or(self.current_period_end)
     }
 }
 
@@ -256,18 +269,24 @@ pub struct InvoicePaymentSource {
 
 impl Invoice {
     fn details(&self) -> Option<&SubscriptionDetails> {
-        self.parent.as_ref().and_then(|parent| parent.subscription_details.as_ref())
+        self.parent
+            .as_ref()
+            .and_then(|parent| parent.subscription_details.as_ref())
     }
 
     /// `sub_…`, wherever it stands.
     pub fn subscription_id(&self) -> Option<&str> {
-        let nested = self.details().and_then(|details| details.subscription.as_ref());
+        let nested = self
+            .details()
+            .and_then(|details| details.subscription.as_ref());
         nested.or(self.subscription.as_ref()).map(Expandable::id)
     }
 
     /// The copy of the subscription's metadata, wherever it stands.
     pub fn subscription_metadata(&self) -> Option<&Metadata> {
-        self.details().or(self.subscription_details.as_ref()).and_then(|details| details.metadata.as_ref())
+        self.details()
+            .or(self.subscription_details.as_ref())
+            .and_then(|details| details.metadata.as_ref())
     }
 
     /// `pi_…` of what paid it, where the object tells.

@@ -4,7 +4,9 @@ use time::OffsetDateTime;
 
 use super::objects::{Expandable, Invoice, Metadata, Session, Subscription};
 use super::requests::CHECKOUT_KEY;
-use crate::domain::facts::{Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind};
+use crate::domain::facts::{
+    Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
+};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::subscription::{Mode, StripeStatus};
 
@@ -42,7 +44,9 @@ pub enum News {
 impl Observer {
     /// An observer that finds our ids under that metadata key.
     pub fn new(metadata_key: impl Into<String>) -> Self {
-        Self { metadata_key: metadata_key.into() }
+        Self {
+            metadata_key: metadata_key.into(),
+        }
     }
 
     /// What a Checkout Session says, with all that is expanded in it.
@@ -80,7 +84,10 @@ impl Observer {
         }
         for item in session.line_items.iter().flat_map(|items| &items.data) {
             let ids = self.internal_ids(item.metadata.as_ref());
-            facts.extend(ids.into_iter().map(|id| Fact::LineItem(id, item.id.clone())));
+            facts.extend(
+                ids.into_iter()
+                    .map(|id| Fact::LineItem(id, item.id.clone())),
+            );
         }
         if let Some(subscription) = session.subscription.as_ref().and_then(Expandable::object) {
             subscription_facts(subscription, at, News::Plain, &mut facts)?;
@@ -89,16 +96,33 @@ impl Observer {
             invoice_facts(invoice, at, News::Plain, &mut facts);
         }
         let reference = session.client_reference_id.as_deref();
-        let checkout = reference.or_else(|| session.metadata.as_ref()?.get(CHECKOUT_KEY).map(String::as_str));
+        let checkout = reference.or_else(|| {
+            session
+                .metadata
+                .as_ref()?
+                .get(CHECKOUT_KEY)
+                .map(String::as_str)
+        });
         let subject = Subject {
             session: Some(session.id.clone()),
-            stripe_subscription: session.subscription.as_ref().map(|reference| reference.id().to_owned()),
-            customer: session.customer.as_ref().map(|reference| reference.id().to_owned()),
+            stripe_subscription: session
+                .subscription
+                .as_ref()
+                .map(|reference| reference.id().to_owned()),
+            customer: session
+                .customer
+                .as_ref()
+                .map(|reference| reference.id().to_owned()),
             checkout: checkout.and_then(|id| id.parse().ok()),
             subscriptions: self.internal_ids(session.metadata.as_ref()),
             mode: session.mode.as_deref().and_then(Mode::parse),
         };
-        Ok(Observation { subject, at, freshness, facts })
+        Ok(Observation {
+            subject,
+            at,
+            freshness,
+            facts,
+        })
     }
 
     /// What a subscription says.
@@ -113,40 +137,74 @@ impl Observer {
         subscription_facts(subscription, at, news, &mut facts)?;
         let subject = Subject {
             stripe_subscription: Some(subscription.id.clone()),
-            customer: subscription.customer.as_ref().map(|reference| reference.id().to_owned()),
+            customer: subscription
+                .customer
+                .as_ref()
+                .map(|reference| reference.id().to_owned()),
             subscriptions: self.internal_ids(subscription.metadata.as_ref()),
             ..Subject::default()
         };
-        Ok(Observation { subject, at, freshness, facts })
+        Ok(Observation {
+            subject,
+            at,
+            freshness,
+            facts,
+        })
     }
 
     /// What an invoice of a subscription says; none for any other invoice.
-    pub fn invoice(&self, invoice: &Invoice, at: OffsetDateTime, freshness: Freshness, news: News) -> Option<Observation> {
+    pub fn invoice(
+        &self,
+        invoice: &Invoice,
+        at: OffsetDateTime,
+        freshness: Freshness,
+        news: News,
+    ) -> Option<Observation> {
         let subscription = invoice.subscription_id()?;
         let mut facts = Vec::with_capacity(2);
         invoice_facts(invoice, at, news, &mut facts);
         let subject = Subject {
             stripe_subscription: Some(subscription.to_owned()),
-            customer: invoice.customer.as_ref().map(|reference| reference.id().to_owned()),
+            customer: invoice
+                .customer
+                .as_ref()
+                .map(|reference| reference.id().to_owned()),
             subscriptions: self.internal_ids(invoice.subscription_metadata()),
             ..Subject::default()
         };
-        Some(Observation { subject, at, freshness, facts })
+        Some(Observation {
+            subject,
+            at,
+            freshness,
+            facts,
+        })
     }
 
     /// The internal ids in metadata; what isn't an id of ours is somebody else's text.
     fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
-        let text = metadata.and_then(|metadata| metadata.get(&self.metadata_key)).map_or("", String::as_str);
-        text.split(',').filter_map(|id| id.trim().parse().ok()).collect()
+        let text = metadata
+            .and_then(|metadata| metadata.get(&self.metadata_key))
+            .map_or("", String::as_str);
+        text.split(',')
+            .filter_map(|id| id.trim().parse().ok())
+            .collect()
     }
 }
 
 /// When the session was paid, where an expanded object tells.
 fn paid_at(session: &Session) -> Option<OffsetDateTime> {
     let invoice = session.invoice.as_ref().and_then(Expandable::object);
-    let charge = session.payment_intent.as_ref().and_then(Expandable::object).and_then(|intent| {
-        intent.latest_charge.as_ref().and_then(Expandable::object).filter(|charge| charge.paid)
-    });
+    let charge = session
+        .payment_intent
+        .as_ref()
+        .and_then(Expandable::object)
+        .and_then(|intent| {
+            intent
+                .latest_charge
+                .as_ref()
+                .and_then(Expandable::object)
+                .filter(|charge| charge.paid)
+        });
     let invoice_paid = invoice.and_then(|invoice| invoice.status_transitions.as_ref()?.paid_at);
     invoice_paid.or_else(|| charge?.created).and_then(time_of)
 }
@@ -156,9 +214,21 @@ fn payment(session: &Session, at: OffsetDateTime) -> Option<Fact> {
     if session.amount_total.is_some_and(|total| total <= 0) {
         return None;
     }
-    let intent = session.payment_intent.as_ref().map(|intent| intent.id().to_owned());
-    let reference = session.invoice.as_ref().map(|invoice| invoice.id().to_owned()).or_else(|| intent.clone())?;
-    let transaction = Transaction { kind: TransactionKind::Payment, reference, payment_intent: intent, at };
+    let intent = session
+        .payment_intent
+        .as_ref()
+        .map(|intent| intent.id().to_owned());
+    let reference = session
+        .invoice
+        .as_ref()
+        .map(|invoice| invoice.id().to_owned())
+        .or_else(|| intent.clone())?;
+    let transaction = Transaction {
+        kind: TransactionKind::Payment,
+        reference,
+        payment_intent: intent,
+        at,
+    };
     Some(Fact::Transaction(transaction, Scope::Basket))
 }
 
@@ -179,27 +249,56 @@ fn subscription_facts(
         }));
     }
     let ended_at = subscription.ended_at.and_then(time_of);
-    facts.extend(ended_at.or((news == News::Deleted).then_some(at)).map(Fact::Ended));
+    facts.extend(
+        ended_at
+            .or((news == News::Deleted).then_some(at))
+            .map(Fact::Ended),
+    );
     Ok(())
 }
 
 fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut Vec<Fact>) {
     let first = invoice.billing_reason.as_deref() == Some("subscription_create");
-    let scope = if first { Scope::Basket } else { Scope::Recurring };
+    let scope = if first {
+        Scope::Basket
+    } else {
+        Scope::Recurring
+    };
     let payment_intent = invoice.payment_intent_id().map(str::to_owned);
     if invoice.status.as_deref() == Some("paid") {
-        let at = invoice.status_transitions.as_ref().and_then(|at| at.paid_at).and_then(time_of).unwrap_or(at);
+        let at = invoice
+            .status_transitions
+            .as_ref()
+            .and_then(|at| at.paid_at)
+            .and_then(time_of)
+            .unwrap_or(at);
         let (reference, kind) = (invoice.id.clone(), TransactionKind::Payment);
         if first || invoice.total.is_some_and(|total| total > 0) {
             facts.push(Fact::Paid(at, scope));
         }
         if invoice.amount_paid.is_some_and(|paid| paid > 0) {
-            facts.push(Fact::Transaction(Transaction { kind, reference, payment_intent, at }, scope));
+            facts.push(Fact::Transaction(
+                Transaction {
+                    kind,
+                    reference,
+                    payment_intent,
+                    at,
+                },
+                scope,
+            ));
         }
     } else if news == News::PaymentFailed {
         let reference = format!("{}#{}", invoice.id, invoice.attempt_count.unwrap_or(1));
         let kind = TransactionKind::PaymentFailed;
-        facts.push(Fact::Transaction(Transaction { kind, reference, payment_intent, at }, scope));
+        facts.push(Fact::Transaction(
+            Transaction {
+                kind,
+                reference,
+                payment_intent,
+                at,
+            },
+            scope,
+        ));
     }
 }
 

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionLineItems,
     CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
-    CreateCheckoutSessionSubscriptionData, ExpireCheckoutSession, ListCheckoutSession, RetrieveCheckoutSession,
+    CreateCheckoutSessionSubscriptionData, ExpireCheckoutSession, ListCheckoutSession,
+    RetrieveCheckoutSession,
 };
 use stripe_client_core::StripeRequest as _;
 use stripe_core::customer::CreateCustomer;
@@ -78,7 +79,10 @@ pub enum LinePrice {
 
 /// Whether Stripe's page speaks that language.
 pub fn is_locale(text: &str) -> bool {
-    !matches!(text.parse::<CheckoutSessionLocale>(), Ok(CheckoutSessionLocale::Unknown(_)))
+    !matches!(
+        text.parse::<CheckoutSessionLocale>(),
+        Ok(CheckoutSessionLocale::Unknown(_))
+    )
 }
 
 impl Stripe {
@@ -90,51 +94,83 @@ impl Stripe {
         user: &UserId,
         email: Option<&str>,
     ) -> Result<String, StripeError> {
-        let mut request = CreateCustomer::new().metadata(metadata([(USER_KEY, user.as_str().to_owned())]));
+        let mut request =
+            CreateCustomer::new().metadata(metadata([(USER_KEY, user.as_str().to_owned())]));
         if let Some(email) = email {
             request = request.email(email);
         }
         let key = format!("customer:{id}:{generation}");
-        let answer: Answer<Reference> = self.call(Operation::CreateCustomer, request.build(), Some(&key)).await?;
+        let answer: Answer<Reference> = self
+            .call(Operation::CreateCustomer, request.build(), Some(&key))
+            .await?;
         Ok(answer.body.id)
     }
 
     /// The active prices with these lookup keys, at most [`MAX_LOOKUP_KEYS`], with product and other currencies.
     pub async fn list_prices(&self, lookup_keys: Vec<String>) -> Result<Vec<Price>, StripeError> {
         let expand = ["data.product", "data.currency_options"].map(str::to_owned);
-        let request = ListPrice::new().active(true).lookup_keys(lookup_keys).expand(expand).limit(PAGE);
-        let answer: Answer<List<Price>> = self.call(Operation::ListPrices, request.build(), None).await?;
+        let request = ListPrice::new()
+            .active(true)
+            .lookup_keys(lookup_keys)
+            .expand(expand)
+            .limit(PAGE);
+        let answer: Answer<List<Price>> = self
+            .call(Operation::ListPrices, request.build(), None)
+            .await?;
         Ok(answer.body.data)
     }
 
     /// A price by its id, with product and other currencies.
     pub async fn retrieve_price(&self, id: &str) -> Result<Price, StripeError> {
-        let request = RetrievePrice::new(id).expand(["product", "currency_options"].map(str::to_owned));
-        Ok(self.call(Operation::RetrievePrice, request.build(), None).await?.body)
+        let request =
+            RetrievePrice::new(id).expand(["product", "currency_options"].map(str::to_owned));
+        Ok(self
+            .call(Operation::RetrievePrice, request.build(), None)
+            .await?
+            .body)
     }
 
     /// Opens a Checkout Session with our ids in every place from which Stripe carries them on.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session, StripeError> {
-        let all = new.lines.iter().map(|line| line.subscription.to_string()).collect::<Vec<_>>().join(",");
+        let all = new
+            .lines
+            .iter()
+            .map(|line| line.subscription.to_string())
+            .collect::<Vec<_>>()
+            .join(",");
         let key = self.metadata_key.as_str();
         let recurring = new.lines.iter().find(|line| line.recurring);
         let mut request = CreateCheckoutSession::new()
-            .adaptive_pricing(CreateCheckoutSessionAdaptivePricing { enabled: Some(false) })
+            .adaptive_pricing(CreateCheckoutSessionAdaptivePricing {
+                enabled: Some(false),
+            })
             .client_reference_id(new.checkout.to_string())
             .customer(&new.customer)
             .expires_at(new.expires_at.unix_timestamp())
-            .line_items(new.lines.iter().map(|line| self.line_item(line)).collect::<Vec<_>>())
-            .metadata(metadata([(CHECKOUT_KEY, new.checkout.to_string()), (key, all.clone())]))
+            .line_items(
+                new.lines
+                    .iter()
+                    .map(|line| self.line_item(line))
+                    .collect::<Vec<_>>(),
+            )
+            .metadata(metadata([
+                (CHECKOUT_KEY, new.checkout.to_string()),
+                (key, all.clone()),
+            ]))
             .success_url(&new.success_url)
             .cancel_url(&new.cancel_url);
         request = if let Some(line) = recurring {
             let mut data = CreateCheckoutSessionSubscriptionData::new();
             data.metadata = Some(metadata([(key, line.subscription.to_string())]));
-            request.mode(CheckoutSessionMode::Subscription).subscription_data(data)
+            request
+                .mode(CheckoutSessionMode::Subscription)
+                .subscription_data(data)
         } else {
             let mut data = CreateCheckoutSessionPaymentIntentData::new();
             data.metadata = Some(metadata([(key, all)]));
-            request.mode(CheckoutSessionMode::Payment).payment_intent_data(data)
+            request
+                .mode(CheckoutSessionMode::Payment)
+                .payment_intent_data(data)
         };
         if let Some(currency) = &new.currency {
             request = request.currency(currency_of(currency));
@@ -143,16 +179,26 @@ impl Stripe {
             request = request.locale(locale_of(locale));
         }
         let key = new.checkout.to_string();
-        Ok(self.call(Operation::CreateSession, request.build(), Some(&key)).await?.body)
+        Ok(self
+            .call(Operation::CreateSession, request.build(), Some(&key))
+            .await?
+            .body)
     }
 
     fn line_item(&self, line: &NewLine) -> CreateCheckoutSessionLineItems {
         let mut item = CreateCheckoutSessionLineItems::new();
-        item.metadata = Some(metadata([(self.metadata_key.as_str(), line.subscription.to_string())]));
+        item.metadata = Some(metadata([(
+            self.metadata_key.as_str(),
+            line.subscription.to_string(),
+        )]));
         item.quantity = Some(line.quantity.into());
         match &line.price {
             LinePrice::Catalogue(price) => item.price = Some(price.clone()),
-            LinePrice::Chosen { product, currency, unit_amount } => {
+            LinePrice::Chosen {
+                product,
+                currency,
+                unit_amount,
+            } => {
                 let mut data = CreateCheckoutSessionLineItemsPriceData::new(currency_of(currency));
                 data.product = Some(product.clone());
                 data.unit_amount = Some(*unit_amount);
@@ -164,9 +210,15 @@ impl Stripe {
 
     /// A Checkout Session with all that its payment left: what the verification of a return needs, in one call.
     pub async fn retrieve_session(&self, id: &str) -> Result<Answer<Session>, StripeError> {
-        let expand = ["subscription", "invoice.payments", "line_items", "payment_intent.latest_charge"];
+        let expand = [
+            "subscription",
+            "invoice.payments",
+            "line_items",
+            "payment_intent.latest_charge",
+        ];
         let request = RetrieveCheckoutSession::new(id).expand(expand.map(str::to_owned));
-        self.call(Operation::RetrieveSession, request.build(), None).await
+        self.call(Operation::RetrieveSession, request.build(), None)
+            .await
     }
 
     /// A customer's Checkout Sessions since `since`, newest first, one page after the session `after`.
@@ -177,34 +229,56 @@ impl Stripe {
         after: Option<&str>,
     ) -> Result<Answer<List<Session>>, StripeError> {
         let created = stripe_types::RangeQueryTs::gte(since.unix_timestamp());
-        let mut request = ListCheckoutSession::new().customer(customer).created(created).limit(PAGE);
+        let mut request = ListCheckoutSession::new()
+            .customer(customer)
+            .created(created)
+            .limit(PAGE);
         if let Some(after) = after {
             request = request.starting_after(after);
         }
-        self.call(Operation::ListSessions, request.build(), None).await
+        self.call(Operation::ListSessions, request.build(), None)
+            .await
     }
 
     /// Expires an open Checkout Session; refused when it is no longer open.
     pub async fn expire_session(&self, id: &str) -> Result<Answer<Session>, StripeError> {
         let request = ExpireCheckoutSession::new(id);
         let key = format!("expire:{id}");
-        self.call(Operation::ExpireSession, request.build(), Some(&key)).await
+        self.call(Operation::ExpireSession, request.build(), Some(&key))
+            .await
     }
 
     /// A subscription as it is now.
-    pub async fn retrieve_subscription(&self, id: &str) -> Result<Answer<Subscription>, StripeError> {
+    pub async fn retrieve_subscription(
+        &self,
+        id: &str,
+    ) -> Result<Answer<Subscription>, StripeError> {
         let request = stripe_billing::subscription::RetrieveSubscription::new(id);
-        self.call(Operation::RetrieveSubscription, request.build(), None).await
+        self.call(Operation::RetrieveSubscription, request.build(), None)
+            .await
     }
 
     /// An event as it was sent: Stripe keeps them for 30 days.
-    pub async fn retrieve_event(&self, id: &str) -> Result<Box<serde_json::value::RawValue>, StripeError> {
-        Ok(self.call(Operation::RetrieveEvent, RetrieveEvent::new(id).build(), None).await?.body)
+    pub async fn retrieve_event(
+        &self,
+        id: &str,
+    ) -> Result<Box<serde_json::value::RawValue>, StripeError> {
+        Ok(self
+            .call(
+                Operation::RetrieveEvent,
+                RetrieveEvent::new(id).build(),
+                None,
+            )
+            .await?
+            .body)
     }
 }
 
 fn metadata<const N: usize>(pairs: [(&str, String); N]) -> HashMap<String, String> {
-    pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    pairs
+        .into_iter()
+        .map(|(key, value)| (key.to_owned(), value))
+        .collect()
 }
 
 fn currency_of(text: &str) -> stripe_types::Currency {

@@ -46,7 +46,10 @@ impl Secrets {
         let header = header.ok_or(SignatureError::Missing)?;
         let mut timestamp = None;
         let mut signatures = Vec::with_capacity(2);
-        for (scheme, value) in header.split(',').filter_map(|part| part.trim().split_once('=')) {
+        for (scheme, value) in header
+            .split(',')
+            .filter_map(|part| part.trim().split_once('='))
+        {
             match scheme {
                 "t" => timestamp = Some(value),
                 "v1" => signatures.extend(decode_hex(value)),
@@ -69,8 +72,9 @@ impl Secrets {
             context.update(b".");
             context.update(body);
             let expected = context.sign();
-            let is_expected =
-                |signature: &[u8; 32]| constant_time::verify_slices_are_equal(expected.as_ref(), signature).is_ok();
+            let is_expected = |signature: &[u8; 32]| {
+                constant_time::verify_slices_are_equal(expected.as_ref(), signature).is_ok()
+            };
             signatures.iter().any(is_expected)
         });
         if !matches {
@@ -88,7 +92,11 @@ impl Secrets {
 }
 
 fn decode_hex(text: &str) -> Option<[u8; 32]> {
-    let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let digit = |byte: u8| {
+        char::from(byte)
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok())
+    };
     let mut bytes = [0; 32];
     if text.len() != 64 {
         return None;
@@ -111,10 +119,13 @@ mod tests {
         use std::fmt::Write as _;
         let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
         let message = [format!("{}.", at.unix_timestamp()).as_bytes(), body].concat();
-        hmac::sign(&key, &message).as_ref().iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a String takes everything");
-            hex
-        })
+        hmac::sign(&key, &message)
+            .as_ref()
+            .iter()
+            .fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02x}").expect("a String takes everything");
+                hex
+            })
     }
 
     fn header(secret: &str, at: OffsetDateTime, body: &[u8]) -> String {
@@ -131,7 +142,10 @@ mod tests {
         // printf '1.{}' | openssl dgst -sha256 -hmac whsec_test
         let header = "t=1,v1=7500d5d4be4b3ef07af1fe56f7d522d135cdaa7530de557e67cc1049c52de094";
         let at = datetime!(1970-01-01 0:00:01 UTC);
-        assert_eq!(Secrets::new(["whsec_test"]).verify(Some(header), b"{}", at, TOLERANCE), Ok(()));
+        assert_eq!(
+            Secrets::new(["whsec_test"]).verify(Some(header), b"{}", at, TOLERANCE),
+            Ok(())
+        );
     }
 
     #[test]
@@ -139,8 +153,14 @@ mod tests {
         for secret in ["whsec_old", "whsec_new"] {
             assert_eq!(verify(Some(&header(secret, NOW, b"{}")), b"{}"), Ok(()));
         }
-        let (wrong, right) = (sign("whsec_other", NOW, b"{}"), sign("whsec_new", NOW, b"{}"));
-        let rotated = format!("t={}, v1={wrong},v1={right},v0={wrong}", NOW.unix_timestamp());
+        let (wrong, right) = (
+            sign("whsec_other", NOW, b"{}"),
+            sign("whsec_new", NOW, b"{}"),
+        );
+        let rotated = format!(
+            "t={}, v1={wrong},v1={right},v0={wrong}",
+            NOW.unix_timestamp()
+        );
         assert_eq!(verify(Some(&rotated), b"{}"), Ok(()));
     }
 
@@ -150,18 +170,41 @@ mod tests {
         assert_eq!(verify(None, b"{}"), Err(SignatureError::Missing));
         let t = NOW.unix_timestamp();
         let only_v0 = format!("t={t},v0={}", sign("whsec_new", NOW, b"{}"));
-        for malformed in ["", "t=", "v1=00", "t=x,v1=00", &format!("t={t}"), &format!("t={t},v1=é"), &only_v0] {
-            assert_eq!(verify(Some(malformed), b"{}"), Err(SignatureError::Malformed), "{malformed}");
+        for malformed in [
+            "",
+            "t=",
+            "v1=00",
+            "t=x,v1=00",
+            &format!("t={t}"),
+            &format!("t={t},v1=é"),
+            &only_v0,
+        ] {
+            assert_eq!(
+                verify(Some(malformed), b"{}"),
+                Err(SignatureError::Malformed),
+                "{malformed}"
+            );
         }
         assert_eq!(verify(Some(&good), b"{ }"), Err(SignatureError::Mismatch));
-        assert_eq!(verify(Some(&header("whsec_other", NOW, b"{}")), b"{}"), Err(SignatureError::Mismatch));
+        assert_eq!(
+            verify(Some(&header("whsec_other", NOW, b"{}")), b"{}"),
+            Err(SignatureError::Mismatch)
+        );
         let other_time = good.replacen(&t.to_string(), &(t + 1).to_string(), 1);
-        assert_eq!(verify(Some(&other_time), b"{}"), Err(SignatureError::Mismatch));
+        assert_eq!(
+            verify(Some(&other_time), b"{}"),
+            Err(SignatureError::Mismatch)
+        );
     }
 
     #[test]
     fn the_tolerance_holds_in_both_directions_to_the_second() {
-        let at = |offset| verify(Some(&header("whsec_new", NOW + Duration::seconds(offset), b"{}")), b"{}");
+        let at = |offset| {
+            verify(
+                Some(&header("whsec_new", NOW + Duration::seconds(offset), b"{}")),
+                b"{}",
+            )
+        };
         assert_eq!((at(-300), at(300)), (Ok(()), Ok(())));
         assert_eq!(at(-301), Err(SignatureError::TooOld));
         assert_eq!(at(301), Err(SignatureError::Future));

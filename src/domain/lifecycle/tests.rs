@@ -1,0 +1,580 @@
+//! The table of the design row by row, then what holds for any facts in any order.
+
+use proptest::prelude::*;
+use time::macros::datetime;
+
+use super::*;
+use crate::domain::facts::{Subject, TransactionKind};
+use crate::domain::ids::{CheckoutId, UserId};
+use crate::domain::plan::{Kind, Term};
+use crate::domain::subscription::Mode;
+
+const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+const MARGIN: Duration = Duration::seconds(2);
+
+fn at(seconds: i64) -> OffsetDateTime {
+    START + Duration::seconds(seconds)
+}
+
+fn line(recurring: bool) -> Subscription {
+    Subscription {
+        id: SubscriptionId::new(START),
+        plan: "plan".into(),
+        kind: Kind::Membership,
+        quantity: 1,
+        recurring,
+        term: None,
+        status: Status::PendingActivation,
+        reason: Reason::AwaitingPayment,
+        version: 1,
+        stripe_subscription: None,
+        stripe_line_item: None,
+        payment_intent: None,
+        stripe: None,
+        first_paid_at: None,
+        last_paid_at: None,
+        payment_failed_at: None,
+        current_period_end: None,
+        cancel_at: None,
+        cancel_at_period_end: false,
+        collection_paused: false,
+        term_ends_at: None,
+        ended_at: None,
+        refund: Refund::None,
+        created_at: START,
+    }
+}
+
+fn basket(lines: Vec<Subscription>) -> Basket {
+    Basket {
+        checkout: Checkout {
+            id: CheckoutId::new(START),
+            user: UserId::new("alice"),
+            mode: Mode::Subscription,
+            status: SessionStatus::Open,
+            stripe_session: Some("cs_1".into()),
+            stripe_customer: Some("cus_1".into()),
+            cancel_requested_at: None,
+            expires_at: at(3600),
+            created_at: START,
+        },
+        lines,
+    }
+}
+
+fn observe(facts: Vec<Fact>, at: OffsetDateTime, freshness: Freshness) -> Observation {
+    Observation {
+        subject: Subject::default(),
+        at,
+        freshness,
+        facts,
+    }
+}
+
+fn snapshot(status: StripeStatus) -> Snapshot {
+    Snapshot {
+        status,
+        current_period_end: Some(at(86_400)),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        collection_paused: false,
+    }
+}
+
+/// The status of a single line of a fresh basket after these facts, at `now` seconds.
+fn status_after(recurring: bool, facts: &[Fact], now: i64) -> (Status, Reason) {
+    let mut basket = basket(vec![line(recurring)]);
+    let observation = observe(facts.to_vec(), at(0), Freshness::Event);
+    merge(&mut basket, &observation, MARGIN, at(now));
+    (basket.lines[0].status, basket.lines[0].reason)
+}
+
+fn paid() -> Fact {
+    Fact::Paid(at(10), Scope::Basket)
+}
+
+#[test]
+fn every_row_of_the_recurring_table() {
+    use StripeStatus as S;
+    let snap = |status| Fact::Snapshot(snapshot(status));
+    let with = |change: fn(&mut Snapshot)| {
+        let mut snapshot = snapshot(S::Active);
+        change(&mut snapshot);
+        Fact::Snapshot(snapshot)
+    };
+    let failed = Fact::FirstPaymentFailed(at(5));
+    let cases: &[(&[Fact], Status, Reason)] = &[
+        (&[], Status::PendingActivation, Reason::AwaitingPayment),
+        (
+            &[Fact::SessionExpired],
+            Status::Ended,
+            Reason::CheckoutExpired,
+        ),
+        (
+            &[Fact::SessionExpired, Fact::CancelRequested(at(1))],
+            Status::Ended,
+            Reason::CheckoutCancelled,
+        ),
+        (
+            &[Fact::CancelRequested(at(1))],
+            Status::PendingActivation,
+            Reason::AwaitingPayment,
+        ),
+        (
+            &[Fact::SessionNeverOpened],
+            Status::Ended,
+            Reason::StripeError,
+        ),
+        (
+            &[Fact::SessionCompleted],
+            Status::PendingCompletion,
+            Reason::PaymentProcessing,
+        ),
+        // Stripe says active while a delayed debit is on its way: that is no payment.
+        (
+            &[Fact::SessionCompleted, snap(S::Active)],
+            Status::PendingCompletion,
+            Reason::PaymentProcessing,
+        ),
+        (
+            &[Fact::SessionCompleted, failed.clone()],
+            Status::OnHold,
+            Reason::FirstPaymentFailed,
+        ),
+        (
+            &[Fact::SessionCompleted, failed.clone(), paid()],
+            Status::Active,
+            Reason::Paid,
+        ),
+        (
+            &[failed.clone()],
+            Status::PendingActivation,
+            Reason::AwaitingPayment,
+        ),
+        (
+            &[snap(S::IncompleteExpired)],
+            Status::Ended,
+            Reason::ActivationExpired,
+        ),
+        (
+            &[paid(), snap(S::IncompleteExpired)],
+            Status::Ended,
+            Reason::ActivationExpired,
+        ),
+        (&[Fact::Ended(at(20))], Status::Ended, Reason::Ended),
+        (
+            &[paid(), Fact::Ended(at(20)), snap(S::Canceled)],
+            Status::Ended,
+            Reason::Ended,
+        ),
+        (
+            &[paid(), Fact::SessionExpired],
+            Status::Active,
+            Reason::Paid,
+        ),
+        (&[paid()], Status::Active, Reason::Paid),
+        (&[paid(), snap(S::Active)], Status::Active, Reason::Paid),
+        (&[paid(), snap(S::Incomplete)], Status::Active, Reason::Paid),
+        (
+            &[paid(), snap(S::Trialing)],
+            Status::Active,
+            Reason::Trialing,
+        ),
+        (
+            &[paid(), snap(S::PastDue)],
+            Status::Active,
+            Reason::PaymentRetrying,
+        ),
+        (&[paid(), snap(S::Unpaid)], Status::OnHold, Reason::Unpaid),
+        (&[paid(), snap(S::Paused)], Status::OnHold, Reason::Paused),
+        (
+            &[paid(), snap(S::Canceled)],
+            Status::Cancelled,
+            Reason::CancelScheduled,
+        ),
+        (
+            &[paid(), with(|s| s.cancel_at_period_end = true)],
+            Status::Cancelled,
+            Reason::CancelScheduled,
+        ),
+        (
+            &[paid(), with(|s| s.cancel_at = Some(at(99)))],
+            Status::Cancelled,
+            Reason::CancelScheduled,
+        ),
+        (
+            &[paid(), with(|s| s.collection_paused = true)],
+            Status::Active,
+            Reason::CollectionPaused,
+        ),
+        (
+            &[
+                paid(),
+                with(|s| (s.status, s.cancel_at) = (S::Unpaid, Some(at(99)))),
+            ],
+            Status::OnHold,
+            Reason::Unpaid,
+        ),
+        (
+            &[
+                paid(),
+                with(|s| (s.status, s.cancel_at) = (S::PastDue, Some(at(99)))),
+            ],
+            Status::Cancelled,
+            Reason::CancelScheduled,
+        ),
+    ];
+    for (facts, status, reason) in cases {
+        assert_eq!(
+            status_after(true, facts, 30),
+            (*status, *reason),
+            "{facts:?}"
+        );
+    }
+}
+
+#[test]
+fn a_subscription_at_stripe_without_a_completed_session_waits_for_its_money() {
+    let mut basket = basket(vec![line(true)]);
+    let mut observation = observe(
+        vec![Fact::Snapshot(snapshot(StripeStatus::Active))],
+        at(0),
+        Freshness::Event,
+    );
+    observation.subject.stripe_subscription = Some("sub_1".into());
+    merge(&mut basket, &observation, MARGIN, at(1));
+    assert_eq!(
+        basket.lines[0].stripe_subscription.as_deref(),
+        Some("sub_1")
+    );
+    assert_eq!(
+        (basket.lines[0].status, basket.lines[0].reason),
+        (Status::PendingCompletion, Reason::PaymentProcessing)
+    );
+}
+
+#[test]
+fn every_row_of_the_one_off_table() {
+    let failed = Fact::FirstPaymentFailed(at(5));
+    let cases: &[(&[Fact], Status, Reason)] = &[
+        (&[], Status::PendingActivation, Reason::AwaitingPayment),
+        (
+            &[Fact::SessionExpired],
+            Status::Ended,
+            Reason::CheckoutExpired,
+        ),
+        (
+            &[Fact::SessionExpired, Fact::CancelRequested(at(1))],
+            Status::Ended,
+            Reason::CheckoutCancelled,
+        ),
+        (
+            &[Fact::SessionNeverOpened],
+            Status::Ended,
+            Reason::StripeError,
+        ),
+        (
+            &[Fact::SessionCompleted],
+            Status::PendingCompletion,
+            Reason::PaymentProcessing,
+        ),
+        (
+            &[Fact::SessionCompleted, failed.clone()],
+            Status::Ended,
+            Reason::PaymentFailed,
+        ),
+        (
+            &[Fact::SessionCompleted, failed, paid()],
+            Status::Active,
+            Reason::Paid,
+        ),
+        (
+            &[Fact::SessionCompleted, paid()],
+            Status::Active,
+            Reason::Paid,
+        ),
+        (
+            &[Fact::Paid(at(10), Scope::Recurring)],
+            Status::PendingActivation,
+            Reason::AwaitingPayment,
+        ),
+    ];
+    for (facts, status, reason) in cases {
+        assert_eq!(
+            status_after(false, facts, 30),
+            (*status, *reason),
+            "{facts:?}"
+        );
+    }
+    let mut refunded = basket(vec![line(false)]);
+    refunded.lines[0].refund = Refund::Full;
+    merge(
+        &mut refunded,
+        &observe(vec![paid()], at(0), Freshness::Event),
+        MARGIN,
+        at(30),
+    );
+    assert_eq!(
+        (refunded.lines[0].status, refunded.lines[0].reason),
+        (Status::Ended, Reason::Refunded)
+    );
+}
+
+#[test]
+fn a_fixed_term_runs_from_the_earliest_payment_and_ends_to_the_second() {
+    let mut basket = basket(vec![line(false)]);
+    basket.lines[0].term = Some(Term::Days(1));
+    for paid in [20, 10, 15] {
+        let facts = vec![Fact::Paid(at(paid), Scope::Basket)];
+        merge(
+            &mut basket,
+            &observe(facts, at(paid), Freshness::Event),
+            MARGIN,
+            at(30),
+        );
+    }
+    let end = at(10) + Duration::DAY;
+    assert_eq!(basket.lines[0].term_ends_at, Some(end));
+    assert_eq!(
+        (basket.lines[0].first_paid_at, basket.lines[0].last_paid_at),
+        (Some(at(10)), Some(at(20)))
+    );
+    let status = |now| derive(&basket.lines[0], &basket.checkout, now);
+    assert_eq!(
+        status(end - Duration::SECOND),
+        (Status::Active, Reason::Paid)
+    );
+    assert_eq!(status(end), (Status::Ended, Reason::TermOver));
+    assert!(basket.lines[0].entitled(end - Duration::SECOND) && !basket.lines[0].entitled(end));
+}
+
+#[test]
+fn a_cancelled_subscription_entitles_until_its_date_and_one_on_hold_not_at_all() {
+    let mut held = line(true);
+    held.status = Status::Cancelled;
+    assert!(!held.entitled(at(0)), "no date is known");
+    held.current_period_end = Some(at(100));
+    assert!(held.entitled(at(99)) && !held.entitled(at(100)));
+    held.cancel_at = Some(at(50));
+    assert!(held.entitled(at(49)) && !held.entitled(at(50)));
+    for status in [
+        Status::PendingActivation,
+        Status::PendingCompletion,
+        Status::OnHold,
+        Status::Ended,
+    ] {
+        held.status = status;
+        assert!(!held.entitled(at(0)), "{status:?}");
+    }
+    held.status = Status::Active;
+    assert!(
+        held.entitled(at(1_000_000)),
+        "an active one is told over by Stripe, not by the clock"
+    );
+}
+
+#[test]
+fn a_later_invoice_counts_for_the_recurring_line_alone() {
+    let mut basket = basket(vec![line(true), line(false)]);
+    let payment = Transaction {
+        kind: TransactionKind::Payment,
+        reference: "in_2".into(),
+        payment_intent: None,
+        at: at(10),
+    };
+    let facts = vec![
+        Fact::Paid(at(10), Scope::Recurring),
+        Fact::Transaction(payment.clone(), Scope::Recurring),
+    ];
+    let merged = merge(
+        &mut basket,
+        &observe(facts, at(10), Freshness::Event),
+        MARGIN,
+        at(30),
+    );
+    assert_eq!(merged.transactions, [(basket.lines[0].id, payment.clone())]);
+    assert_eq!(
+        (basket.lines[0].status, basket.lines[1].status),
+        (Status::Active, Status::PendingActivation)
+    );
+    let facts = vec![
+        Fact::Transaction(payment, Scope::Basket),
+        Fact::PaymentIntent("pi_1".into()),
+    ];
+    let merged = merge(
+        &mut basket,
+        &observe(facts, at(10), Freshness::Event),
+        MARGIN,
+        at(30),
+    );
+    assert_eq!(
+        merged.transactions.len(),
+        2,
+        "the checkout's own payment is one row a line"
+    );
+    assert_eq!(basket.lines[0].payment_intent, None);
+    assert_eq!(basket.lines[1].payment_intent.as_deref(), Some("pi_1"));
+}
+
+#[test]
+fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
+    let merge_at = |basket: &mut Basket, status, seconds, freshness| {
+        let observation = observe(
+            vec![Fact::Snapshot(snapshot(status))],
+            at(seconds),
+            freshness,
+        );
+        merge(basket, &observation, MARGIN, at(1000)).doubtful
+    };
+    let state = |basket: &Basket| basket.lines[0].stripe.map(|held| (held.status, held.at));
+    let mut basket = basket(vec![line(true)]);
+    assert!(
+        !merge_at(&mut basket, StripeStatus::Active, 100, Freshness::Event),
+        "the first is taken"
+    );
+    assert!(
+        merge_at(&mut basket, StripeStatus::PastDue, 102, Freshness::Event),
+        "two seconds later tells nothing"
+    );
+    assert!(
+        merge_at(&mut basket, StripeStatus::PastDue, 98, Freshness::Event),
+        "nor two seconds earlier"
+    );
+    assert_eq!(state(&basket), Some((StripeStatus::Active, at(100))));
+    assert!(
+        !merge_at(&mut basket, StripeStatus::PastDue, 97, Freshness::Event),
+        "what is older is old news"
+    );
+    assert_eq!(state(&basket), Some((StripeStatus::Active, at(100))));
+    assert!(
+        !merge_at(&mut basket, StripeStatus::Active, 101, Freshness::Event),
+        "the same again is no doubt"
+    );
+    assert_eq!(state(&basket), Some((StripeStatus::Active, at(101))));
+    assert!(
+        !merge_at(&mut basket, StripeStatus::PastDue, 104, Freshness::Event),
+        "what is newer is taken"
+    );
+    assert_eq!(state(&basket), Some((StripeStatus::PastDue, at(104))));
+    assert!(
+        !merge_at(&mut basket, StripeStatus::Unpaid, 103, Freshness::Live),
+        "what was read is how it is"
+    );
+    assert_eq!(
+        state(&basket),
+        Some((StripeStatus::Unpaid, at(104))),
+        "and time does not go back"
+    );
+    let observation = observe(vec![Fact::Unclear], at(0), Freshness::Event);
+    assert!(merge(&mut basket, &observation, MARGIN, at(1000)).doubtful);
+}
+
+fn growing_fact() -> impl Strategy<Value = Fact> {
+    let scope = prop_oneof![Just(Scope::Basket), Just(Scope::Recurring)];
+    let seconds = 0..200_i64;
+    prop_oneof![
+        Just(Fact::SessionCompleted),
+        Just(Fact::SessionExpired),
+        Just(Fact::SessionNeverOpened),
+        seconds.clone().prop_map(|s| Fact::CancelRequested(at(s))),
+        (seconds.clone(), scope.clone()).prop_map(|(s, scope)| Fact::Paid(at(s), scope)),
+        seconds
+            .clone()
+            .prop_map(|s| Fact::FirstPaymentFailed(at(s))),
+        seconds.clone().prop_map(|s| Fact::Ended(at(s))),
+        Just(Fact::PaymentIntent("pi_1".into())),
+        (seconds, scope, 0..3_u8).prop_map(|(s, scope, n)| {
+            let (kind, reference) = (TransactionKind::Payment, format!("in_{n}"));
+            Fact::Transaction(
+                Transaction {
+                    kind,
+                    reference,
+                    payment_intent: None,
+                    at: at(s),
+                },
+                scope,
+            )
+        }),
+    ]
+}
+
+/// Cases in the ordinary run; `PROPTEST_CASES=1000000 cargo test --release --lib lifecycle` runs a million.
+fn cases() -> ProptestConfig {
+    ProptestConfig {
+        cases: std::env::var("PROPTEST_CASES")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(3000),
+        ..ProptestConfig::default()
+    }
+}
+
+fn merge_all(mut basket: Basket, facts: &[Fact]) -> Basket {
+    for fact in facts {
+        merge(
+            &mut basket,
+            &observe(vec![fact.clone()], at(0), Freshness::Event),
+            MARGIN,
+            at(300),
+        );
+    }
+    basket
+}
+
+proptest! {
+    #![proptest_config(cases())]
+
+    #[test]
+    fn facts_that_grow_merge_in_any_order_and_any_number_of_times(
+        (facts, shuffled) in prop::collection::vec(growing_fact(), 0..12).prop_flat_map(|facts| {
+            let doubled: Vec<Fact> = facts.iter().chain(&facts).cloned().collect();
+            (Just(facts), Just(doubled).prop_shuffle())
+        }),
+        cut in 0..24_usize,
+        term in prop_oneof![Just(None), Just(Some(Term::Days(1)))],
+    ) {
+        let mut start = basket(vec![line(true), line(false)]);
+        start.lines[1].term = term;
+        let once = merge_all(start.clone(), &facts);
+        prop_assert_eq!(&merge_all(start.clone(), &shuffled), &once);
+        let together = {
+            let mut basket = start.clone();
+            merge(&mut basket, &observe(facts.clone(), at(0), Freshness::Event), MARGIN, at(300));
+            basket
+        };
+        prop_assert_eq!(&together, &once);
+        let prefix = merge_all(start, &shuffled[..cut.min(shuffled.len())]);
+        prop_assert_eq!(&merge_all(prefix, &facts), &once);
+    }
+
+    #[test]
+    fn snapshots_in_any_order_end_at_the_truth_once_a_doubt_is_settled_by_reading(
+        (history, delivered) in prop::collection::vec((0..6_i64, 0..StripeStatus::ALL.len(), any::<bool>()), 1..8)
+            .prop_map(|steps| {
+                let mut time = 0;
+                steps.into_iter().map(|(gap, status, cancel)| {
+                    time += gap;
+                    let mut state = snapshot(StripeStatus::ALL[status]);
+                    state.cancel_at_period_end = cancel;
+                    (time, state)
+                }).collect::<Vec<_>>()
+            })
+            .prop_flat_map(|history| {
+                let doubled: Vec<_> = history.iter().chain(&history).copied().collect();
+                (Just(history), Just(doubled).prop_shuffle())
+            }),
+    ) {
+        let mut basket = basket(vec![line(true)]);
+        let (_, truth) = history[history.len() - 1];
+        let mut doubtful = false;
+        for (seconds, state) in delivered {
+            let observation = observe(vec![Fact::Snapshot(state)], at(seconds), Freshness::Event);
+            doubtful |= merge(&mut basket, &observation, MARGIN, at(300)).doubtful;
+        }
+        if doubtful {
+            let observation = observe(vec![Fact::Snapshot(truth)], at(100), Freshness::Live);
+            merge(&mut basket, &observation, MARGIN, at(300));
+        }
+        prop_assert_eq!(snapshot_of(&basket.lines[0]), Some(truth));
+    }
+}
