@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Write table.json: the parameters and expandable fields of the operations that the sandbox models.
+
+Usage: generate.py SPEC.json > table.json
+
+SPEC.json is an OpenAPI description of Stripe's API. Only facts are taken over: names, types,
+enums, lengths, and what may be expanded into what. Short keys keep the table small:
+
+    "s" string, {"s": 200} string of at most 200 characters, "i" integer, "n" number,
+    "b" boolean, {"e": "E1"} enum, {"a": T} array, {"m": T} map, {"o": "Name"} object,
+    {"x": [T, ...]} one of several; in an object {"p": parameters, "r": required ones}
+
+In "expand", {"r": [...]} names resources, {"f": ...} nested fields, {"x": 1} what can be expanded.
+"""
+
+import json
+import re
+import sys
+
+OPERATIONS = """
+POST GET /v1/customers
+GET POST DELETE /v1/customers/{}
+GET /v1/customers/{}/payment_methods
+POST GET /v1/products
+GET POST DELETE /v1/products/{}
+POST GET /v1/prices
+GET POST /v1/prices/{}
+POST GET /v1/checkout/sessions
+GET POST /v1/checkout/sessions/{}
+POST /v1/checkout/sessions/{}/expire
+GET /v1/checkout/sessions/{}/line_items
+POST GET /v1/subscriptions
+GET POST DELETE /v1/subscriptions/{}
+POST /v1/subscriptions/{}/pause
+POST /v1/subscriptions/{}/resume
+GET /v1/subscription_items
+GET /v1/invoices
+GET POST /v1/invoices/{}
+POST /v1/invoices/{}/finalize
+POST /v1/invoices/{}/pay
+POST /v1/invoices/{}/void
+POST /v1/invoices/{}/mark_uncollectible
+GET /v1/invoices/{}/lines
+GET /v1/invoice_payments
+GET /v1/invoice_payments/{}
+GET /v1/payment_intents
+GET POST /v1/payment_intents/{}
+POST /v1/payment_intents/{}/cancel
+GET /v1/charges
+GET POST /v1/charges/{}
+POST GET /v1/refunds
+GET POST /v1/refunds/{}
+POST /v1/refunds/{}/cancel
+GET /v1/events
+GET /v1/events/{}
+POST GET /v1/webhook_endpoints
+GET POST DELETE /v1/webhook_endpoints/{}
+POST GET /v1/billing_portal/configurations
+GET POST /v1/billing_portal/configurations/{}
+POST /v1/billing_portal/sessions
+GET /v1/disputes
+GET POST /v1/disputes/{}
+POST /v1/disputes/{}/close
+POST GET /v1/credit_notes
+GET POST /v1/credit_notes/{}
+POST /v1/credit_notes/{}/void
+GET /v1/credit_notes/{}/lines
+GET /v1/balance_transactions
+GET /v1/balance_transactions/{}
+POST GET /v1/test_helpers/test_clocks
+GET DELETE /v1/test_helpers/test_clocks/{}
+POST /v1/test_helpers/test_clocks/{}/advance
+"""
+# Needed in practice, though the description calls them optional.
+REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
+# Returned only when expanded, though the description does not mark them.
+INCLUDABLE = {"breakdown", "currency_options", "taxes", "discounts", "tiers"}
+
+
+class Table:
+    """Collects the types that the modelled operations need."""
+
+    def __init__(self, document):
+        self.schemas = document["components"]["schemas"]
+        self.types, self.enums, self.expand = {}, {}, {}
+
+    def resolve(self, schema):
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            return name, self.schemas[name]
+        return None, schema
+
+    def parameter(self, schema):
+        name, target = self.resolve(schema)
+        if "anyOf" in target:
+            options = []
+            for option in map(self.parameter, target["anyOf"]):
+                if option not in options:
+                    options.append(option)
+            return options[0] if len(options) == 1 else {"x": options}
+        if "enum" in target:
+            values = target["enum"]
+            key = next((k for k, v in self.enums.items() if v == values), f"E{len(self.enums)}")
+            self.enums[key] = values
+            return {"e": key}
+        kind = target.get("type")
+        if kind == "array":
+            return {"a": self.parameter(target["items"])}
+        if kind == "object":
+            if target.get("additionalProperties"):
+                return {"m": self.parameter(target["additionalProperties"])}
+            key = (name or "").removeprefix("param:")
+            if key not in self.types:
+                self.types[key] = {}
+                self.types[key] = self.object(target.get("properties", {}), target.get("required", ()))
+            return {"o": key}
+        if kind == "string":
+            return {"s": target["maxLength"]} if "maxLength" in target else "s"
+        return {"integer": "i", "number": "n", "boolean": "b"}.get(kind, "s")
+
+    def object(self, properties, required):
+        result = {"p": {name: self.parameter(item) for name, item in properties.items()}}
+        if required:
+            result["r"] = sorted(required)
+        return result
+
+    def operation(self, name, raw):
+        query = [item for item in raw.get("parameters", ()) if item["in"] == "query"]
+        properties = {item["name"]: item["schema"] for item in query}
+        required = {item["name"] for item in query if item["required"]}
+        for content in raw.get("requestBody", {}).get("content", {}).values():
+            _, body = self.resolve(content["schema"])
+            properties |= body["properties"]
+            required |= set(body.get("required", ()))
+        return self.object(properties, required | set(REQUIRED.get(name, ())))
+
+    def fields(self, schema, depth=0):
+        """What can be expanded below an object."""
+        found = {}
+        expandable = schema.get("x-expandableFields", ())
+        for name, raw in schema.get("properties", {}).items():
+            node = self.field(raw, depth)
+            if name in expandable or name in INCLUDABLE or self.is_reference(raw):
+                node["x"] = 1
+            if node:
+                found[name] = node
+        return found
+
+    def is_reference(self, raw):
+        _, target = self.resolve(raw)
+        return any(key in part for part in (raw, target, target.get("items", {}))
+                   for key in ("x-expandsTo", "x-expansionResources"))
+
+    def field(self, raw, depth):
+        name, target = self.resolve(raw)
+        node, options = {}, target.get("anyOf", [target])
+        for option in options:
+            option_name, schema = self.resolve(option)
+            if schema.get("type") == "array":
+                option_name, schema = self.resolve(schema["items"])
+                for inner in schema.get("anyOf", ()):
+                    if "$ref" in inner:
+                        option_name, schema = self.resolve(inner)
+            option_name = option_name or (name if target is schema else None)
+            if schema.get("type") != "object":
+                continue
+            resource = schema.get("properties", {}).get("object", {}).get("enum", [None])[0]
+            if resource and resource != "list":
+                node.setdefault("r", []).append(resource)
+                self.resource(resource, schema)
+            elif depth < 4:
+                nested = self.fields(schema, depth + 1)
+                if nested:
+                    node.setdefault("f", {}).update(nested)
+        return node
+
+    def resource(self, name, schema):
+        if name not in self.expand:
+            self.expand[name] = {}
+            self.expand[name] = self.fields(schema)
+
+
+def main():
+    with open(sys.argv[1], encoding="utf-8") as file:
+        document = json.load(file)
+    table = Table(document)
+    paths = {re.sub(r"\{[^}]*\}", "{}", path): item for path, item in document["paths"].items()}
+    operations = {}
+    for line in OPERATIONS.split("\n"):
+        *methods, path = line.split() or [""]
+        for method in methods:
+            name = f"{method} {path}"
+            raw = paths[path][method.lower()]
+            operations[name] = table.operation(name, raw)
+            table.field(raw["responses"]["200"]["content"]["application/json"]["schema"], 0)
+    result = {"version": document["info"]["version"], "operations": operations, "types": table.types,
+              "enums": table.enums, "expand": table.expand}
+    json.dump(result, sys.stdout, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,363 @@
+//! Products and prices.
+
+use serde_json::{Map, Value, json};
+
+use super::{Call, Route, refuse, route, set_texts};
+use crate::error::{ApiError, ApiResult};
+use crate::ids;
+use crate::json::Json;
+use crate::listing;
+use crate::world::{World, merge, new_metadata};
+
+pub(super) const ROUTES: &[Route] = &[
+    route("POST", "/v1/products", "product", create_product),
+    route("GET", "/v1/products", "product", list_products),
+    route("GET", "/v1/products/{}", "product", retrieve_product),
+    route("POST", "/v1/products/{}", "product", update_product),
+    route("DELETE", "/v1/products/{}", "product", delete_product),
+    route("POST", "/v1/prices", "price", create_price),
+    route("GET", "/v1/prices", "price", list_prices),
+    route("GET", "/v1/prices/{}", "price", retrieve_price),
+    route("POST", "/v1/prices/{}", "price", update_price),
+];
+
+/// A product object; the catalogue file and inline `price_data` make them too.
+pub(crate) fn new_product(world: &mut World, params: &Value, event: bool) -> Value {
+    let now = world.now();
+    let id = params
+        .opt_text("id")
+        .map_or_else(|| ids::new("prod"), str::to_owned);
+    let mut product = json!({
+        "id": id, "object": "product", "active": params.get("active").cloned().unwrap_or(true.into()), "created": now,
+        "default_price": null, "description": null, "images": [], "livemode": false, "marketing_features": [],
+        "metadata": new_metadata(params.get("metadata")), "name": params["name"], "package_dimensions": null,
+        "shippable": null, "statement_descriptor": null, "tax_code": null, "tax_details": null, "type": "service", "unit_label": null,
+        "updated": now, "url": null,
+    });
+    set_texts(
+        &mut product,
+        params,
+        &[
+            "description",
+            "statement_descriptor",
+            "tax_code",
+            "unit_label",
+            "url",
+        ],
+    );
+    for key in ["images", "shippable", "marketing_features"] {
+        if let Some(value) = params.get(key) {
+            product.set(key, value.clone());
+        }
+    }
+    world.create(product, event.then_some("product.created"))
+}
+
+/// A price object; the catalogue file and inline `price_data` make them too.
+pub(crate) fn new_price(
+    world: &mut World,
+    params: &Value,
+    product: &str,
+    event: bool,
+) -> ApiResult {
+    let currency = params.text("currency").to_lowercase();
+    if currency.len() != 3 {
+        let message = format!(
+            "Invalid currency: {currency}. Stripe currently supports these currencies: eur, usd, …"
+        );
+        return Err(ApiError::parameter(None, "currency", message));
+    }
+    let (amount, decimal) = unit_amount(params, "")?;
+    if amount.is_none() && decimal.is_none() && !params.has("custom_unit_amount") {
+        let message = "You must specify either `unit_amount`, `unit_amount_decimal`, or `custom_unit_amount`.";
+        return Err(ApiError::parameter(
+            Some("parameter_missing"),
+            "unit_amount",
+            message,
+        ));
+    }
+    let recurring = params.get("recurring").filter(|recurring| recurring.is_object()).map(|given| {
+        json!({
+            "interval": given["interval"], "interval_count": given.opt_int("interval_count").unwrap_or(1), "meter": null,
+            "trial_period_days": null, "usage_type": "licensed",
+        })
+    });
+    let behavior = params.opt_text("tax_behavior").unwrap_or("unspecified");
+    let id = params
+        .opt_text("id")
+        .map_or_else(|| ids::new("price"), str::to_owned);
+    let custom = custom_unit_amount(params);
+    let price = json!({
+        "id": id, "object": "price", "active": params.get("active").cloned().unwrap_or(true.into()),
+        "billing_scheme": "per_unit", "created": world.now(), "currency": currency,
+        "custom_unit_amount": custom, "livemode": false,
+        "lookup_key": params.get("lookup_key"), "metadata": new_metadata(params.get("metadata")),
+        "nickname": params.get("nickname"), "product": product, "recurring": recurring, "tax_behavior": behavior,
+        "tiers_mode": null, "transform_quantity": null,
+        "type": if recurring.is_some() { "recurring" } else { "one_time" },
+        "unit_amount": amount, "unit_amount_decimal": decimal,
+    });
+    let mut options = Map::new();
+    let base = json!({"custom_unit_amount": custom, "tax_behavior": behavior, "unit_amount": amount, "unit_amount_decimal": decimal});
+    options.insert(currency, base);
+    for (code, option) in params["currency_options"].fields() {
+        let (amount, decimal) = unit_amount(&option, &format!("currency_options[{code}]"))?;
+        options.insert(code, json!({
+            "custom_unit_amount": custom_unit_amount(&option), "tax_behavior": option.opt_text("tax_behavior").unwrap_or(behavior),
+            "unit_amount": amount, "unit_amount_decimal": decimal,
+        }));
+    }
+    world.store.hide(&id, "currency_options", options);
+    Ok(world.create(price, event.then_some("price.created")))
+}
+
+/// `unit_amount` and its decimal form, whichever was given.
+fn unit_amount(params: &Value, place: &str) -> Result<(Option<i64>, Option<String>), ApiError> {
+    if let Some(amount) = params.opt_int("unit_amount") {
+        if amount < 0 {
+            let param = if place.is_empty() {
+                "unit_amount".to_owned()
+            } else {
+                format!("{place}[unit_amount]")
+            };
+            let message = "This value must be greater than or equal to 0.";
+            return Err(ApiError::parameter(
+                Some("parameter_invalid_integer"),
+                &param,
+                message,
+            ));
+        }
+        return Ok((Some(amount), Some(amount.to_string())));
+    }
+    let decimal = params.opt_text("unit_amount_decimal").map(str::to_owned);
+    Ok((
+        decimal.as_deref().and_then(|text| text.parse().ok()),
+        decimal,
+    ))
+}
+
+fn custom_unit_amount(params: &Value) -> Value {
+    let given = &params["custom_unit_amount"];
+    if !given.flag("enabled") {
+        return Value::Null;
+    }
+    json!({"maximum": given.get("maximum"), "minimum": given.get("minimum"), "preset": given.get("preset")})
+}
+
+/// The price of inline `price_data`, with the product that it names or describes. It is made inactive, as Stripe
+/// does: nobody else can use it.
+pub(crate) fn inline_price(world: &mut World, data: &Value, place: &str) -> ApiResult {
+    let product = match (data.opt_text("product"), data.get("product_data")) {
+        (Some(_), Some(_)) => {
+            let message = "You may only specify one of these parameters: product, product_data.";
+            return Err(ApiError::parameter(
+                Some("parameters_exclusive"),
+                &format!("{place}[product]"),
+                message,
+            ));
+        }
+        (Some(id), None) => {
+            let param = format!("{place}[product]");
+            let known = world
+                .store
+                .find("product", id)
+                .filter(|product| !product.flag("deleted"));
+            known.ok_or_else(|| ApiError::missing_reference("product", id, &param))?;
+            id.to_owned()
+        }
+        (None, Some(described)) => {
+            let mut described = described.clone();
+            described.set("active", false);
+            new_product(world, &described, false).text("id").to_owned()
+        }
+        (None, None) => {
+            let param = format!("{place}[product_data]");
+            let message =
+                "You must specify either `product` or `product_data` when creating a price.";
+            return Err(ApiError::parameter(
+                Some("parameter_missing"),
+                &param,
+                message,
+            ));
+        }
+    };
+    let mut data = data.clone();
+    data.set("active", false);
+    new_price(world, &data, &product, false)
+}
+
+fn create_product(world: &mut World, call: &Call) -> ApiResult {
+    if let Some(id) = call.params.opt_text("id")
+        && world.store.get(id).is_some()
+    {
+        return Err(ApiError::coded(
+            "resource_already_exists",
+            format!("Product already exists.: '{id}'"),
+        )
+        .param("id"));
+    }
+    let product = new_product(world, &call.params, true);
+    if let Some(data) = call.params.get("default_price_data") {
+        let price = new_price(world, data, product.text("id"), true)?;
+        return Ok(world.change(product.text("id"), |object| {
+            object.set("default_price", price["id"].clone())
+        }));
+    }
+    Ok(product)
+}
+
+fn retrieve_product(world: &mut World, call: &Call) -> ApiResult {
+    world.require("product", call.id())
+}
+
+fn update_product(world: &mut World, call: &Call) -> ApiResult {
+    world.require("product", call.id())?;
+    let now = world.now();
+    Ok(world.update(call.id(), "product.updated", |product| {
+        let texts = [
+            "default_price",
+            "description",
+            "name",
+            "statement_descriptor",
+            "tax_code",
+            "unit_label",
+            "url",
+        ];
+        set_texts(product, &call.params, &texts);
+        if let Some(active) = call.params.get("active") {
+            product.set("active", active.clone());
+        }
+        merge(product, call.params.get("metadata"));
+        product.set("updated", now);
+    }))
+}
+
+fn delete_product(world: &mut World, call: &Call) -> ApiResult {
+    let product = world.require("product", call.id())?;
+    if world
+        .store
+        .all("price")
+        .iter()
+        .any(|price| price.text("product") == call.id())
+    {
+        let message =
+            "This product cannot be deleted because it has one or more user-created prices.";
+        return Err(ApiError::invalid(message));
+    }
+    let stub = json!({"id": call.id(), "object": "product", "deleted": true});
+    world.change(call.id(), |object| object.clone_from(&stub));
+    world.emit("product.deleted", &product, None);
+    Ok(stub)
+}
+
+fn list_products(world: &mut World, call: &Call) -> ApiResult {
+    let ids = call.params.items("ids").to_vec();
+    listing::page(world, "product", "/v1/products", &call.params, |row| {
+        let active = call
+            .params
+            .get("active")
+            .is_none_or(|active| row["active"] == *active);
+        active && (ids.is_empty() || ids.contains(&row["id"]))
+    })
+}
+
+fn create_price(world: &mut World, call: &Call) -> ApiResult {
+    let params = &call.params;
+    refuse(params, &["tiers", "tiers_mode", "transform_quantity"])?;
+    let product = match params.opt_text("product") {
+        Some(id) => world
+            .store
+            .find("product", id)
+            .map(|product| product.text("id").to_owned())
+            .ok_or_else(|| ApiError::missing_reference("product", id, "product"))?,
+        None if params.has("product_data") => {
+            let data = params["product_data"].clone();
+            new_product(world, &data, true).text("id").to_owned()
+        }
+        None => {
+            let message = "Missing required param: product.";
+            return Err(ApiError::parameter(
+                Some("parameter_missing"),
+                "product",
+                message,
+            ));
+        }
+    };
+    free_lookup_key(world, params, None)?;
+    new_price(world, params, &product, true)
+}
+
+/// A lookup key belongs to one active price; `transfer_lookup_key` moves it.
+fn free_lookup_key(
+    world: &mut World,
+    params: &Value,
+    for_price: Option<&str>,
+) -> Result<(), ApiError> {
+    let Some(key) = params.opt_text("lookup_key").filter(|key| !key.is_empty()) else {
+        return Ok(());
+    };
+    let holders = world.store.ids_where("price", |price| {
+        price.text("lookup_key") == key && Some(price.text("id")) != for_price
+    });
+    for holder in holders {
+        if !params.flag("transfer_lookup_key") {
+            let message = format!("A price (`{holder}`) already uses that lookup key.");
+            return Err(ApiError::invalid(message).param("lookup_key"));
+        }
+        world.update(&holder, "price.updated", |price| {
+            price.set("lookup_key", Value::Null)
+        });
+    }
+    Ok(())
+}
+
+fn retrieve_price(world: &mut World, call: &Call) -> ApiResult {
+    world.require("price", call.id())
+}
+
+fn update_price(world: &mut World, call: &Call) -> ApiResult {
+    let price = world.require("price", call.id())?;
+    refuse(&call.params, &["currency_options"])?;
+    let fixed = matches!(price.text("tax_behavior"), "inclusive" | "exclusive");
+    if fixed
+        && call
+            .params
+            .opt_text("tax_behavior")
+            .is_some_and(|wanted| wanted != price.text("tax_behavior"))
+    {
+        let message =
+            "You cannot change `tax_behavior` once it has been set to `inclusive` or `exclusive`.";
+        return Err(ApiError::invalid(message).param("tax_behavior"));
+    }
+    free_lookup_key(world, &call.params, Some(call.id()))?;
+    Ok(world.update(call.id(), "price.updated", |price| {
+        set_texts(
+            price,
+            &call.params,
+            &["lookup_key", "nickname", "tax_behavior"],
+        );
+        if let Some(active) = call.params.get("active") {
+            price.set("active", active.clone());
+        }
+        merge(price, call.params.get("metadata"));
+    }))
+}
+
+fn list_prices(world: &mut World, call: &Call) -> ApiResult {
+    let params = &call.params;
+    let keys = params.items("lookup_keys").to_vec();
+    if keys.len() > 10 {
+        let message = "You can only specify up to 10 lookup keys.";
+        return Err(ApiError::parameter(None, "lookup_keys", message));
+    }
+    listing::page(world, "price", "/v1/prices", params, |row| {
+        params
+            .get("active")
+            .is_none_or(|active| row["active"] == *active)
+            && (keys.is_empty() || keys.contains(&row["lookup_key"]))
+            && listing::matches(row, params, &["currency", "product", "type"])
+            && params["recurring"]
+                .opt_text("interval")
+                .is_none_or(|i| row["recurring"].text("interval") == i)
+    })
+}

@@ -1,0 +1,11 @@
+//! What happens to money and time: payments, invoices, subscriptions, due work.
+
+pub(crate) mod billing;
+pub(crate) mod checkout;
+pub(crate) mod clock;
+pub(crate) mod debits;
+pub(crate) mod dunning;
+pub(crate) mod instruments;
+pub(crate) mod payments;
+pub(crate) mod refunds;
+pub(crate) mod subscriptions;

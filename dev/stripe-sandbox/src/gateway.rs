@@ -1,0 +1,399 @@
+//! What happens around every API call: authentication, version, faults, idempotency, headers, journal.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::http::{HeaderMap, HeaderValue, Request, Response};
+use serde_json::{Value, json};
+
+use crate::app::{App, is_live};
+use crate::clock::http_date;
+use crate::error::{ApiError, ApiResult};
+use crate::faults::{self, Fault, FaultKind};
+use crate::idempotency::{self, Claim};
+use crate::server::Cut;
+use crate::world::{RequestContext, World};
+use crate::{api, ids, render, table};
+
+const BODY_LIMIT: usize = 1 << 20;
+
+/// A call as it came.
+struct Incoming {
+    id: String,
+    method: String,
+    path: String,
+    query: String,
+    headers: HeaderMap,
+    body: String,
+    version: Option<String>,
+    idempotency_key: Option<String>,
+}
+
+/// An answer on its way out.
+struct Outgoing {
+    status: u16,
+    body: Value,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// Answers a call under `/v1`, or cuts the connection where a fault says so.
+pub(crate) async fn answer(app: Arc<App>, request: Request<Body>) -> Result<Response<Body>, Cut> {
+    let app = &*app;
+    let call = Incoming::read(request).await;
+    let fault = app.with(|world| faults::take(&mut world.faults, &call.method, &call.path));
+    let Some(fault) = fault else {
+        let outgoing = execute(app, &call, None).await;
+        call.record(app, Some(&outgoing));
+        return Ok(call.respond(app, &outgoing));
+    };
+    match fault.kind {
+        FaultKind::Disconnect => {
+            call.record(app, None);
+            Err(Cut)
+        }
+        FaultKind::DisconnectAfterEffect => {
+            execute(app, &call, Some(&fault)).await;
+            call.record(app, None);
+            Err(Cut)
+        }
+        FaultKind::Garbage => {
+            call.record(app, None);
+            let body = "<html><body>502 Bad Gateway</body></html>";
+            Ok(Response::builder()
+                .header("content-type", "text/html")
+                .body(Body::from(body))
+                .map_err(|_| Cut)?)
+        }
+        _ => {
+            let outgoing = execute(app, &call, Some(&fault)).await;
+            call.record(app, Some(&outgoing));
+            Ok(call.respond(app, &outgoing))
+        }
+    }
+}
+
+/// Checks and executes a call, with a fault before or after.
+async fn execute(app: &App, call: &Incoming, fault: Option<&Fault>) -> Outgoing {
+    if let Err(error) = authenticate(app, &call.headers).and_then(|()| call.check_version()) {
+        return error.into();
+    }
+    if let Some(outgoing) = fault.and_then(refusal) {
+        return outgoing;
+    }
+    let prepared = call.check_encoding().and_then(|()| {
+        let (route, ids) = api::find(&call.method, &call.path)?;
+        let encoded = if call.body.is_empty() {
+            &call.query
+        } else {
+            &call.body
+        };
+        Ok((route, route.check(ids, encoded)?))
+    });
+    let (route, checked) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => return error.into(),
+    };
+    // GET and DELETE are idempotent by themselves: a key on them means nothing.
+    let key = call
+        .idempotency_key
+        .as_deref()
+        .filter(|_| call.method == "POST");
+    let fingerprint = format!("{} {} {}", call.method, call.path, checked.params);
+    match key.map(|key| idempotency::claim(&mut app.world(), key, &fingerprint)) {
+        Some(Ok(Claim::Replay(status, body))) => {
+            return Outgoing {
+                status,
+                body,
+                headers: vec![("idempotent-replayed", "true".to_owned())],
+            };
+        }
+        Some(Err(error)) => return error.into(),
+        Some(Ok(Claim::Fresh)) | None => {}
+    }
+    let kind = fault.map(|fault| fault.kind);
+    let pause = Duration::from_millis(fault.map_or(0, |fault| fault.stall_ms));
+    if kind == Some(FaultKind::Stall) {
+        tokio::time::sleep(pause).await;
+    }
+    let outgoing = app.with(|world| {
+        if kind == Some(FaultKind::Error500Stored) {
+            let outgoing = Outgoing::from(server_error());
+            store(world, key, &outgoing, true);
+            return outgoing;
+        }
+        let context = RequestContext {
+            id: call.id.clone(),
+            idempotency_key: call.idempotency_key.clone(),
+        };
+        world.request = Some(context);
+        let result = route.execute(world, &checked);
+        world.request = None;
+        let executed = !matches!(&result, Err(error) if error.before_execution);
+        let outgoing = match kind {
+            Some(FaultKind::Error500AfterEffect) => server_error().into(),
+            _ => Outgoing::from(result),
+        };
+        store(world, key, &outgoing, executed);
+        outgoing
+    });
+    if kind == Some(FaultKind::TimeoutAfterEffect) {
+        tokio::time::sleep(pause).await;
+    }
+    outgoing
+}
+
+fn store(world: &mut World, key: Option<&str>, outgoing: &Outgoing, executed: bool) {
+    if let Some(key) = key {
+        idempotency::finish(
+            world,
+            key,
+            executed.then_some((outgoing.status, &outgoing.body)),
+        );
+    }
+}
+
+/// The answer of a fault that has no effect and is not stored.
+fn refusal(fault: &Fault) -> Option<Outgoing> {
+    let limited = |code: &str, message: &str| {
+        ApiError::new(429, "invalid_request_error", Some(code), message)
+    };
+    let too_many = "Request rate limit exceeded. You can learn more about rate limits here \
+                    https://stripe.com/docs/rate-limits.";
+    let mut outgoing: Outgoing = match fault.kind {
+        FaultKind::Error500 | FaultKind::ShouldNotRetry500 => server_error().into(),
+        FaultKind::RateLimited | FaultKind::RateLimitedWithReason => {
+            limited("rate_limit", too_many).into()
+        }
+        FaultKind::LockTimeout => {
+            let message = "This object cannot be accessed right now because another API request or Stripe process is \
+                           currently accessing it. If you see this error intermittently, retry the request.";
+            limited("lock_timeout", message).into()
+        }
+        _ => return None,
+    };
+    match fault.kind {
+        FaultKind::ShouldNotRetry500 => outgoing
+            .headers
+            .push(("stripe-should-retry", "false".to_owned())),
+        FaultKind::RateLimitedWithReason => {
+            outgoing
+                .headers
+                .push(("stripe-rate-limited-reason", "endpoint-rate".to_owned()));
+            outgoing
+                .headers
+                .push(("stripe-should-retry", "true".to_owned()));
+        }
+        FaultKind::LockTimeout => outgoing
+            .headers
+            .push(("stripe-should-retry", "true".to_owned())),
+        _ => {}
+    }
+    Some(outgoing)
+}
+
+fn server_error() -> ApiError {
+    let message = "An unknown error occurred. (The sandbox was told to fail.)";
+    ApiError::new(500, "api_error", None, message)
+}
+
+/// Accepts the one key, as user of Basic or as Bearer.
+fn authenticate(app: &App, headers: &HeaderMap) -> Result<(), ApiError> {
+    let refused = |message: String| Err(ApiError::new(401, "invalid_request_error", None, message));
+    let header = headers
+        .get("authorization")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let key = match header.split_once(' ') {
+        Some((scheme, key)) if scheme.eq_ignore_ascii_case("bearer") => key.trim().to_owned(),
+        Some((scheme, encoded)) if scheme.eq_ignore_ascii_case("basic") => {
+            let decoded = decode_base64(encoded.trim());
+            decoded.split(':').next().unwrap_or_default().to_owned()
+        }
+        _ => String::new(),
+    };
+    if key.is_empty() {
+        return refused(
+            "You did not provide an API key. You need to provide your API key in the Authorization header, using \
+             Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY'). See https://stripe.com/docs/api#authentication \
+             for details."
+                .to_owned(),
+        );
+    }
+    if is_live(&key) {
+        eprintln!(
+            "stripe-sandbox: A LIVE KEY WAS SENT TO THE SANDBOX. Check the configuration and roll the key."
+        );
+        return refused("This is a sandbox: it refuses live keys. Never send a live key anywhere but to Stripe.".into());
+    }
+    if key != app.secret_key {
+        let visible: String = key
+            .chars()
+            .rev()
+            .take(4)
+            .collect::<Vec<_>>()
+            .into_iter()
+            .rev()
+            .collect();
+        return refused(format!("Invalid API Key provided: ********{visible}"));
+    }
+    Ok(())
+}
+
+fn decode_base64(text: &str) -> String {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, vec![]);
+    for symbol in text.bytes().filter(|byte| *byte != b'=') {
+        let Some(value) = ALPHABET.iter().position(|known| *known == symbol) else {
+            return String::new();
+        };
+        bits = (bits << 6) | u32::try_from(value).unwrap_or_default();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from((bits >> count) & 0xFF).unwrap_or_default());
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_default()
+}
+
+impl Incoming {
+    async fn read(request: Request<Body>) -> Self {
+        let (parts, body) = request.into_parts();
+        let bytes = to_bytes(body, BODY_LIMIT).await.unwrap_or_default();
+        let header = |name: &str| {
+            parts
+                .headers
+                .get(name)
+                .and_then(|v| v.to_str().ok())
+                .map(str::to_owned)
+        };
+        Self {
+            id: ids::new("req"),
+            method: parts.method.to_string(),
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
+            version: header("stripe-version"),
+            idempotency_key: header("idempotency-key"),
+            body: String::from_utf8_lossy(&bytes).into_owned(),
+            headers: parts.headers,
+        }
+    }
+
+    fn check_version(&self) -> Result<(), ApiError> {
+        match &self.version {
+            Some(version) if !api::is_known_version(version) => Err(ApiError::invalid(format!(
+                "Invalid Stripe API version: {version}. The newest that the sandbox knows is {}.",
+                table::version()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_encoding(&self) -> Result<(), ApiError> {
+        let declared = self
+            .headers
+            .get("content-type")
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let is_form =
+            declared.is_empty() || declared.starts_with("application/x-www-form-urlencoded");
+        if self.body.is_empty() || (is_form && !self.body.trim_start().starts_with('{')) {
+            return Ok(());
+        }
+        Err(ApiError::invalid(
+            "Invalid request (check that your POST content type is application/x-www-form-urlencoded). If you have \
+             questions, we can help at https://support.stripe.com/.",
+        ))
+    }
+
+    /// Writes the call into the journal; without an answer where it was broken on purpose.
+    fn record(&self, app: &App, outgoing: Option<&Outgoing>) {
+        let mut headers = serde_json::Map::new();
+        for (name, value) in self
+            .headers
+            .iter()
+            .filter(|(name, _)| *name != "authorization")
+        {
+            headers.insert(
+                name.as_str().to_owned(),
+                value.to_str().unwrap_or_default().into(),
+            );
+        }
+        let mut record = json!({
+            "kind": "request", "method": self.method, "path": self.path, "query": self.query, "headers": headers,
+            "body": self.body, "request_id": self.id,
+        });
+        if let (Some(outgoing), Some(fields)) = (outgoing, record.as_object_mut()) {
+            fields.insert("status".into(), outgoing.status.into());
+            fields.insert("response".into(), outgoing.body.clone());
+        }
+        app.world().journal.append(record);
+    }
+
+    fn respond(&self, app: &App, outgoing: &Outgoing) -> Response<Body> {
+        let now = app.world().now();
+        let body = render::answer(&outgoing.body, self.version.as_deref());
+        let mut response = Response::new(Body::from(format!("{body:#}\n")));
+        *response.status_mut() = outgoing.status.try_into().unwrap_or_default();
+        let version = self
+            .version
+            .clone()
+            .unwrap_or_else(|| table::version().to_owned());
+        let mut headers = vec![
+            ("content-type", "application/json".to_owned()),
+            ("request-id", self.id.clone()),
+            ("date", http_date(now)),
+            ("stripe-version", version),
+        ];
+        headers.extend(
+            self.idempotency_key
+                .clone()
+                .map(|key| ("idempotency-key", key)),
+        );
+        headers.extend(outgoing.headers.iter().cloned());
+        for (name, value) in headers {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+impl From<ApiError> for Outgoing {
+    fn from(error: ApiError) -> Self {
+        Self {
+            status: error.status,
+            body: error.to_json(),
+            headers: vec![],
+        }
+    }
+}
+
+impl From<ApiResult> for Outgoing {
+    fn from(result: ApiResult) -> Self {
+        match result {
+            Ok(body) => Self {
+                status: 200,
+                body,
+                headers: vec![],
+            },
+            Err(error) => error.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decode_base64;
+
+    #[test]
+    fn base64_of_basic_auth_is_decoded() {
+        assert_eq!(
+            decode_base64("c2tfdGVzdF9zYW5kYm94Og=="),
+            "sk_test_sandbox:"
+        );
+        assert_eq!(decode_base64("?"), "");
+    }
+}
