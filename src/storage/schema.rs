@@ -1,12 +1,16 @@
 //! The connection pool, and the schema that the program needs.
 
 use std::str::FromStr;
+use std::time::Duration;
 
-use sqlx::PgPool;
+use sqlx::{Connection as _, PgPool};
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::settings::Database;
+
+/// A connection that was idle for longer is pinged before it is used.
+const PING_AFTER: Duration = Duration::from_secs(5);
 
 /// Postgres' code for a table that does not exist.
 const UNDEFINED_TABLE: &str = "42P01";
@@ -34,6 +38,17 @@ pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)
+        // A ping on every acquisition would double the round trips of a webhook; after a pause it finds connections
+        // that a restart of the database has left dead.
+        .test_before_acquire(false)
+        .before_acquire(|connection, meta| {
+            Box::pin(async move {
+                if meta.idle_for > PING_AFTER {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
         .connect_with(options)
         .await?)
 }
