@@ -128,6 +128,19 @@ impl Cluster {
         blocking(move || server.left()).await
     }
 
+    /// Deletes what [`Self::demo`] has kept in `directory`, unless somebody uses it.
+    pub async fn remove(directory: &Path) -> Result<(), Error> {
+        let directory = directory.to_owned();
+        blocking(move || {
+            if directory.exists() {
+                Server::new(&directory, Kind::Kept, AFTER_THE_LAST_USER)?.remove()
+            } else {
+                Ok(())
+            }
+        })
+        .await
+    }
+
     /// A session in the database that is always there.
     pub(crate) async fn admin(&self) -> Result<PgConnection, Error> {
         PgConnection::connect(&self.url("postgres"))

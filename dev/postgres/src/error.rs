@@ -60,6 +60,12 @@ pub enum Error {
         /// What it cannot use.
         path: PathBuf,
     },
+    /// What is to be deleted is still in use.
+    #[error("{} is in use: stop the program that uses it", path.display())]
+    InUse {
+        /// The cluster's directory.
+        path: PathBuf,
+    },
     /// `initdb` failed.
     #[error("initdb could not make a database in {}: {said}", path.display())]
     Initdb {

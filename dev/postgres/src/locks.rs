@@ -30,6 +30,11 @@ pub(crate) fn is_held(directory: &Path) -> Result<bool, Error> {
     Ok(taken(directory, File::try_lock_shared)?.is_none())
 }
 
+/// Whether some process holds the directory's lock without excluding others.
+pub(crate) fn is_shared(directory: &Path) -> Result<bool, Error> {
+    Ok(try_exclusive(directory)?.is_none() && !is_held(directory)?)
+}
+
 fn wait(directory: &Path, lock: fn(&File) -> std::io::Result<()>) -> Result<File, Error> {
     loop {
         let file = File::open(directory).map_err(Error::io("open", directory))?;

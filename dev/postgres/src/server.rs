@@ -125,12 +125,34 @@ impl Server {
 
     /// Waits until the watchdog has stopped the server, unless others still use it.
     pub(crate) fn left(&self) -> Result<(), Error> {
-        let nobody = locks::try_exclusive(&self.users())?.is_some();
-        if nobody || locks::is_held(&self.users())? {
-            self.wait_until_stopped()
-        } else {
+        if locks::is_shared(&self.users())? {
             Ok(())
+        } else {
+            self.wait_until_stopped()
         }
+    }
+
+    /// Deletes the cluster, waiting for a server whose last user has just left.
+    pub(crate) fn remove(&self) -> Result<(), Error> {
+        let one_at_a_time = locks::exclusive(&self.directory)?;
+        if self.users().exists() {
+            let deadline = Instant::now() + PATIENCE;
+            while locks::is_held(&self.data())? {
+                if locks::is_shared(&self.users())? {
+                    return Err(Error::InUse {
+                        path: self.directory.clone(),
+                    });
+                }
+                if Instant::now() > deadline {
+                    return Err(self.slow("stop"));
+                }
+                pause();
+            }
+            self.clear_away()?;
+        }
+        let removed = fs::remove_dir_all(&self.directory);
+        drop(one_at_a_time);
+        removed.map_err(Error::io("remove", &self.directory))
     }
 
     fn signal(&self, signal: libc::c_int) {

@@ -196,6 +196,23 @@ async fn stop_and_start_leave_the_data_and_the_url_as_they_were() -> Outcome {
 }
 
 #[tokio::test]
+async fn cluster_in_use_is_not_removed_and_one_just_left_is() -> Outcome {
+    let scratch = Scratch::new()?;
+    let directory = scratch.0.join("cluster");
+    Cluster::remove(&directory).await?;
+    let cluster = Cluster::demo(&directory).await?;
+    match Cluster::remove(&directory).await {
+        Err(Error::InUse { .. }) => {}
+        other => return Err(format!("{other:?}").into()),
+    }
+    assert!(answers(&cluster.url("postgres")).await);
+    drop(cluster);
+    Cluster::remove(&directory).await?;
+    assert!(!directory.exists());
+    Ok(())
+}
+
+#[tokio::test]
 async fn interrupted_initdb_is_begun_anew() -> Outcome {
     let scratch = Scratch::new()?;
     fs::create_dir_all(scratch.0.join("data.new/half"))?;
