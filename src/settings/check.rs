@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tracing_subscriber::filter::LevelFilter;
 use url::{Host, Url};
 
 use super::raw::{self, Raw};
@@ -359,11 +360,7 @@ impl Check {
     }
 
     fn log(&mut self, raw: raw::Log) -> Log {
-        if raw
-            .level
-            .parse::<tracing_subscriber::filter::Targets>()
-            .is_err()
-        {
+        if !raw.level.split(',').all(is_directive) {
             self.problem(
                 "log.level",
                 "is neither a level nor a list of directives such as info,dues=debug",
@@ -422,6 +419,12 @@ impl Check {
         }
         Some(url)
     }
+}
+
+/// A level, or a module with a level. The log itself would also take a bare module, and so a misspelt level.
+fn is_directive(text: &str) -> bool {
+    let (target, level) = text.split_once('=').unwrap_or(("dues", text));
+    !target.trim().is_empty() && level.trim().parse::<LevelFilter>().is_ok()
 }
 
 fn is_safe(url: &Url) -> bool {

@@ -1,0 +1,8 @@
+//! The tests that go through HTTP: a service of its own, a database of its own and a sandbox of its own for each.
+
+mod architecture;
+mod auth;
+mod command_line;
+mod harness;
+mod operation;
+mod settings;
