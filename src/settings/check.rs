@@ -9,8 +9,8 @@ use url::{Host, Url};
 
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthKey, Checkout, Client, ClockSettings, Database, Environment, Http, Log, Plans,
-    Problem, Secret, Settings, SettingsError, Stripe, Worker, is_live_key,
+    Auth, AuthKey, Checkout, Client, ClockSettings, Database, Environment, Http, Log, LogFormat,
+    Plans, Problem, Secret, Settings, SettingsError, Stripe, Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -48,7 +48,7 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
             checkout,
             worker,
             clock: clock?,
-            log,
+            log: log?,
         })
     })();
     match settings {
@@ -359,17 +359,25 @@ impl Check {
         Some(ClockSettings { follow })
     }
 
-    fn log(&mut self, raw: raw::Log) -> Log {
+    fn log(&mut self, raw: raw::Log) -> Option<Log> {
         if !raw.level.split(',').all(is_directive) {
             self.problem(
                 "log.level",
                 "is neither a level nor a list of directives such as info,dues=debug",
             );
         }
-        Log {
+        let format = match raw.format.as_str() {
+            "json" => Some(LogFormat::Json),
+            "pretty" => Some(LogFormat::Pretty),
+            _ => {
+                self.problem("log.format", "is neither json nor pretty");
+                None
+            }
+        };
+        Some(Log {
             level: raw.level,
-            format: raw.format,
-        }
+            format: format?,
+        })
     }
 
     fn problem(&mut self, key: &str, what: impl Into<String>) {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::{Environment, LogFormat, Problem};
+use super::{Environment, Problem};
 
 /// The shipped defaults, which are also the manual.
 const DEFAULTS: &str = include_str!("../../config/default.toml");
@@ -134,7 +134,7 @@ pub(super) struct Clock {
 #[serde(deny_unknown_fields)]
 pub(super) struct Log {
     pub(super) level: String,
-    pub(super) format: LogFormat,
+    pub(super) format: String,
 }
 
 /// Merges the three sources; the first value of a wrong type, or key that does not exist, is the problem.

@@ -14,15 +14,49 @@ struct Room {
 
 /// The arrows. `app` and `main` put everything together and may know every room.
 const ROOMS: &[Room] = &[
-    Room { name: "domain", knows: &[] },
-    Room { name: "clock", knows: &[] },
-    Room { name: "settings", knows: &[] },
-    Room { name: "telemetry", knows: &["settings"] },
-    Room { name: "stripe", knows: &["domain", "clock", "settings"] },
-    Room { name: "storage", knows: &["domain", "settings"] },
-    Room { name: "auth", knows: &["domain", "clock", "settings"] },
-    Room { name: "services", knows: &["domain", "stripe", "storage", "clock", "settings"] },
-    Room { name: "http", knows: &["domain", "auth", "services", "clock", "settings", "telemetry"] },
+    Room {
+        name: "domain",
+        knows: &[],
+    },
+    Room {
+        name: "clock",
+        knows: &[],
+    },
+    Room {
+        name: "settings",
+        knows: &[],
+    },
+    Room {
+        name: "telemetry",
+        knows: &["settings"],
+    },
+    Room {
+        name: "stripe",
+        knows: &["domain", "clock", "settings"],
+    },
+    Room {
+        name: "storage",
+        knows: &["domain", "settings"],
+    },
+    Room {
+        name: "auth",
+        knows: &["domain", "clock", "settings"],
+    },
+    Room {
+        name: "services",
+        knows: &["domain", "stripe", "storage", "clock", "settings"],
+    },
+    Room {
+        name: "http",
+        knows: &[
+            "domain",
+            "auth",
+            "services",
+            "clock",
+            "settings",
+            "telemetry",
+        ],
+    },
 ];
 
 /// Crates that only some rooms may use; `app` and `main` have no place here unless they are named.
@@ -48,7 +82,15 @@ const CRATES: &[(&str, &[&str])] = &[
 const DOMAIN_CRATES: &[&str] = &["serde", "time", "uuid"];
 
 /// Ways to run a text as SQL.
-const SQL_CALLS: &[&str] = &["query", "query_as", "query_as_with", "query_scalar", "query_with", "raw_sql", "QueryBuilder"];
+const SQL_CALLS: &[&str] = &[
+    "query",
+    "query_as",
+    "query_as_with",
+    "query_scalar",
+    "query_with",
+    "raw_sql",
+    "QueryBuilder",
+];
 
 #[test]
 fn every_room_keeps_to_its_arrows() {
@@ -58,9 +100,14 @@ fn every_room_keeps_to_its_arrows() {
     assert!(files.len() > 20, "only {} sources were found", files.len());
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a source can be read");
-        let path = file.strip_prefix(in_project("src")).expect("a source is under src").to_owned();
+        let path = file
+            .strip_prefix(in_project("src"))
+            .expect("a source is under src")
+            .to_owned();
         broken.extend(
-            violations(&path, &text, &crates).into_iter().map(|what| format!("src/{}: {what}", path.display())),
+            violations(&path, &text, &crates)
+                .into_iter()
+                .map(|what| format!("src/{}: {what}", path.display())),
         );
     }
     assert!(broken.is_empty(), "\n{}\n", broken.join("\n"));
@@ -68,11 +115,22 @@ fn every_room_keeps_to_its_arrows() {
 
 #[test]
 fn every_directory_under_src_is_a_room() {
-    let known: BTreeSet<&str> = ROOMS.iter().map(|room| room.name).chain(["app", "main", "lib"]).collect();
+    let known: BTreeSet<&str> = ROOMS
+        .iter()
+        .map(|room| room.name)
+        .chain(["app", "main", "lib"])
+        .collect();
     for entry in std::fs::read_dir(in_project("src")).expect("there are sources") {
         let name = entry.expect("an entry").path();
-        let stem = name.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
-        assert!(known.contains(stem.as_str()), "src/{stem} is no room: give it arrows in this test");
+        let stem = name
+            .file_stem()
+            .and_then(|stem| stem.to_str())
+            .unwrap_or_default()
+            .to_owned();
+        assert!(
+            known.contains(stem.as_str()),
+            "src/{stem} is no room: give it arrows in this test"
+        );
     }
 }
 
@@ -81,7 +139,10 @@ fn a_broken_arrow_is_seen_however_it_is_written() {
     let crates = dependencies();
     let cases = [
         ("http/x.rs", "use crate::storage::checkouts;"),
-        ("http/x.rs", "use crate::{auth::Principal, storage::{self, checkouts}};"),
+        (
+            "http/x.rs",
+            "use crate::{auth::Principal, storage::{self, checkouts}};",
+        ),
         ("http/x.rs", "fn f() { crate::storage::checkouts::find(); }"),
         ("http/x.rs", "use super::super::storage;"),
         ("http/mod.rs", "use super::storage;"),
@@ -95,16 +156,25 @@ fn a_broken_arrow_is_seen_however_it_is_written() {
         ("auth.rs", "use axum::Router;"),
         ("stripe/x.rs", "use crate::storage;"),
         ("storage/x.rs", "use crate::services::Services;"),
-        ("services/x.rs", "use stripe_checkout::checkout_session::Create;"),
+        (
+            "services/x.rs",
+            "use stripe_checkout::checkout_session::Create;",
+        ),
         ("services/x.rs", "use stripe_shared as shared;"),
         ("services/x.rs", "fn f() { sqlx::query(TEXT); }"),
         ("services/x.rs", "use sqlx::{PgPool, query_as};"),
-        ("services/x.rs", "const TEXT: &str = \"SELECT id FROM checkouts\";"),
+        (
+            "services/x.rs",
+            "const TEXT: &str = \"SELECT id FROM checkouts\";",
+        ),
         ("app.rs", "fn f() { sqlx::query(TEXT); }"),
         ("services/x.rs", "use anyhow::Context;"),
     ];
     for (path, text) in cases {
-        assert!(!violations(Path::new(path), text, &crates).is_empty(), "{path}: {text}");
+        assert!(
+            !violations(Path::new(path), text, &crates).is_empty(),
+            "{path}: {text}"
+        );
     }
 }
 
@@ -112,20 +182,48 @@ fn a_broken_arrow_is_seen_however_it_is_written() {
 fn what_is_allowed_is_not_complained_of() {
     let crates = dependencies();
     let cases = [
-        ("http/x.rs", "use crate::services::Services; // not crate::storage"),
-        ("http/x.rs", "use super::problem::ApiError;\nuse crate::auth::Principal;"),
-        ("http/x.rs", "/// Never `sqlx::query`.\nfn f() { log(\"crate::storage\"); }"),
-        ("http/x.rs", "fn f(row: &Row) { row.stripe_checkout; row.config; }"),
+        (
+            "http/x.rs",
+            "use crate::services::Services; // not crate::storage",
+        ),
+        (
+            "http/x.rs",
+            "use super::problem::ApiError;\nuse crate::auth::Principal;",
+        ),
+        (
+            "http/x.rs",
+            "/// Never `sqlx::query`.\nfn f() { log(\"crate::storage\"); }",
+        ),
+        (
+            "http/x.rs",
+            "fn f(row: &Row) { row.stripe_checkout; row.config; }",
+        ),
         ("http/x.rs", "const TEXT: &str = \"Select a plan\";"),
-        ("services/x.rs", "use crate::{domain::ids::UserId, storage::checkouts, stripe::Stripe};"),
+        (
+            "services/x.rs",
+            "use crate::{domain::ids::UserId, storage::checkouts, stripe::Stripe};",
+        ),
         ("services/x.rs", "use sqlx::PgPool;"),
         ("storage/x.rs", "fn f() { sqlx::query(\"SELECT 1\"); }"),
-        ("domain/x.rs", "use std::fmt;\nuse time::OffsetDateTime;\nuse super::plan::Kind;\nuse crate::domain::ids::UserId;"),
-        ("domain/x.rs", "fn f() {}\n#[cfg(test)]\nmod tests { use proptest::prelude::*; }"),
-        ("auth.rs", "mod jwks;\nuse self::jwks::Jwks;\nuse crate::domain::ids::UserId;"),
+        (
+            "domain/x.rs",
+            "use std::fmt;\nuse time::OffsetDateTime;\nuse super::plan::Kind;\nuse crate::domain::ids::UserId;",
+        ),
+        (
+            "domain/x.rs",
+            "fn f() {}\n#[cfg(test)]\nmod tests { use proptest::prelude::*; }",
+        ),
+        (
+            "auth.rs",
+            "mod jwks;\nuse self::jwks::Jwks;\nuse crate::domain::ids::UserId;",
+        ),
     ];
     for (path, text) in cases {
-        assert_eq!(violations(Path::new(path), text, &crates), Vec::<String>::new(), "{path}: {text}");
+        assert_eq!(
+            violations(Path::new(path), text, &crates),
+            Vec::<String>::new(),
+            "{path}: {text}"
+        );
     }
 }
 
@@ -161,27 +259,43 @@ fn violations(path: &Path, text: &str, crates: &[String]) -> Vec<String> {
 
 /// The first part of the path, which is the room's name.
 fn room_of(path: &Path) -> String {
-    let first = path.components().next().map(|part| PathBuf::from(part.as_os_str())).unwrap_or_default();
-    first.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned()
+    let first = path
+        .components()
+        .next()
+        .map(|part| PathBuf::from(part.as_os_str()))
+        .unwrap_or_default();
+    first
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Rooms that the code names by `crate::`, or by as many `super::` as lead to the root.
 fn named_rooms(path: &Path, code: &str) -> BTreeSet<String> {
     let parts = path.components().count();
     // `http/mod.rs` is the module `http`; `http/x.rs` is `http::x`.
-    let depth = if path.file_name().is_some_and(|name| name == "mod.rs") { parts - 1 } else { parts };
+    let depth = if path.file_name().is_some_and(|name| name == "mod.rs") {
+        parts - 1
+    } else {
+        parts
+    };
     let to_the_root = "super::".repeat(depth);
     let mut named = BTreeSet::new();
     for start in ["crate::", to_the_root.as_str()] {
         for (place, _) in code.match_indices(start) {
             let before = code[..place].chars().next_back();
-            if before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':') {
+            if before
+                .is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':')
+            {
                 continue;
             }
             named.extend(heads(&code[place + start.len()..]));
         }
     }
-    named.retain(|name| ROOMS.iter().any(|room| room.name == name) || matches!(name.as_str(), "app" | "main"));
+    named.retain(|name| {
+        ROOMS.iter().any(|room| room.name == name) || matches!(name.as_str(), "app" | "main")
+    });
     named
 }
 
@@ -206,21 +320,32 @@ fn heads(text: &str) -> Vec<String> {
 }
 
 fn identifier(text: &str) -> String {
-    let start = text.trim_start_matches(|character: char| character.is_whitespace() || character == ',');
-    start.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+    let start =
+        text.trim_start_matches(|character: char| character.is_whitespace() || character == ',');
+    start
+        .chars()
+        .take_while(|character| character.is_alphanumeric() || *character == '_')
+        .collect()
 }
 
 /// Whether the code has `name::…`, `use name;`, `use name as …` at the start of a path.
 fn names_crate(code: &str, name: &str) -> bool {
     code.match_indices(name).any(|(place, _)| {
-        let (before, after) = (code[..place].trim_end_matches("::"), &code[place + name.len()..]);
+        let (before, after) = (
+            code[..place].trim_end_matches("::"),
+            &code[place + name.len()..],
+        );
         let rooted = code[..place].ends_with("::");
         let starts_a_path = match before.chars().next_back() {
             None => true,
             // `::name` starts at the crates; `x::name` does not.
-            Some(last) => !(last.is_alphanumeric() || matches!(last, '_' | '.' | '>')) || (!rooted && last.is_whitespace()),
+            Some(last) => {
+                !(last.is_alphanumeric() || matches!(last, '_' | '.' | '>'))
+                    || (!rooted && last.is_whitespace())
+            }
         };
-        let imported = before.trim_end().ends_with("use") && !after.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+        let imported = before.trim_end().ends_with("use")
+            && !after.starts_with(|next: char| next.is_alphanumeric() || next == '_');
         starts_a_path && (after.starts_with("::") || imported)
     })
 }
@@ -229,12 +354,17 @@ fn runs_sql(code: &str) -> bool {
     let named = |name: &str| {
         code.match_indices(name).any(|(place, _)| {
             let after = code[place + name.len()..].chars().next();
-            code[..place].ends_with("sqlx::") && !after.is_some_and(|next| next.is_alphanumeric() || next == '_')
+            code[..place].ends_with("sqlx::")
+                && !after.is_some_and(|next| next.is_alphanumeric() || next == '_')
         })
     };
     let imported = code.match_indices("use sqlx::").any(|(place, start)| {
-        let statement = code[place + start.len()..].split(';').next().unwrap_or_default();
-        let words = statement.split(|character: char| !(character.is_alphanumeric() || character == '_'));
+        let statement = code[place + start.len()..]
+            .split(';')
+            .next()
+            .unwrap_or_default();
+        let words =
+            statement.split(|character: char| !(character.is_alphanumeric() || character == '_'));
         words.into_iter().any(|word| SQL_CALLS.contains(&word))
     });
     imported || SQL_CALLS.iter().any(|name| named(name))
@@ -243,9 +373,15 @@ fn runs_sql(code: &str) -> bool {
 /// A statement as this project writes it: keywords in capitals.
 fn is_sql(text: &str) -> bool {
     let text = text.trim_start();
-    [("SELECT ", " FROM "), ("INSERT INTO ", " "), ("UPDATE ", " SET "), ("DELETE FROM ", " "), ("WITH ", " AS (")]
-        .iter()
-        .any(|(first, then)| text.starts_with(first) && text.contains(then))
+    [
+        ("SELECT ", " FROM "),
+        ("INSERT INTO ", " "),
+        ("UPDATE ", " SET "),
+        ("DELETE FROM ", " "),
+        ("WITH ", " AS ("),
+    ]
+    .iter()
+    .any(|(first, then)| text.starts_with(first) && text.contains(then))
 }
 
 /// The code without comments, literals and inline tests; and the literals.
@@ -295,7 +431,13 @@ fn dependencies() -> Vec<String> {
     let manifest = std::fs::read_to_string(in_project("Cargo.toml")).expect("the manifest");
     let manifest: toml::Table = manifest.parse().expect("TOML");
     let names = manifest["dependencies"].as_table().expect("a table").keys();
-    names.map(|name| name.strip_prefix("async-").unwrap_or(name).replace('-', "_")).collect()
+    names
+        .map(|name| {
+            name.strip_prefix("async-")
+                .unwrap_or(name)
+                .replace('-', "_")
+        })
+        .collect()
 }
 
 fn sources(directory: &Path) -> Vec<PathBuf> {

@@ -24,7 +24,8 @@ fn settings(changes: &[(&str, &str)]) -> Settings {
     for (name, value) in changes {
         variables.insert((*name).to_owned(), (*value).to_owned());
     }
-    Settings::load(Environment::Development, None, variables).unwrap_or_else(|error| panic!("{error}"))
+    Settings::load(Environment::Development, None, variables)
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn verifier(changes: &[(&str, &str)]) -> Verifier {
@@ -32,7 +33,10 @@ fn verifier(changes: &[(&str, &str)]) -> Verifier {
 }
 
 fn verifier_of(issuer: &Issuer) -> Verifier {
-    verifier(&[("DUES__AUTH__HS256_SECRET", ""), ("DUES__AUTH__JWKS_URL", &issuer.jwks_url())])
+    verifier(&[
+        ("DUES__AUTH__HS256_SECRET", ""),
+        ("DUES__AUTH__JWKS_URL", &issuer.jwks_url()),
+    ])
 }
 
 fn now() -> i64 {
@@ -59,7 +63,8 @@ fn claims(changes: Value) -> Value {
 }
 
 fn sign_with(secret: &str, header: &Header, claims: &Value) -> String {
-    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
+    jsonwebtoken::encode(header, claims, &EncodingKey::from_secret(secret.as_bytes()))
+        .expect("a token")
 }
 
 fn sign(claims: &Value) -> String {
@@ -67,7 +72,10 @@ fn sign(claims: &Value) -> String {
 }
 
 async fn accepted(verifier: &Verifier, token: &str) -> Principal {
-    verifier.verify(token).await.unwrap_or_else(|error| panic!("refused: {error}"))
+    verifier
+        .verify(token)
+        .await
+        .unwrap_or_else(|error| panic!("refused: {error}"))
 }
 
 async fn refused(verifier: &Verifier, token: &str) -> InvalidToken {
@@ -79,14 +87,21 @@ async fn refused(verifier: &Verifier, token: &str) -> InvalidToken {
 
 /// Base64 without padding, as tokens use it; enough for texts of three bytes and their multiples.
 fn unsigned(header: &Value, claims: &Value) -> String {
-    format!("{}.{}.", base64(&header.to_string()), base64(&claims.to_string()))
+    format!(
+        "{}.{}.",
+        base64(&header.to_string()),
+        base64(&claims.to_string())
+    )
 }
 
 fn base64(text: &str) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut encoded = String::new();
     for chunk in text.as_bytes().chunks(3) {
-        let bits = chunk.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - chunk.len()));
+        let bits = chunk
+            .iter()
+            .fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
+            << (8 * (3 - chunk.len()));
         for place in 0..=chunk.len() {
             encoded.push(char::from(ALPHABET[bits >> (18 - 6 * place) & 63]));
         }
@@ -96,7 +111,11 @@ fn base64(text: &str) -> String {
 
 #[tokio::test]
 async fn a_good_token_names_its_member() {
-    let principal = accepted(&verifier(&[]), &sign(&claims(json!({"email": "a@example.org"})))).await;
+    let principal = accepted(
+        &verifier(&[]),
+        &sign(&claims(json!({"email": "a@example.org"}))),
+    )
+    .await;
     assert_eq!(principal.user.as_str(), "alice");
     assert!(!principal.operator);
     assert_eq!(principal.email.as_deref(), Some("a@example.org"));
@@ -111,9 +130,15 @@ async fn a_token_is_refused_for_whatever_is_wrong_with_it() {
         (json!({"exp": "tomorrow"}), InvalidToken::NoExpiry),
         (json!({"nbf": now() + 40}), InvalidToken::NotYet),
         (json!({"nbf": "tomorrow"}), InvalidToken::NotYet),
-        (json!({"iss": "https://evil.example.org"}), InvalidToken::Issuer),
+        (
+            json!({"iss": "https://evil.example.org"}),
+            InvalidToken::Issuer,
+        ),
         (json!({"iss": null}), InvalidToken::Issuer),
-        (json!({"iss": ["https://login.example.org"]}), InvalidToken::Issuer),
+        (
+            json!({"iss": ["https://login.example.org"]}),
+            InvalidToken::Issuer,
+        ),
         (json!({"aud": "other"}), InvalidToken::Audience),
         (json!({"aud": ["other", "another"]}), InvalidToken::Audience),
         (json!({"aud": null}), InvalidToken::Audience),
@@ -125,14 +150,22 @@ async fn a_token_is_refused_for_whatever_is_wrong_with_it() {
         (json!({"sub": "a\u{0}b"}), InvalidToken::Subject),
     ];
     for (changes, reason) in cases {
-        assert_eq!(refused(&verifier, &sign(&claims(changes.clone()))).await, reason, "{changes}");
+        assert_eq!(
+            refused(&verifier, &sign(&claims(changes.clone()))).await,
+            reason,
+            "{changes}"
+        );
     }
 }
 
 #[tokio::test]
 async fn small_differences_of_clocks_are_forgiven() {
     let verifier = verifier(&[]);
-    for changes in [json!({"exp": now() - 20}), json!({"nbf": now() + 20}), json!({"exp": now() + 1})] {
+    for changes in [
+        json!({"exp": now() - 20}),
+        json!({"nbf": now() + 20}),
+        json!({"exp": now() + 1}),
+    ] {
         accepted(&verifier, &sign(&claims(changes))).await;
     }
 }
@@ -146,7 +179,13 @@ async fn what_is_at_the_limit_is_accepted() {
         (json!({"aud": ["other", "dues"]}), "alice"),
         (json!({"exp": 9_999_999_999.5}), "alice"),
     ] {
-        assert_eq!(accepted(&verifier, &sign(&claims(changes))).await.user.as_str(), user);
+        assert_eq!(
+            accepted(&verifier, &sign(&claims(changes)))
+                .await
+                .user
+                .as_str(),
+            user
+        );
     }
 }
 
@@ -170,7 +209,11 @@ async fn a_signature_counts_only_with_the_right_secret_and_algorithm() {
     assert_eq!(refused(&verifier, &stronger).await, InvalidToken::Algorithm);
     for algorithm in ["none", "None", "NONE", ""] {
         let token = unsigned(&json!({"alg": algorithm, "typ": "JWT"}), &good);
-        assert_eq!(refused(&verifier, &token).await, InvalidToken::Malformed, "{algorithm}");
+        assert_eq!(
+            refused(&verifier, &token).await,
+            InvalidToken::Malformed,
+            "{algorithm}"
+        );
     }
     let stripped = unsigned(&json!({"alg": "HS256"}), &good);
     assert_eq!(refused(&verifier, &stripped).await, InvalidToken::Signature);
@@ -185,7 +228,10 @@ async fn a_token_that_needs_an_extension_is_refused() {
     let mut header = Header::new(Algorithm::HS256);
     header.crit = Some(vec!["exp".to_owned()]);
     let token = sign_with(TOKEN_SECRET, &header, &claims(json!({})));
-    assert_eq!(refused(&verifier(&[]), &token).await, InvalidToken::CriticalHeader);
+    assert_eq!(
+        refused(&verifier(&[]), &token).await,
+        InvalidToken::CriticalHeader
+    );
 }
 
 #[tokio::test]
@@ -193,7 +239,11 @@ async fn what_is_no_token_is_refused() {
     let verifier = verifier(&[]);
     let long = "x".repeat(20_000);
     for token in ["", ".", "..", "a.b", "a.b.c", "a.b.c.d", "é.é.é", &long] {
-        assert_eq!(refused(&verifier, token).await, InvalidToken::Malformed, "{token}");
+        assert_eq!(
+            refused(&verifier, token).await,
+            InvalidToken::Malformed,
+            "{token}"
+        );
     }
 }
 
@@ -215,9 +265,21 @@ async fn the_role_of_an_operator_is_found_where_the_settings_say() {
         (&usual, json!({"roles": ["x", "dues:operator"]}), true),
         (&usual, json!({"roles": "dues:operator"}), true),
         (&usual, json!({"roles": ["dues:operator2", 7, null]}), false),
-        (&usual, json!({"realm_access": {"roles": ["dues:operator"]}}), false),
-        (&nested, json!({"realm_access": {"roles": ["office"]}}), true),
-        (&nested, json!({"roles": ["office", "dues:operator"]}), false),
+        (
+            &usual,
+            json!({"realm_access": {"roles": ["dues:operator"]}}),
+            false,
+        ),
+        (
+            &nested,
+            json!({"realm_access": {"roles": ["office"]}}),
+            true,
+        ),
+        (
+            &nested,
+            json!({"roles": ["office", "dues:operator"]}),
+            false,
+        ),
     ];
     for (verifier, changes, operator) in cases {
         let principal = accepted(verifier, &sign(&claims(changes.clone()))).await;
@@ -227,7 +289,11 @@ async fn the_role_of_an_operator_is_found_where_the_settings_say() {
 
 #[tokio::test]
 async fn public_keys_of_every_kind_verify() {
-    let keys = [SigningKey::rs256("r"), SigningKey::es256("e"), SigningKey::eddsa("d")];
+    let keys = [
+        SigningKey::rs256("r"),
+        SigningKey::es256("e"),
+        SigningKey::eddsa("d"),
+    ];
     let issuer = Issuer::start(&[&keys[0], &keys[1], &keys[2]]).await;
     let verifier = verifier_of(&issuer);
     for key in &keys {
@@ -246,7 +312,10 @@ async fn a_public_key_is_no_secret_to_sign_with() {
     header.kid = Some("r".to_owned());
     let modulus = key.public()["n"].as_str().expect("an RSA key").to_owned();
     let token = sign_with(&modulus, &header, &claims(json!({})));
-    assert_eq!(refused(&verifier_of(&issuer), &token).await, InvalidToken::Algorithm);
+    assert_eq!(
+        refused(&verifier_of(&issuer), &token).await,
+        InvalidToken::Algorithm
+    );
 }
 
 #[tokio::test]
@@ -314,7 +383,9 @@ async fn without_the_keys_nobody_is_believed_or_refused() {
     let cases: [(&str, fn(&Issuer, &str)); 5] = [
         ("an error", |issuer, _| issuer.fail()),
         ("a redirect", |issuer, _| issuer.redirect()),
-        ("too long an answer", |issuer, oversized| issuer.publish_text(oversized)),
+        ("too long an answer", |issuer, oversized| {
+            issuer.publish_text(oversized)
+        }),
         ("no JSON", |issuer, _| issuer.publish_text("<html>")),
         ("no usable key", |issuer, _| issuer.publish(&[])),
     ];
@@ -329,7 +400,11 @@ async fn without_the_keys_nobody_is_believed_or_refused() {
                 "{what}: {error:?}"
             );
         }
-        assert_eq!(issuer.asked(), 1, "{what}: a failure is not repeated at once");
+        assert_eq!(
+            issuer.asked(),
+            1,
+            "{what}: a failure is not repeated at once"
+        );
     }
 }
 
@@ -346,22 +421,50 @@ async fn known_keys_outlive_an_issuer_that_fails() {
 #[tokio::test]
 async fn without_a_good_token_the_answer_is_401_and_says_how_to_ask() {
     let app = TestApp::start().await;
-    let none = app.get("/v1/subscriptions").send().await.assert_problem(401, "unauthorized");
+    let none = app
+        .get("/v1/subscriptions")
+        .send()
+        .await
+        .assert_problem(401, "unauthorized");
     assert_eq!(none.header("www-authenticate"), "Bearer");
-    let basic = app.get("/v1/subscriptions").header("authorization", "Basic YTpi").send().await;
+    let basic = app
+        .get("/v1/subscriptions")
+        .header("authorization", "Basic YTpi")
+        .send()
+        .await;
     basic.assert_problem(401, "unauthorized");
     let expired = sign(&claims(json!({"exp": now() - 60})));
-    let answer = app.get("/v1/subscriptions").bearer(&expired).send().await.assert_problem(401, "unauthorized");
-    assert_eq!(answer.header("www-authenticate"), "Bearer error=\"invalid_token\"");
+    let answer = app
+        .get("/v1/subscriptions")
+        .bearer(&expired)
+        .send()
+        .await
+        .assert_problem(401, "unauthorized");
+    assert_eq!(
+        answer.header("www-authenticate"),
+        "Bearer error=\"invalid_token\""
+    );
     assert_eq!(answer.json()["detail"], "The token has expired.");
-    let wrong = sign_with(OTHER_SECRET, &Header::new(Algorithm::HS256), &claims(json!({})));
-    app.get("/v1/subscriptions").bearer(&wrong).send().await.assert_problem(401, "unauthorized");
+    let wrong = sign_with(
+        OTHER_SECRET,
+        &Header::new(Algorithm::HS256),
+        &claims(json!({})),
+    );
+    app.get("/v1/subscriptions")
+        .bearer(&wrong)
+        .send()
+        .await
+        .assert_problem(401, "unauthorized");
 }
 
 #[tokio::test]
 async fn a_minted_token_is_believed() {
     let app = TestApp::start().await;
-    app.get("/v1/subscriptions").bearer(&app.member("alice")).send().await.assert_status(200);
+    app.get("/v1/subscriptions")
+        .bearer(&app.member("alice"))
+        .send()
+        .await
+        .assert_status(200);
 }
 
 #[tokio::test]
@@ -376,6 +479,9 @@ async fn without_the_keys_the_answer_is_503_with_a_retry_hint() {
     let token = SigningKey::es256("k").sign(&claims(json!({})));
     let answer = app.get("/v1/subscriptions").bearer(&token).send().await;
     let answer = answer.assert_problem(503, "auth_keys_unavailable");
-    let seconds: u64 = answer.header("retry-after").parse().expect("a hint in seconds");
+    let seconds: u64 = answer
+        .header("retry-after")
+        .parse()
+        .expect("a hint in seconds");
     assert!((1..=5).contains(&seconds));
 }

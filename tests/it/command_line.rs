@@ -18,12 +18,17 @@ fn dues(arguments: &[&str], variables: &HashMap<String, String>) -> Command {
 }
 
 fn run(arguments: &[&str], variables: &HashMap<String, String>) -> Output {
-    dues(arguments, variables).output().expect("the program runs")
+    dues(arguments, variables)
+        .output()
+        .expect("the program runs")
 }
 
 fn variables(environment: &str) -> HashMap<String, String> {
-    let mut variables =
-        usual_variables("postgres://localhost/none", ([127, 0, 0, 1], 1).into(), "http://127.0.0.1:1");
+    let mut variables = usual_variables(
+        "postgres://localhost/none",
+        ([127, 0, 0, 1], 1).into(),
+        "http://127.0.0.1:1",
+    );
     variables.insert("DUES_ENV".to_owned(), environment.to_owned());
     variables
 }
@@ -34,7 +39,18 @@ fn stderr(output: &Output) -> String {
 
 #[test]
 fn a_token_is_minted_in_development() {
-    let output = run(&["token", "--user", "alice", "--role", "dues:operator", "--ttl", "15m"], &variables("development"));
+    let output = run(
+        &[
+            "token",
+            "--user",
+            "alice",
+            "--role",
+            "dues:operator",
+            "--ttl",
+            "15m",
+        ],
+        &variables("development"),
+    );
     assert!(output.status.success(), "{}", stderr(&output));
     let token = String::from_utf8_lossy(&output.stdout);
     assert_eq!(token.trim().split('.').count(), 3, "{token}");
@@ -51,7 +67,11 @@ fn no_token_is_minted_in_production() {
         };
         let output = run(&["token", "--user", "alice"], &variables);
         assert_eq!(output.status.code(), Some(1));
-        assert!(stderr(&output).contains("only minted in development"), "{}", stderr(&output));
+        assert!(
+            stderr(&output).contains("only minted in development"),
+            "{}",
+            stderr(&output)
+        );
         assert!(output.stdout.is_empty());
     }
 }
@@ -60,10 +80,17 @@ fn no_token_is_minted_in_production() {
 fn no_token_is_minted_with_the_issuer_s_public_keys() {
     let mut variables = variables("development");
     variables.remove("DUES__AUTH__HS256_SECRET");
-    variables.insert("DUES__AUTH__JWKS_URL".to_owned(), "http://127.0.0.1:1/jwks".to_owned());
+    variables.insert(
+        "DUES__AUTH__JWKS_URL".to_owned(),
+        "http://127.0.0.1:1/jwks".to_owned(),
+    );
     let output = run(&["token", "--user", "alice"], &variables);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("DUES__AUTH__HS256_SECRET"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("DUES__AUTH__HS256_SECRET"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -71,7 +98,12 @@ fn a_start_without_settings_names_all_that_is_missing() {
     let output = run(&["serve"], &HashMap::new());
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
-    for name in ["DUES__DATABASE__URL", "DUES__STRIPE__SECRET_KEY", "DUES__AUTH__HS256_SECRET", "DUES__HTTP__PUBLIC_URL"] {
+    for name in [
+        "DUES__DATABASE__URL",
+        "DUES__STRIPE__SECRET_KEY",
+        "DUES__AUTH__HS256_SECRET",
+        "DUES__HTTP__PUBLIC_URL",
+    ] {
         assert!(text.contains(name), "{name} is not named in\n{text}");
     }
     assert!(!text.contains("panicked"), "{text}");
@@ -81,14 +113,24 @@ fn a_start_without_settings_names_all_that_is_missing() {
 fn an_unknown_environment_is_refused() {
     let output = run(&["serve"], &variables("staging"));
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("DUES_ENV is neither development nor production"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("DUES_ENV is neither development nor production"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
 fn a_database_that_is_away_stops_the_start_without_its_password() {
     let mut variables = variables("development");
-    variables.insert("DUES__DATABASE__URL".to_owned(), "postgres://dues:pa55word@127.0.0.1:1/dues".to_owned());
-    variables.insert("DUES__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(), "500".to_owned());
+    variables.insert(
+        "DUES__DATABASE__URL".to_owned(),
+        "postgres://dues:pa55word@127.0.0.1:1/dues".to_owned(),
+    );
+    variables.insert(
+        "DUES__DATABASE__ACQUIRE_TIMEOUT_MS".to_owned(),
+        "500".to_owned(),
+    );
     variables.insert("DUES__HTTP__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
     let output = run(&["serve"], &variables);
     assert_eq!(output.status.code(), Some(1));
@@ -105,7 +147,11 @@ fn a_taken_port_is_named() {
     variables.insert("DUES__HTTP__LISTEN".to_owned(), address.clone());
     let output = run(&["serve"], &variables);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("can't listen on {address} (DUES__HTTP__LISTEN")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("can't listen on {address} (DUES__HTTP__LISTEN")),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]
@@ -113,7 +159,11 @@ fn a_health_check_needs_no_secrets_and_fails_where_nobody_answers() {
     let variables = HashMap::from([("DUES__HTTP__LISTEN".to_owned(), "127.0.0.1:1".to_owned())]);
     let output = run(&["healthcheck"], &variables);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("nobody answers at 127.0.0.1:1"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("nobody answers at 127.0.0.1:1"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +174,8 @@ async fn migrate_serve_check_and_stop_as_an_operator_would() {
         free.local_addr().expect("a bound port").port()
     };
     let sandbox = TestSandbox::start(([127, 0, 0, 1], port).into()).await;
-    let mut variables = usual_variables(database.url(), ([127, 0, 0, 1], port).into(), sandbox.url());
+    let mut variables =
+        usual_variables(database.url(), ([127, 0, 0, 1], port).into(), sandbox.url());
     variables.insert("DUES_ENV".to_owned(), "production".to_owned());
     variables.insert("DUES__HTTP__LISTEN".to_owned(), format!("0.0.0.0:{port}"));
 
@@ -132,7 +183,10 @@ async fn migrate_serve_check_and_stop_as_an_operator_would() {
     assert!(first.status.success(), "{}", stderr(&first));
     assert!(String::from_utf8_lossy(&first.stdout).contains("applied 0001 schema"));
     let second = run(&["migrate"], &variables);
-    assert_eq!(String::from_utf8_lossy(&second.stdout), "nothing to apply\n");
+    assert_eq!(
+        String::from_utf8_lossy(&second.stdout),
+        "nothing to apply\n"
+    );
 
     let mut service = dues(&["serve"], &variables)
         .stdout(Stdio::piped())
@@ -142,7 +196,10 @@ async fn migrate_serve_check_and_stop_as_an_operator_would() {
     let mut lines = BufReader::new(service.stdout.take().expect("piped")).lines();
     // The service logs JSON, one object a line; it says that it listens before it answers.
     let listening = std::iter::from_fn(|| lines.next()?.ok())
-        .map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap_or_else(|_| panic!("no JSON: {line}")))
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(&line)
+                .unwrap_or_else(|_| panic!("no JSON: {line}"))
+        })
         .find(|line| line["message"] == "listening")
         .expect("the service says that it listens");
     assert_eq!(listening["mode"], "test");
@@ -155,16 +212,35 @@ async fn migrate_serve_check_and_stop_as_an_operator_would() {
         .await
         .expect("an answer");
     assert_eq!(answer.headers()["x-request-id"], "operator-12345");
-    client().get(format!("http://127.0.0.1:{port}/nowhere?token=4711")).send().await.expect("an answer");
+    client()
+        .get(format!("http://127.0.0.1:{port}/nowhere?token=4711"))
+        .send()
+        .await
+        .expect("an answer");
 
     let pid = service.id().to_string();
-    Command::new("kill").args(["-TERM", &pid]).status().expect("kill is there");
+    Command::new("kill")
+        .args(["-TERM", &pid])
+        .status()
+        .expect("kill is there");
     let rest: Vec<String> = lines.map_while(Result::ok).collect();
     let status = service.wait().expect("the service ends");
     assert!(status.success(), "{status}");
-    let requests: Vec<_> = rest.iter().filter(|line| line.contains("\"route\":\"unmatched\"")).collect();
+    let requests: Vec<_> = rest
+        .iter()
+        .filter(|line| line.contains("\"route\":\"unmatched\""))
+        .collect();
     assert_eq!(requests.len(), 1, "{rest:#?}");
-    assert!(requests[0].contains("\"code\":\"not_found\"") && requests[0].contains("\"status\":404"), "{requests:?}");
-    assert!(!rest.iter().any(|line| line.contains("4711")), "a query was logged: {rest:#?}");
-    assert!(rest.last().is_some_and(|line| line.contains("stopped")), "{rest:#?}");
+    assert!(
+        requests[0].contains("\"code\":\"not_found\"") && requests[0].contains("\"status\":404"),
+        "{requests:?}"
+    );
+    assert!(
+        !rest.iter().any(|line| line.contains("4711")),
+        "a query was logged: {rest:#?}"
+    );
+    assert!(
+        rest.last().is_some_and(|line| line.contains("stopped")),
+        "{rest:#?}"
+    );
 }

@@ -13,16 +13,29 @@ use crate::harness::{Answer, TestApp, client, empty_database, usual_variables};
 #[tokio::test]
 async fn a_running_service_is_alive_and_ready() {
     let app = TestApp::start().await;
-    assert_eq!(app.get("/healthz").send().await.assert_status(200).json()["status"], "ok");
-    assert_eq!(app.get("/readyz").send().await.assert_status(200).json()["status"], "ready");
+    assert_eq!(
+        app.get("/healthz").send().await.assert_status(200).json()["status"],
+        "ok"
+    );
+    assert_eq!(
+        app.get("/readyz").send().await.assert_status(200).json()["status"],
+        "ready"
+    );
 }
 
 #[tokio::test]
 async fn without_its_database_the_service_is_alive_but_not_ready() {
-    let app = TestApp::with().setting("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", 500).start().await;
+    let app = TestApp::with()
+        .setting("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", 500)
+        .start()
+        .await;
     app.lose_database().await;
     app.get("/healthz").send().await.assert_status(200);
-    let answer = app.get("/readyz").send().await.assert_problem(503, "not_ready");
+    let answer = app
+        .get("/readyz")
+        .send()
+        .await
+        .assert_problem(503, "not_ready");
     assert!(!answer.header("retry-after").is_empty());
     assert!(!answer.text.contains("postgres"), "{}", answer.text);
 }
@@ -31,8 +44,11 @@ async fn without_its_database_the_service_is_alive_but_not_ready() {
 async fn pending_migrations_stop_the_start_unless_told_to_run_them() {
     let database = empty_database().await;
     let settings = |migrate: &str| {
-        let mut variables =
-            usual_variables(database.url(), ([127, 0, 0, 1], 0).into(), "http://127.0.0.1:1");
+        let mut variables = usual_variables(
+            database.url(),
+            ([127, 0, 0, 1], 0).into(),
+            "http://127.0.0.1:1",
+        );
         variables.insert("DUES__HTTP__LISTEN".to_owned(), "127.0.0.1:0".to_owned());
         variables.insert("DUES__DATABASE__MIGRATE".to_owned(), migrate.to_owned());
         Settings::load(Environment::Development, None, variables).expect("good settings")
@@ -40,18 +56,28 @@ async fn pending_migrations_stop_the_start_unless_told_to_run_them() {
     let Err(error) = App::build(settings("false")).await else {
         panic!("the service started");
     };
-    assert!(matches!(&error, StartError::Schema(MigrationError::Pending(_))), "{error:?}");
+    assert!(
+        matches!(&error, StartError::Schema(MigrationError::Pending(_))),
+        "{error:?}"
+    );
     assert!(error.to_string().contains("0001 schema"), "{error}");
     assert!(error.to_string().contains("dues migrate"), "{error}");
-    App::build(settings("true")).await.unwrap_or_else(|error| panic!("{error}"));
-    App::build(settings("false")).await.unwrap_or_else(|error| panic!("{error}"));
+    App::build(settings("true"))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
+    App::build(settings("false"))
+        .await
+        .unwrap_or_else(|error| panic!("{error}"));
 }
 
 #[tokio::test]
 async fn metrics_count_requests_by_route_and_never_by_uri() {
     let app = TestApp::start().await;
     app.get("/healthz").send().await.assert_status(200);
-    app.get("/nowhere-4711?secret=4711").send().await.assert_problem(404, "not_found");
+    app.get("/nowhere-4711?secret=4711")
+        .send()
+        .await
+        .assert_problem(404, "not_found");
     let page = app.get("/metrics").send().await.assert_status(200);
     assert!(page.header("content-type").starts_with("text/plain"));
     for line in [
@@ -61,7 +87,11 @@ async fn metrics_count_requests_by_route_and_never_by_uri() {
         "http_problems_total{code=\"not_found\"}",
         "database_connections{state=\"idle\"}",
     ] {
-        assert!(page.text.contains(line), "{line} is missing in\n{}", page.text);
+        assert!(
+            page.text.contains(line),
+            "{line} is missing in\n{}",
+            page.text
+        );
     }
     assert!(!page.text.contains("4711"));
 }
@@ -76,7 +106,10 @@ async fn metrics_may_have_a_port_of_their_own() {
         .setting("DUES__HTTP__METRICS_LISTEN", format!("127.0.0.1:{port}"))
         .start()
         .await;
-    app.get("/metrics").send().await.assert_problem(404, "not_found");
+    app.get("/metrics")
+        .send()
+        .await
+        .assert_problem(404, "not_found");
     let page = client()
         .get(format!("http://127.0.0.1:{port}/metrics"))
         .send()
@@ -88,19 +121,41 @@ async fn metrics_may_have_a_port_of_their_own() {
 #[tokio::test]
 async fn the_api_is_described_and_the_page_to_read_it_needs_no_network() {
     let app = TestApp::start().await;
-    let description = app.get("/openapi.json").send().await.assert_status(200).json();
+    let description = app
+        .get("/openapi.json")
+        .send()
+        .await
+        .assert_status(200)
+        .json();
     for path in ["/healthz", "/readyz", "/metrics"] {
-        assert!(description["paths"][path]["get"].is_object(), "{path} is not described");
+        assert!(
+            description["paths"][path]["get"].is_object(),
+            "{path} is not described"
+        );
     }
-    assert_eq!(description["components"]["securitySchemes"]["bearer"]["scheme"], "bearer");
+    assert_eq!(
+        description["components"]["securitySchemes"]["bearer"]["scheme"],
+        "bearer"
+    );
     assert!(description["components"]["schemas"]["Problem"].is_object());
 
     let page = app.get("/docs/").send().await.assert_status(200);
     assert!(page.header("content-type").starts_with("text/html"));
-    assert!(!page.text.contains("//cdn") && !page.text.contains("https://"), "{}", page.text);
-    for asset in ["swagger-ui.css", "swagger-ui-bundle.js", "swagger-initializer.js"] {
+    assert!(
+        !page.text.contains("//cdn") && !page.text.contains("https://"),
+        "{}",
+        page.text
+    );
+    for asset in [
+        "swagger-ui.css",
+        "swagger-ui-bundle.js",
+        "swagger-initializer.js",
+    ] {
         assert!(page.text.contains(asset), "{asset}");
-        app.get(&format!("/docs/{asset}")).send().await.assert_status(200);
+        app.get(&format!("/docs/{asset}"))
+            .send()
+            .await
+            .assert_status(200);
     }
 }
 
@@ -108,13 +163,19 @@ async fn the_api_is_described_and_the_page_to_read_it_needs_no_network() {
 async fn a_stopped_service_finishes_what_it_began_and_takes_nothing_new() {
     let mut app = TestApp::start().await;
     let mut begun = TcpStream::connect(app.address).await.expect("a connection");
-    begun.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").await.expect("half a head");
+    begun
+        .write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        .await
+        .expect("half a head");
     tokio::time::sleep(Duration::from_millis(50)).await;
 
     let address = app.address;
     let finishing = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(TcpStream::connect(address).await.is_err(), "a new connection is refused");
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "a new connection is refused"
+        );
         let _ = begun.write_all(b"\r\n").await;
         let mut answer = String::new();
         let _ = begun.read_to_string(&mut answer).await;
@@ -123,16 +184,26 @@ async fn a_stopped_service_finishes_what_it_began_and_takes_nothing_new() {
     app.stop().await;
     let answer = finishing.await.expect("no panic");
     // A head that was only half sent is no request yet: it may be answered or dropped, but never hold up the end.
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 200"), "{answer}");
+    assert!(
+        answer.is_empty() || answer.starts_with("HTTP/1.1 200"),
+        "{answer}"
+    );
 }
 
 #[tokio::test]
 async fn every_answer_carries_the_request_s_id() {
     let app = TestApp::start().await;
     let id = |answer: &Answer| answer.header("x-request-id").to_owned();
-    let (first, second) = (app.get("/healthz").send().await, app.get("/nowhere").send().await);
+    let (first, second) = (
+        app.get("/healthz").send().await,
+        app.get("/nowhere").send().await,
+    );
     assert_ne!(id(&first), id(&second));
     assert_eq!(second.json()["request_id"], id(&second));
-    let mine = app.get("/nowhere").header("x-request-id", "from-the-proxy-1").send().await;
+    let mine = app
+        .get("/nowhere")
+        .header("x-request-id", "from-the-proxy-1")
+        .send()
+        .await;
     assert_eq!(mine.json()["request_id"], "from-the-proxy-1");
 }

@@ -12,13 +12,14 @@ use crate::harness::{in_project, usual_variables};
 /// Settings that are fine for production.
 fn good() -> HashMap<String, String> {
     let address = SocketAddr::from(([127, 0, 0, 1], 8080));
-    usual_variables("postgres://localhost/dues", address, "https://api.stripe.com")
+    usual_variables(
+        "postgres://localhost/dues",
+        address,
+        "https://api.stripe.com",
+    )
 }
 
-fn load(
-    environment: Environment,
-    changes: &[(&str, &str)],
-) -> Result<Settings, SettingsError> {
+fn load(environment: Environment, changes: &[(&str, &str)]) -> Result<Settings, SettingsError> {
     let mut variables = good();
     for (name, value) in changes {
         variables.insert((*name).to_owned(), (*value).to_owned());
@@ -46,48 +47,148 @@ fn good_settings_are_accepted_everywhere() {
 #[test]
 fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
     let cases = [
-        ("DUES__HTTP__LISTEN", "8080", "is not an address with a port"),
+        (
+            "DUES__HTTP__LISTEN",
+            "8080",
+            "is not an address with a port",
+        ),
         ("DUES__HTTP__PUBLIC_URL", "", "is missing"),
-        ("DUES__HTTP__PUBLIC_URL", "dues.example.org", "is not an absolute http or https URL"),
-        ("DUES__HTTP__PUBLIC_URL", "https://example.org/dues", "has a path or a query"),
-        ("DUES__HTTP__PUBLIC_URL", "http://example.org", "is not https"),
-        ("DUES__HTTP__METRICS_LISTEN", "localhost", "is not an address with a port"),
-        ("DUES__HTTP__BODY_LIMIT_BYTES", "10", "is 10, less than 1024"),
+        (
+            "DUES__HTTP__PUBLIC_URL",
+            "dues.example.org",
+            "is not an absolute http or https URL",
+        ),
+        (
+            "DUES__HTTP__PUBLIC_URL",
+            "https://example.org/dues",
+            "has a path or a query",
+        ),
+        (
+            "DUES__HTTP__PUBLIC_URL",
+            "http://example.org",
+            "is not https",
+        ),
+        (
+            "DUES__HTTP__METRICS_LISTEN",
+            "localhost",
+            "is not an address with a port",
+        ),
+        (
+            "DUES__HTTP__BODY_LIMIT_BYTES",
+            "10",
+            "is 10, less than 1024",
+        ),
         ("DUES__HTTP__BODY_LIMIT_BYTES", "many", "is not"),
-        ("DUES__HTTP__REQUEST_TIMEOUT_MS", "20000", "is not longer than stripe.total_timeout_ms"),
+        (
+            "DUES__HTTP__REQUEST_TIMEOUT_MS",
+            "20000",
+            "is not longer than stripe.total_timeout_ms",
+        ),
         ("DUES__HTTP__MAX_CONCURRENCY", "0", "is 0, less than 1"),
         ("DUES__DATABASE__URL", "", "is missing"),
-        ("DUES__DATABASE__URL", "mysql://localhost/dues", "does not begin with postgres://"),
+        (
+            "DUES__DATABASE__URL",
+            "mysql://localhost/dues",
+            "does not begin with postgres://",
+        ),
         ("DUES__DATABASE__MAX_CONNECTIONS", "1", "is 1, less than 2"),
         ("DUES__DATABASE__MIGRATE", "perhaps", "is not"),
         ("DUES__STRIPE__SECRET_KEY", "", "is missing"),
-        ("DUES__STRIPE__SECRET_KEY", "pk_test_0123", "does not look like a secret or restricted key"),
-        ("DUES__STRIPE__SECRET_KEY", "sk_test_", "does not look like a secret or restricted key"),
-        ("DUES__STRIPE__API_BASE", "stripe", "is not an absolute http or https URL"),
+        (
+            "DUES__STRIPE__SECRET_KEY",
+            "pk_test_0123",
+            "does not look like a secret or restricted key",
+        ),
+        (
+            "DUES__STRIPE__SECRET_KEY",
+            "sk_test_",
+            "does not look like a secret or restricted key",
+        ),
+        (
+            "DUES__STRIPE__API_BASE",
+            "stripe",
+            "is not an absolute http or https URL",
+        ),
         ("DUES__STRIPE__WEBHOOK_SECRETS", "", "is missing"),
-        ("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_a,secret", "has an entry that does not look like whsec_"),
-        ("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_", "has an entry that does not look like whsec_"),
-        ("DUES__STRIPE__METADATA_KEY", "dues[id]", "must have 1 to 40 characters"),
-        ("DUES__STRIPE__METADATA_KEY", "dues_checkout_id", "is a key that Dues uses"),
-        ("DUES__STRIPE__TOTAL_TIMEOUT_MS", "5000", "is 5000, less than 10000"),
-        ("DUES__AUTH__HS256_SECRET", "short", "is 5 bytes long, shorter than 32"),
-        ("DUES__AUTH__HS256_SECRET", "", "is missing, and auth.jwks_url too"),
-        ("DUES__AUTH__JWKS_URL", "https://login.example.org/jwks", "is set, and auth.jwks_url too"),
+        (
+            "DUES__STRIPE__WEBHOOK_SECRETS",
+            "whsec_a,secret",
+            "has an entry that does not look like whsec_",
+        ),
+        (
+            "DUES__STRIPE__WEBHOOK_SECRETS",
+            "whsec_",
+            "has an entry that does not look like whsec_",
+        ),
+        (
+            "DUES__STRIPE__METADATA_KEY",
+            "dues[id]",
+            "must have 1 to 40 characters",
+        ),
+        (
+            "DUES__STRIPE__METADATA_KEY",
+            "dues_checkout_id",
+            "is a key that Dues uses",
+        ),
+        (
+            "DUES__STRIPE__TOTAL_TIMEOUT_MS",
+            "5000",
+            "is 5000, less than 10000",
+        ),
+        (
+            "DUES__AUTH__HS256_SECRET",
+            "short",
+            "is 5 bytes long, shorter than 32",
+        ),
+        (
+            "DUES__AUTH__HS256_SECRET",
+            "",
+            "is missing, and auth.jwks_url too",
+        ),
+        (
+            "DUES__AUTH__JWKS_URL",
+            "https://login.example.org/jwks",
+            "is set, and auth.jwks_url too",
+        ),
         ("DUES__AUTH__ISSUER", "", "is missing"),
         ("DUES__AUTH__AUDIENCE", "", "is missing"),
         ("DUES__AUTH__ROLES_CLAIM", " ", "is empty"),
-        ("DUES__CLIENT__SUCCESS_URL", "/thanks", "is not an absolute http or https URL"),
-        ("DUES__CLIENT__CANCEL_URL", "http://app.example.org/", "is not https"),
+        (
+            "DUES__CLIENT__SUCCESS_URL",
+            "/thanks",
+            "is not an absolute http or https URL",
+        ),
+        (
+            "DUES__CLIENT__CANCEL_URL",
+            "http://app.example.org/",
+            "is not https",
+        ),
         ("DUES__CLIENT__ERROR_URL", "", "is missing"),
-        ("DUES__CLIENT__ALLOWED_ORIGINS", "https://app.example.org/", "is not an origin"),
+        (
+            "DUES__CLIENT__ALLOWED_ORIGINS",
+            "https://app.example.org/",
+            "is not an origin",
+        ),
         ("DUES__CLIENT__ALLOWED_ORIGINS", "*", "is not an origin"),
         ("DUES__PLANS__FILE", "", "is empty"),
-        ("DUES__CHECKOUT__EXPIRES_MINUTES", "10", "is not between 30 and 1440"),
+        (
+            "DUES__CHECKOUT__EXPIRES_MINUTES",
+            "10",
+            "is not between 30 and 1440",
+        ),
         ("DUES__CHECKOUT__MAX_OPEN", "0", "is 0, less than 1"),
-        ("DUES__WORKER__PURGE_AFTER_DAYS", "30", "is 30, less than 31"),
-        ("DUES__CLOCK__FOLLOW", "http://127.0.0.1:12111", "in production time is never moved"),
+        (
+            "DUES__WORKER__PURGE_AFTER_DAYS",
+            "30",
+            "is 30, less than 31",
+        ),
+        (
+            "DUES__CLOCK__FOLLOW",
+            "http://127.0.0.1:12111",
+            "in production time is never moved",
+        ),
         ("DUES__LOG__LEVEL", "loud,=", "is neither a level"),
-        ("DUES__LOG__FORMAT", "xml", "does not exist"),
+        ("DUES__LOG__FORMAT", "xml", "is neither json nor pretty"),
         ("DUES__STRIPE__SECRT_KEY", "sk_test_0123", "does not exist"),
         ("DUES__STRPE__SECRET_KEY", "sk_test_0123", "does not exist"),
     ];
@@ -101,7 +202,10 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
         let [problem] = problems.as_slice() else {
             panic!("{name}={value}: {problems:#?}");
         };
-        assert!(problem.starts_with(&format!("{named} ")), "{name}={value}: {problem}");
+        assert!(
+            problem.starts_with(&format!("{named} ")),
+            "{name}={value}: {problem}"
+        );
         assert!(problem.contains(what), "{name}={value}: {problem}");
         assert!(problem.contains("; set it in the environment"), "{problem}");
     }
@@ -110,7 +214,11 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
 #[test]
 fn all_problems_are_reported_at_once() {
     let error = Settings::load(Environment::Production, None, []).expect_err("nothing is set");
-    let named: Vec<_> = error.problems().iter().filter_map(|problem| problem.key()).collect();
+    let named: Vec<_> = error
+        .problems()
+        .iter()
+        .filter_map(|problem| problem.key())
+        .collect();
     let expected = [
         "http.public_url",
         "database.url",
@@ -134,9 +242,15 @@ fn a_live_key_is_sent_to_nobody_but_stripe() {
         Environment::Production,
         &[live, ("DUES__STRIPE__API_BASE", "http://127.0.0.1:12111")],
     );
-    assert!(problems[0].starts_with("DUES__STRIPE__API_BASE is not Stripe's"), "{problems:?}");
+    assert!(
+        problems[0].starts_with("DUES__STRIPE__API_BASE is not Stripe's"),
+        "{problems:?}"
+    );
     for base in ["https://api.stripe.com", "https://api.stripe.com/"] {
-        let settings = load(Environment::Production, &[live, ("DUES__STRIPE__API_BASE", base)]);
+        let settings = load(
+            Environment::Production,
+            &[live, ("DUES__STRIPE__API_BASE", base)],
+        );
         assert!(settings.is_ok_and(|settings| settings.livemode()));
     }
 }
@@ -146,15 +260,35 @@ fn public_keys_come_by_https_or_from_this_machine() {
     let with = |url| {
         load(
             Environment::Production,
-            &[("DUES__AUTH__HS256_SECRET", ""), ("DUES__AUTH__JWKS_URL", url)],
+            &[
+                ("DUES__AUTH__HS256_SECRET", ""),
+                ("DUES__AUTH__JWKS_URL", url),
+            ],
         )
     };
-    for url in ["https://login.example.org/jwks", "http://127.0.0.1:9/jwks", "http://[::1]/jwks", "http://localhost/jwks"] {
-        assert!(matches!(with(url), Ok(settings) if matches!(settings.auth.key, AuthKey::Jwks(_))), "{url}");
+    for url in [
+        "https://login.example.org/jwks",
+        "http://127.0.0.1:9/jwks",
+        "http://[::1]/jwks",
+        "http://localhost/jwks",
+    ] {
+        assert!(
+            matches!(with(url), Ok(settings) if matches!(settings.auth.key, AuthKey::Jwks(_))),
+            "{url}"
+        );
     }
-    for url in ["http://login.example.org/jwks", "http://localhost.example.org/jwks", "http://10.0.0.1/jwks"] {
+    for url in [
+        "http://login.example.org/jwks",
+        "http://localhost.example.org/jwks",
+        "http://10.0.0.1/jwks",
+    ] {
         let error = with(url).expect_err("not https");
-        assert!(error.to_string().starts_with("DUES__AUTH__JWKS_URL is not https"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .starts_with("DUES__AUTH__JWKS_URL is not https"),
+            "{error}"
+        );
     }
 }
 
@@ -178,15 +312,23 @@ fn lists_are_separated_by_commas() {
         &[("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_new, whsec_old,")],
     )
     .unwrap_or_else(|error| panic!("{error}"));
-    let secrets: Vec<_> = settings.stripe.webhook_secrets.iter().map(|secret| secret.expose()).collect();
+    let secrets: Vec<_> = settings
+        .stripe
+        .webhook_secrets
+        .iter()
+        .map(|secret| secret.expose())
+        .collect();
     assert_eq!(secrets, ["whsec_new", "whsec_old"]);
 }
 
 #[test]
 fn a_secret_of_digits_stays_as_it_is_written() {
     let secret = "00123456789012345678901234567890";
-    let settings = load(Environment::Production, &[("DUES__AUTH__HS256_SECRET", secret)])
-        .unwrap_or_else(|error| panic!("{error}"));
+    let settings = load(
+        Environment::Production,
+        &[("DUES__AUTH__HS256_SECRET", secret)],
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
     assert!(matches!(settings.auth.key, AuthKey::Hs256(key) if key.expose() == secret));
 }
 
@@ -196,18 +338,28 @@ fn the_database_url_of_the_platform_is_honoured_and_ours_wins() {
     let mut variables = good();
     variables.remove("DUES__DATABASE__URL");
     variables.insert(platform.0.to_owned(), platform.1.to_owned());
-    let settings = Settings::load(Environment::Production, None, variables).unwrap_or_else(|error| panic!("{error}"));
+    let settings = Settings::load(Environment::Production, None, variables)
+        .unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.database.url.expose(), platform.1);
-    let settings = load(Environment::Production, &[platform]).unwrap_or_else(|error| panic!("{error}"));
+    let settings =
+        load(Environment::Production, &[platform]).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(settings.database.url.expose(), "postgres://localhost/dues");
 }
 
 #[test]
 fn secrets_do_not_show_in_debug_output() {
-    let settings = load(Environment::Production, &[("DUES__DATABASE__URL", "postgres://dues:pa55word@db/dues")])
-        .unwrap_or_else(|error| panic!("{error}"));
+    let settings = load(
+        Environment::Production,
+        &[("DUES__DATABASE__URL", "postgres://dues:pa55word@db/dues")],
+    )
+    .unwrap_or_else(|error| panic!("{error}"));
     let text = format!("{settings:?}");
-    for secret in ["pa55word", "sk_test_sandbox", crate::harness::WEBHOOK_SECRET, crate::harness::TOKEN_SECRET] {
+    for secret in [
+        "pa55word",
+        "sk_test_sandbox",
+        crate::harness::WEBHOOK_SECRET,
+        crate::harness::TOKEN_SECRET,
+    ] {
         assert!(!text.contains(secret), "{secret} shows");
     }
 }
@@ -226,7 +378,8 @@ fn the_file_of_the_environment_overrides_the_defaults_and_variables_override_the
 #[test]
 fn a_broken_file_is_named_without_the_line_that_may_hold_a_secret() {
     let directory = scratch("[stripe]\nsecret_key = sk_test_unquoted\n");
-    let error = Settings::load(Environment::Production, Some(&directory), good()).expect_err("not TOML");
+    let error =
+        Settings::load(Environment::Production, Some(&directory), good()).expect_err("not TOML");
     let text = error.to_string();
     assert!(text.contains("production.toml is not TOML"), "{text}");
     assert!(!text.contains("unquoted"), "{text}");
@@ -241,14 +394,18 @@ fn every_shipped_file_is_accepted() {
     let production = Settings::load(Environment::Production, Some(&directory), good())
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(production.http.listen.ip().is_unspecified());
-    let plans = std::fs::read_to_string(directory.join("plans.toml")).expect("the plans are shipped");
+    let plans =
+        std::fs::read_to_string(directory.join("plans.toml")).expect("the plans are shipped");
     let plans: toml::Table = plans.parse().unwrap_or_else(|error| panic!("{error}"));
     assert!(plans.contains_key("plan"));
 }
 
 /// A configuration directory of its own, whose file for production says this; it stays in the target directory.
 fn scratch(production: &str) -> std::path::PathBuf {
-    let name = std::thread::current().name().unwrap_or("settings").replace("::", "-");
+    let name = std::thread::current()
+        .name()
+        .unwrap_or("settings")
+        .replace("::", "-");
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     std::fs::create_dir_all(&directory).expect("a directory for scratch files");
     std::fs::write(directory.join("production.toml"), production).expect("a scratch file");
