@@ -137,6 +137,7 @@ impl World {
         let body = match &delivery.body {
             Some(body) => body.clone(),
             None => render::event(
+                &self.store,
                 &self.store.copy(&delivery.event),
                 endpoint.opt_text("api_version"),
             ),

@@ -332,8 +332,13 @@ impl Incoming {
     }
 
     fn respond(&self, app: &App, outgoing: &Outgoing) -> Response<Body> {
-        let now = app.world().now();
-        let body = render::answer(&outgoing.body, self.version.as_deref());
+        let (now, body) = {
+            let world = app.world();
+            (
+                world.now(),
+                render::answer(&world.store, &outgoing.body, self.version.as_deref()),
+            )
+        };
         let mut response = Response::new(Body::from(format!("{body:#}\n")));
         *response.status_mut() = outgoing.status.try_into().unwrap_or_default();
         let version = self

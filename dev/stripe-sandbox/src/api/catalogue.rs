@@ -200,7 +200,7 @@ fn create_product(world: &mut World, call: &Call) -> ApiResult {
     if let Some(data) = call.params.get("default_price_data") {
         let price = new_price(world, data, product.text("id"), true)?;
         return Ok(world.change(product.text("id"), |object| {
-            object.set("default_price", price["id"].clone())
+            object.set("default_price", price["id"].clone());
         }));
     }
     Ok(product)
@@ -305,7 +305,7 @@ fn free_lookup_key(
             return Err(ApiError::invalid(message).param("lookup_key"));
         }
         world.update(&holder, "price.updated", |price| {
-            price.set("lookup_key", Value::Null)
+            price.set("lookup_key", Value::Null);
         });
     }
     Ok(())

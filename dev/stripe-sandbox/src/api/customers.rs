@@ -136,15 +136,21 @@ fn update(world: &mut World, call: &Call) -> ApiResult {
 }
 
 fn delete(world: &mut World, call: &Call) -> ApiResult {
-    let customer = live(world, call.id())?;
-    let theirs = |row: &Value| row.text("customer") == call.id() && !subscriptions::is_over(row);
+    live(world, call.id())?;
+    Ok(remove(world, call.id()))
+}
+
+/// Deletes a customer; what it subscribed to ends at once.
+pub(super) fn remove(world: &mut World, id: &str) -> Value {
+    let customer = world.store.copy(id);
+    let theirs = |row: &Value| row.text("customer") == id && !subscriptions::is_over(row);
     for subscription in world.store.ids_where("subscription", theirs) {
         subscriptions::cancel(world, &subscription, "cancellation_requested", &Value::Null);
     }
-    let stub = json!({"id": call.id(), "object": "customer", "deleted": true});
-    world.change(call.id(), |object| object.clone_from(&stub));
+    let stub = json!({"id": id, "object": "customer", "deleted": true});
+    world.change(id, |object| object.clone_from(&stub));
     world.emit("customer.deleted", &customer, None);
-    Ok(stub)
+    stub
 }
 
 fn index(world: &mut World, call: &Call) -> ApiResult {

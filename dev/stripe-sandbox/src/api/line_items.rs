@@ -8,13 +8,8 @@ use crate::engine::subscriptions;
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::Json;
+use crate::web::ZERO_DECIMAL;
 use crate::world::{World, new_metadata};
-
-/// Zero-decimal currencies: <https://docs.stripe.com/currencies#zero-decimal>.
-const ZERO_DECIMAL: &[&str] = &[
-    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf",
-    "xof", "xpf",
-];
 
 /// The lines of a session to be, with their currency.
 pub(super) struct Lines {

@@ -1,14 +1,18 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
 pub(crate) mod catalogue;
+mod credit_notes;
 mod customers;
+mod disputes;
 mod events;
 mod invoices;
 mod line_items;
 mod payments;
+mod portal;
 mod sessions;
 mod subscription_create;
 pub(crate) mod subscriptions;
+mod test_clocks;
 mod version;
 mod webhook_endpoints;
 
@@ -21,7 +25,7 @@ use crate::{expand, form, table};
 
 pub(crate) use customers::new_customer;
 pub(crate) use subscriptions::{expire_incomplete, expire_resumption, resume_collection};
-pub(crate) use version::is_known as is_known_version;
+pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
 /// A checked call.
 pub(crate) struct Call {
@@ -68,12 +72,16 @@ pub(crate) const fn route(
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         catalogue::ROUTES,
+        credit_notes::ROUTES,
         customers::ROUTES,
+        disputes::ROUTES,
         events::ROUTES,
         invoices::ROUTES,
         payments::ROUTES,
+        portal::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,
+        test_clocks::ROUTES,
         webhook_endpoints::ROUTES,
     ]
     .into_iter()

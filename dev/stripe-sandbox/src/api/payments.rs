@@ -200,7 +200,7 @@ fn list_refunds(world: &mut World, call: &Call) -> ApiResult {
 fn update_refund(world: &mut World, call: &Call) -> ApiResult {
     world.require("refund", call.id())?;
     Ok(world.update(call.id(), "refund.updated", |refund| {
-        merge(refund, call.params.get("metadata"))
+        merge(refund, call.params.get("metadata"));
     }))
 }
 

@@ -329,7 +329,7 @@ fn update(world: &mut World, call: &Call) -> ApiResult {
         ],
     )?;
     Ok(world.change(call.id(), |session| {
-        merge(session, call.params.get("metadata"))
+        merge(session, call.params.get("metadata"));
     }))
 }
 

@@ -449,7 +449,7 @@ pub(crate) fn resume_collection(world: &mut World, id: &str) {
         .is_some_and(|at| at <= world.now());
     if is_due && !is_over(&subscription) {
         world.update(id, "customer.subscription.updated", |object| {
-            object.set("pause_collection", Value::Null)
+            object.set("pause_collection", Value::Null);
         });
     }
 }

@@ -99,7 +99,7 @@ pub(crate) fn draft(world: &mut World, new: NewInvoice) -> Value {
     }));
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
-            object.set("latest_invoice", id.as_str())
+            object.set("latest_invoice", id.as_str());
         });
     }
     world.create(invoice, None)

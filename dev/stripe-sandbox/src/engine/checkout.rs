@@ -6,9 +6,10 @@ use super::billing::{self, Line, NewInvoice};
 use super::instruments::{self, Instrument};
 use super::payments::{self, Attempt, NewIntent};
 use super::subscriptions::{self, NewSubscription};
-use crate::error::ApiError;
+use crate::error::{ApiError, ApiResult};
+use crate::ids;
 use crate::json::Json;
-use crate::world::World;
+use crate::world::{Task, World};
 
 /// What a buyer enters.
 #[derive(Debug, Default, Clone, serde::Deserialize)]
@@ -78,6 +79,41 @@ pub(crate) fn expire(world: &mut World, id: &str) -> Value {
     });
     world.emit("checkout.session.expired", &expired, None);
     expired
+}
+
+/// Opens the copy of an expired session that its recovery link promises.
+///
+/// # Errors
+/// When the session has no recovery, or its time is over.
+pub(crate) fn recover(world: &mut World, id: &str) -> ApiResult {
+    let old = world.require("checkout.session", id)?;
+    let recovery = &old["after_expiration"]["recovery"];
+    if old.text("status") != "expired"
+        || recovery
+            .opt_int("expires_at")
+            .is_none_or(|until| until < world.now())
+    {
+        return Err(ApiError::missing("checkout.session", id));
+    }
+    let copy_id = ids::new("cs_test_a1");
+    let now = world.now();
+    let mut copy = old.clone();
+    for (key, value) in json!({
+        "id": copy_id, "status": "open", "created": now, "expires_at": now + 86_400, "recovered_from": id,
+        "url": format!("{}/c/pay/{copy_id}", world.base_url), "payment_intent": null,
+    })
+    .fields()
+    {
+        copy.set(&key, value);
+    }
+    copy["after_expiration"]["recovery"].set("url", Value::Null);
+    copy["after_expiration"]["recovery"].set("expires_at", Value::Null);
+    for key in ["line_items", "subscription_data", "payment_intent_data"] {
+        let kept = world.store.hidden(id, key).clone();
+        world.store.hide(&copy_id, key, kept);
+    }
+    world.plan(now + 86_400, Task::ExpireSession(copy_id));
+    Ok(world.create(copy, None))
 }
 
 /// The success URL with the session's id in its place.

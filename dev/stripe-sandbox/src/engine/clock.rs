@@ -1,6 +1,6 @@
 //! Due work in the order of time.
 
-use super::{billing, debits, dunning, subscriptions};
+use super::{billing, debits, disputes, dunning, subscriptions};
 use crate::api;
 use crate::engine::checkout;
 use crate::json::Json;
@@ -59,7 +59,7 @@ fn run(world: &mut World, task: Task) {
             // Settled by hand before: nothing is left to do.
             let _ = debits::settle(world, &intent, succeeds);
         }
-        Task::OpenDispute(_) => {}
+        Task::OpenDispute(charge) => disputes::open_planned(world, &charge),
         Task::ResumeCollection(id) => api::resume_collection(world, &id),
         Task::ExpireResumption(invoice) => api::expire_resumption(world, &invoice),
     }

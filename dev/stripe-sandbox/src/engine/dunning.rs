@@ -40,7 +40,7 @@ pub(crate) fn payment_failed(
     let status = world.store.copy(&subscription).text("status").to_owned();
     if matches!(status.as_str(), "active" | "trialing") {
         world.update(&subscription, "customer.subscription.updated", |object| {
-            object.set("status", "past_due")
+            object.set("status", "past_due");
         });
     }
     if !automatic {
@@ -65,7 +65,7 @@ fn give_up(world: &mut World, invoice: &str, subscription: &str) {
         }
         FinalFailure::Unpaid => {
             world.update(subscription, "customer.subscription.updated", |object| {
-                object.set("status", "unpaid")
+                object.set("status", "unpaid");
             });
         }
         FinalFailure::PastDue => {}
@@ -103,7 +103,7 @@ pub(crate) fn overdue(world: &mut World, invoice: &str) {
         && world.store.copy(subscription).text("status") == "active"
     {
         world.update(subscription, "customer.subscription.updated", |object| {
-            object.set("status", "past_due")
+            object.set("status", "past_due");
         });
     }
 }

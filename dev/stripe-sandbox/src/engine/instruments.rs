@@ -318,6 +318,38 @@ pub(crate) fn attach(world: &mut World, method: &str, customer: &str) {
     world.emit("payment_method.attached", &attached, None);
 }
 
+/// Gives a customer another payment method, which its subscriptions are paid with from now on.
+pub(crate) fn replace_default(world: &mut World, customer: &str, instrument: &Instrument) -> Value {
+    let known = world.store.copy(customer);
+    let billing = json!({
+        "address": known["address"], "email": known["email"], "name": known["name"], "phone": known["phone"], "tax_id": null,
+    });
+    let mut billing = billing;
+    if billing["address"].is_null() {
+        billing.set("address", json!({
+            "city": null, "country": null, "line1": null, "line2": null, "postal_code": null, "state": null,
+        }));
+    }
+    let method = payment_method(world, instrument, &billing)
+        .text("id")
+        .to_owned();
+    attach(world, &method, customer);
+    world.update(customer, "customer.updated", |object| {
+        object["invoice_settings"].set("default_payment_method", method.as_str());
+    });
+    let theirs = |row: &Value| {
+        row.text("customer") == customer
+            && !row.has("ended_at")
+            && row.has("default_payment_method")
+    };
+    for subscription in world.store.ids_where("subscription", theirs) {
+        world.update(&subscription, "customer.subscription.updated", |object| {
+            object.set("default_payment_method", method.as_str());
+        });
+    }
+    world.store.copy(&method)
+}
+
 /// The instrument behind a payment method.
 pub(crate) fn of_method(world: &World, method: &str) -> Option<&'static Instrument> {
     find(world.store.hidden(method, "number").as_str()?)
@@ -350,7 +382,7 @@ mod tests {
             );
         }
         assert_eq!(
-            find("4242 4242 4242 4242").map(|card| card.last4()),
+            find("4242 4242 4242 4242").map(super::Instrument::last4),
             Some("4242")
         );
         assert!(find("4111111111111111").is_none());

@@ -4,6 +4,7 @@ pub(crate) mod billing;
 pub(crate) mod checkout;
 pub(crate) mod clock;
 pub(crate) mod debits;
+pub(crate) mod disputes;
 pub(crate) mod dunning;
 pub(crate) mod instruments;
 pub(crate) mod payments;

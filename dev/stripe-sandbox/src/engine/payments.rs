@@ -73,7 +73,7 @@ pub(crate) fn attempt(
         (other, _) => other,
     };
     world.change(intent, |pi| {
-        pi.set("payment_method_types", json!([instrument.kind()]))
+        pi.set("payment_method_types", json!([instrument.kind()]));
     });
     match behaviour {
         Behaviour::Pays => {

@@ -1,6 +1,6 @@
 //! Refunds: whole, in parts, and those that fail afterwards.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::payments::transaction;
 use crate::error::{ApiError, ApiResult};
@@ -17,7 +17,7 @@ pub(crate) fn create(world: &mut World, charge: &str, params: &Value) -> ApiResu
             format!("Charge {charge} has not been paid and cannot be refunded."),
         ));
     }
-    if current.flag("disputed") {
+    if super::disputes::is_disputed(world, charge) {
         let message = format!("Charge {charge} has been charged back; cannot issue a refund.");
         return Err(ApiError::coded("charge_disputed", message));
     }
@@ -97,7 +97,7 @@ pub(crate) fn undo(world: &mut World, id: &str, status: &str, reason: Value) -> 
         charge.set("amount_refunded", left);
         charge.set("refunded", false);
     });
-    world.emit("refund.updated", &undone, Some(previous));
+    announce(world, &undone, previous);
     if status == "failed" {
         world.emit("refund.failed", &undone, None);
     }
@@ -106,8 +106,17 @@ pub(crate) fn undo(world: &mut World, id: &str, status: &str, reason: Value) -> 
 
 /// A pending refund reaches the buyer.
 pub(crate) fn succeed(world: &mut World, id: &str) -> Value {
-    world.update(id, "refund.updated", |object| {
+    let before = world.store.copy(id);
+    let done = world.change(id, |object| {
         object.set("status", "succeeded");
         object.set("pending_reason", Value::Null);
-    })
+    });
+    announce(world, &done, previous_attributes(&before, &done));
+    done
+}
+
+/// Two events for one change: the older one is still sent beside the newer.
+fn announce(world: &mut World, refund: &Value, previous: Map<String, Value>) {
+    world.emit("charge.refund.updated", refund, Some(previous.clone()));
+    world.emit("refund.updated", refund, Some(previous));
 }

@@ -82,7 +82,7 @@ pub(crate) fn create(world: &mut World, new: &NewSubscription) -> Value {
     for (key, value) in json!({
         "payment_settings": {"payment_method_options": null, "payment_method_types": null, "save_default_payment_method": "off"},
         "pending_invoice_item_interval": null, "pending_setup_intent": null, "pending_update": null, "schedule": null,
-        "start_date": now, "status": status, "status_details": null, "test_clock": null, "transfer_data": null,
+        "start_date": now, "status": status, "status_details": null, "test_clock": world.store.copy(new.customer)["test_clock"], "transfer_data": null,
         "trial_end": trial_end,
         "trial_settings": {"end_behavior": {"missing_payment_method": end_behavior.unwrap_or("create_invoice")}},
         "trial_start": trial_end.map(|_| now),
@@ -426,7 +426,7 @@ pub(crate) fn invoice_settled(world: &mut World, invoice: &Value) {
 
 fn recover(world: &mut World, id: &str) {
     world.update(id, "customer.subscription.updated", |object| {
-        object.set("status", "active")
+        object.set("status", "active");
     });
 }
 

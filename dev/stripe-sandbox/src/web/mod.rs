@@ -1,16 +1,30 @@
-//! Pages for people: the hosted checkout, and an overview of the sandbox.
+//! Pages for people: the hosted checkout, the customer portal, and an overview of the sandbox.
+
+mod checkout;
+mod html;
+mod overview;
+mod portal;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::response::Redirect;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use crate::app::App;
 
+pub(crate) use html::ZERO_DECIMAL;
+
 /// The routes of the pages.
 pub(crate) fn router(app: Arc<App>) -> Router {
+    let to_overview = || async { Redirect::temporary("/_sandbox/") };
     Router::new()
-        .route("/", get(|| async { Redirect::temporary("/_sandbox/") }))
+        .route("/", get(to_overview))
+        .route("/_sandbox", get(to_overview))
+        .route("/_sandbox/", get(overview::show))
+        .route("/_sandbox/ui/advance", post(overview::advance))
+        .route("/c/pay/{id}", get(checkout::show).post(checkout::submit))
+        .route("/c/recover/{id}", get(checkout::recover))
+        .route("/p/session/{id}", get(portal::show).post(portal::act))
         .with_state(app)
 }

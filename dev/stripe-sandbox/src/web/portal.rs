@@ -1,0 +1,237 @@
+//! The customer portal: cancel, think better of it, change the card.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use axum::Form;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::html::{Page, escape, moment, money};
+use crate::api::subscriptions::{set_cancel_at, set_cancel_at_period_end};
+use crate::app::App;
+use crate::engine::instruments::{self, INSTRUMENTS};
+use crate::engine::subscriptions::{self, period_end};
+use crate::json::Json;
+use crate::world::{Task, World};
+
+/// What a button of the portal does.
+#[derive(Deserialize)]
+pub(super) struct Action {
+    action: String,
+    #[serde(default)]
+    subscription: String,
+    #[serde(default)]
+    instrument: String,
+}
+
+/// Shows the portal.
+pub(super) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) -> Response {
+    app.with(|world| page(world, &id)).into_response()
+}
+
+/// Does what the customer asks, then shows the portal again or returns.
+pub(super) async fn act(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Form(wanted): Form<Action>,
+) -> Response {
+    let after = app.with(|world| {
+        let session = world.store.find("billing_portal.session", &id).cloned()?;
+        perform(world, &session, &wanted);
+        let redirect = session["flow"]["after_completion"]["redirect"].opt_text("return_url");
+        Some(redirect.map_or_else(|| format!("/p/session/{id}"), str::to_owned))
+    });
+    match after {
+        Some(url) => Redirect::to(&url).into_response(),
+        None => gone().into_response(),
+    }
+}
+
+fn gone() -> Page {
+    Page::sorry(
+        StatusCode::NOT_FOUND,
+        "This link does not work",
+        "Open the portal again from where you came.",
+    )
+}
+
+fn perform(world: &mut World, session: &Value, wanted: &Action) {
+    let customer = session.text("customer");
+    let id = wanted.subscription.as_str();
+    let subscription = world.store.copy(id);
+    let owns =
+        subscription.text("object") == "subscription" && subscription.text("customer") == customer;
+    let now = world.now();
+    match wanted.action.as_str() {
+        "cancel" if owns && !subscriptions::is_over(&subscription) => {
+            let configuration = world.store.copy(session.text("configuration"));
+            if configuration["features"]["subscription_cancel"].text("mode") == "immediately" {
+                subscriptions::cancel(world, id, "cancellation_requested", &Value::Null);
+                return;
+            }
+            let end = period_end(&subscription);
+            // With flexible billing the portal sets `cancel_at`, and leaves `cancel_at_period_end` false.
+            world.update(id, "customer.subscription.updated", |object| {
+                set_cancel_at(object, Some(end), now);
+            });
+            world.plan(end, Task::CancelAt(id.to_owned()));
+        }
+        "undo" if owns && !subscriptions::is_over(&subscription) => {
+            world.update(id, "customer.subscription.updated", |object| {
+                set_cancel_at_period_end(object, false, 0, now);
+                set_cancel_at(object, None, now);
+            });
+        }
+        "card" => {
+            if let Some(instrument) = instruments::find(&wanted.instrument) {
+                instruments::replace_default(world, customer, instrument);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn page(world: &World, id: &str) -> Page {
+    let Some(session) = world.store.find("billing_portal.session", id) else {
+        return gone();
+    };
+    let customer = world.store.copy(session.text("customer"));
+    if customer.flag("deleted") {
+        return gone();
+    }
+    let features = world.store.copy(session.text("configuration"))["features"].clone();
+    let mut body = String::new();
+    if let Some(url) = session.opt_text("return_url") {
+        let _ = write!(body, "<p><a href=\"{}\">← Return</a></p>", escape(url));
+    }
+    let _ = write!(
+        body,
+        "<p class=\"soft\">{}</p><h1>Your subscriptions</h1><p>{}</p>",
+        escape(&world.settings.organisation),
+        escape(customer.opt_text("email").unwrap_or_default())
+    );
+    let theirs = world
+        .store
+        .all("subscription")
+        .iter()
+        .rev()
+        .filter(|row| row["customer"] == customer["id"]);
+    for subscription in theirs {
+        subscription_card(world, id, subscription, &features, &mut body);
+    }
+    if features["payment_method_update"].flag("enabled") {
+        cards(world, id, &customer, &mut body);
+    }
+    if features["invoice_history"].flag("enabled") {
+        invoices(world, &customer, &mut body);
+    }
+    Page::new("Customer portal", body)
+}
+
+fn subscription_card(
+    world: &World,
+    id: &str,
+    subscription: &Value,
+    features: &Value,
+    body: &mut String,
+) {
+    body.push_str("<div class=\"card\">");
+    for item in subscription["items"].items("data") {
+        let name = world
+            .store
+            .copy(item["price"].text("product"))
+            .text("name")
+            .to_owned();
+        let price = money(
+            item["price"].int("unit_amount") * item.int("quantity"),
+            subscription.text("currency"),
+        );
+        let _ = write!(
+            body,
+            "<strong>{}</strong><br>{price} per {}<br>",
+            escape(&name),
+            escape(item["price"]["recurring"].text("interval"))
+        );
+    }
+    let _ = write!(
+        body,
+        "<span class=\"soft\">{}",
+        escape(subscription.text("status"))
+    );
+    let button = |action: &str, label: &str| {
+        format!(
+            "<form method=\"post\" action=\"/p/session/{}\"><input type=\"hidden\" name=\"subscription\" value=\"{}\">\
+             <button class=\"plain\" name=\"action\" value=\"{action}\">{label}</button></form>",
+            escape(id),
+            escape(subscription.text("id"))
+        )
+    };
+    if subscriptions::is_over(subscription) {
+        body.push_str("</span>");
+    } else if let Some(at) = subscription.opt_int("cancel_at") {
+        let _ = write!(
+            body,
+            ", ends {}</span>{}",
+            moment(at),
+            button("undo", "Don't cancel")
+        );
+    } else {
+        let _ = write!(body, ", renews {}</span>", moment(period_end(subscription)));
+        if features["subscription_cancel"].flag("enabled") {
+            body.push_str(&button("cancel", "Cancel subscription"));
+        }
+    }
+    body.push_str("</div>");
+}
+
+fn cards(world: &World, id: &str, customer: &Value, body: &mut String) {
+    let default = world
+        .store
+        .copy(customer["invoice_settings"].text("default_payment_method"));
+    let kind = default.text("type");
+    let shown = if default.is_null() {
+        "none yet".to_owned()
+    } else {
+        format!("{kind} ending {}", default[kind].text("last4"))
+    };
+    let _ = write!(
+        body,
+        "<h2>Payment method</h2><div class=\"card\"><p>{}</p><details><summary>Change</summary>\
+         <form method=\"post\" action=\"/p/session/{}\">",
+        escape(&shown),
+        escape(id)
+    );
+    for instrument in INSTRUMENTS.iter().take(7) {
+        let _ = write!(
+            body,
+            "<label class=\"choice\"><input type=\"radio\" name=\"instrument\" value=\"{0}\" required>{1}<code>{0}</code></label>",
+            instrument.number,
+            escape(instrument.label)
+        );
+    }
+    body.push_str("<button name=\"action\" value=\"card\">Save</button></form></details></div>");
+}
+
+fn invoices(world: &World, customer: &Value, body: &mut String) {
+    body.push_str("<h2>Invoices</h2><div class=\"card\"><table>");
+    let theirs = world
+        .store
+        .all("invoice")
+        .iter()
+        .rev()
+        .filter(|row| row["customer"] == customer["id"]);
+    for invoice in theirs.take(12) {
+        let _ = write!(
+            body,
+            "<tr><td>{}</td><td>{}</td><td class=\"amount\">{}</td></tr>",
+            moment(invoice.int("created")),
+            escape(invoice.text("status")),
+            money(invoice.int("total"), invoice.text("currency"))
+        );
+    }
+    body.push_str("</table></div>");
+}
