@@ -105,9 +105,9 @@ fn merge_fact(
             }
         }
         Fact::Transaction(transaction, scope) => {
-            merged
-                .transactions
-                .extend(in_scope(basket, *scope).map(|line| (line.id, transaction.clone())));
+            for line in in_scope(basket, *scope) {
+                record(&mut merged.transactions, line.id, transaction);
+            }
         }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
@@ -175,6 +175,26 @@ fn in_scope(basket: &mut Basket, scope: Scope) -> impl Iterator<Item = &mut Subs
         .lines
         .iter_mut()
         .filter(move |line| scope == Scope::Basket || line.recurring)
+}
+
+/// One source may name a payment twice, as a session and its invoice do: that is one row.
+fn record(
+    transactions: &mut Vec<(SubscriptionId, Transaction)>,
+    line: SubscriptionId,
+    new: &Transaction,
+) {
+    let same = |(id, held): &&mut (SubscriptionId, Transaction)| {
+        *id == line && held.kind == new.kind && held.reference == new.reference
+    };
+    if let Some((_, held)) = transactions.iter_mut().find(same) {
+        held.at = held.at.min(new.at);
+        held.payment_intent = held
+            .payment_intent
+            .take()
+            .or_else(|| new.payment_intent.clone());
+    } else {
+        transactions.push((line, new.clone()));
+    }
 }
 
 fn merge_min(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {

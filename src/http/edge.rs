@@ -23,10 +23,6 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// Longest id that we take over from a client or a proxy, in bytes.
 const REQUEST_ID_BYTES: usize = 64;
 
-/// The id of the request, for handlers that pass it on.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
-
 /// Gives the request an id and a span, and turns whatever comes back into one answer, one log line, one count.
 pub(super) async fn edge(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -36,7 +32,6 @@ pub(super) async fn edge(State(clock): State<Clock>, mut request: Request, next:
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    request.extensions_mut().insert(RequestId(id.clone()));
 
     let span = tracing::info_span!("request", request_id = %id, method, route);
     let response = next.run(request).instrument(span.clone()).await;

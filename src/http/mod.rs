@@ -2,7 +2,7 @@
 //!
 //! From the outside in: the edge (id, log, metrics, problem documents), headers for browsers, CORS, a net for
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
-//! their request and response types; it offers `routes()`, and `groups` below names it.
+//! their request and response types; it offers `routes()`, which one of the groups below names.
 
 mod checkout;
 mod edge;
@@ -16,9 +16,9 @@ mod plans;
 pub mod problem;
 pub mod state;
 mod subscriptions;
-mod webhooks;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{
@@ -35,7 +35,6 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::edge::RequestId;
 use self::limits::Limits;
 use self::state::AppState;
 use crate::clock::Clock;

@@ -15,7 +15,7 @@ pub use self::schema::{MigrationError, check_migrations, connect, migrate};
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The database does not answer, or with an error.
-    #[error("the database does not answer, or with an error")]
+    #[error("the database: {0}")]
     Database(#[from] sqlx::Error),
     /// A combination of columns that no code of ours writes.
     #[error("impossible row {row} in {table}: {column}")]

@@ -2,7 +2,9 @@
 
 mod architecture;
 mod auth;
+mod bad_input;
 mod command_line;
 mod harness;
 mod operation;
+mod purchase;
 mod settings;

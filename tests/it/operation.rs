@@ -5,6 +5,7 @@ use std::time::Duration;
 use dues::app::{App, StartError};
 use dues::settings::{Environment, Settings};
 use dues::storage::MigrationError;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -127,10 +128,26 @@ async fn the_api_is_described_and_the_page_to_read_it_needs_no_network() {
         .await
         .assert_status(200)
         .json();
-    for path in ["/healthz", "/readyz", "/metrics"] {
-        assert!(
-            description["paths"][path]["get"].is_object(),
-            "{path} is not described"
+    for (method, path) in [
+        ("get", "/v1/plans"),
+        ("post", "/v1/subscriptions"),
+        ("get", "/v1/subscriptions"),
+        ("get", "/v1/subscriptions/{id}"),
+        ("get", "/v1/entitlements"),
+        ("get", "/checkout/success"),
+        ("get", "/checkout/cancel"),
+        ("post", "/webhooks/stripe"),
+        ("get", "/healthz"),
+        ("get", "/readyz"),
+        ("get", "/metrics"),
+    ] {
+        let operation = &description["paths"][path][method];
+        assert!(operation.is_object(), "{method} {path} is not described");
+        let for_members = path.starts_with("/v1/") && path != "/v1/plans";
+        assert_eq!(
+            operation["security"][0]["bearer"].is_array(),
+            for_members,
+            "{method} {path}: {operation}"
         );
     }
     assert_eq!(
@@ -157,6 +174,9 @@ async fn the_api_is_described_and_the_page_to_read_it_needs_no_network() {
             .await
             .assert_status(200);
     }
+    let start = app.get("/docs/swagger-initializer.js").send().await.text;
+    assert!(start.contains("\"validatorUrl\": \"none\""), "{start}");
+    assert!(!start.contains("https://"), "{start}");
 }
 
 #[tokio::test]
@@ -206,4 +226,22 @@ async fn every_answer_carries_the_request_s_id() {
         .send()
         .await;
     assert_eq!(mine.json()["request_id"], "from-the-proxy-1");
+}
+
+#[tokio::test]
+async fn the_clock_follows_the_sandbox_s_from_the_start_and_when_it_is_moved() {
+    let app = TestApp::with().following_the_sandbox().start().await;
+    let ahead = || (app.clock.now() - app.clock.wall()).whole_seconds();
+    assert!(ahead() < 60);
+    app.sandbox
+        .post("/_sandbox/clock/advance", json!({"seconds": 86_400}))
+        .await;
+    let moved = async {
+        while ahead() < 86_300 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), moved)
+        .await
+        .expect("the service follows within a second");
 }

@@ -194,9 +194,11 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
     ];
     for (name, value, what) in cases {
         let problems = problems(Environment::Production, &[(name, value)]);
-        let named = match what {
+        let named = match name {
             // One of two settings is at fault, and the first stands for both.
-            _ if name == "DUES__AUTH__JWKS_URL" => "DUES__AUTH__HS256_SECRET",
+            "DUES__AUTH__JWKS_URL" => "DUES__AUTH__HS256_SECRET",
+            // The whole section is unknown.
+            "DUES__STRPE__SECRET_KEY" => "DUES__STRPE",
             _ => name,
         };
         let [problem] = problems.as_slice() else {

@@ -82,7 +82,12 @@ impl Answer {
     #[track_caller]
     pub(crate) fn assert_problem(self, status: u16, code: &str) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.story());
-        assert_eq!(self.header("content-type"), "application/problem+json", "{}", self.story());
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{}",
+            self.story()
+        );
         assert_eq!(self.json()["code"], code, "{}", self.story());
         self
     }
@@ -93,7 +98,9 @@ impl Answer {
         let body = self.json();
         let errors = body["errors"].as_array().cloned().unwrap_or_default();
         assert!(
-            errors.iter().any(|error| error["field"] == field && error["code"] == code),
+            errors
+                .iter()
+                .any(|error| error["field"] == field && error["code"] == code),
             "{field}: {code} is not named\n{}",
             self.story()
         );
@@ -116,6 +123,9 @@ impl Answer {
     }
 
     fn story(&self) -> String {
-        format!("{}\n{} {:#?}\n{}", self.what, self.status, self.headers, self.text)
+        format!(
+            "{}\n{} {:#?}\n{}",
+            self.what, self.status, self.headers, self.text
+        )
     }
 }

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _, RsaKeyPair,
+};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -29,13 +31,18 @@ impl SigningKey {
         let pair = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key");
         // The library wants the key alone (PKCS #1), not its PKCS #8 wrapper.
         let wrapped = AsDer::<aws_lc_rs::encoding::Pkcs8V1Der>::as_der(&pair).expect("a key");
-        Self::new(id, Algorithm::RS256, EncodingKey::from_rsa_der(unwrap_pkcs8(wrapped.as_ref())))
+        Self::new(
+            id,
+            Algorithm::RS256,
+            EncodingKey::from_rsa_der(unwrap_pkcs8(wrapped.as_ref())),
+        )
     }
 
     /// A new key on the curve P-256.
     pub(crate) fn es256(id: &str) -> Self {
         let random = aws_lc_rs::rand::SystemRandom::new();
-        let key = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
+        let key =
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("a key");
         Self::new(id, Algorithm::ES256, EncodingKey::from_ec_der(key.as_ref()))
     }
 
@@ -47,7 +54,11 @@ impl SigningKey {
     }
 
     fn new(id: &str, algorithm: Algorithm, key: EncodingKey) -> Self {
-        Self { id: id.to_owned(), algorithm, key }
+        Self {
+            id: id.to_owned(),
+            algorithm,
+            key,
+        }
     }
 
     /// A token with these claims and this key's id.
@@ -137,7 +148,11 @@ impl Issuer {
     }
 
     fn answer(&self, answer: Published) {
-        *self.shared.answer.lock().unwrap_or_else(PoisonError::into_inner) = answer;
+        *self
+            .shared
+            .answer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = answer;
     }
 }
 
@@ -149,7 +164,11 @@ pub(crate) fn key_set(keys: &[&SigningKey]) -> String {
 
 async fn publish(State(shared): State<Arc<Shared>>) -> Response {
     shared.asked.fetch_add(1, Ordering::SeqCst);
-    let answer = shared.answer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let answer = shared
+        .answer
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
     match answer {
         Published::Keys(text) => text.into_response(),
         Published::Status(status) => status.into_response(),

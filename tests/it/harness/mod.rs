@@ -12,6 +12,7 @@
 
 mod call;
 pub(crate) mod issuer;
+mod purchase;
 mod sandbox;
 
 use std::collections::HashMap;
@@ -63,6 +64,7 @@ pub(crate) struct TestApp {
 #[derive(Default)]
 pub(crate) struct Builder {
     variables: HashMap<String, String>,
+    follows_clock: bool,
 }
 
 impl TestApp {
@@ -78,7 +80,11 @@ impl TestApp {
 
     /// A request with this method to this path.
     pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> Call {
-        Call::new(&self.client, method, &format!("http://{}{path}", self.address))
+        Call::new(
+            &self.client,
+            method,
+            &format!("http://{}{path}", self.address),
+        )
     }
 
     /// `GET path`.
@@ -102,8 +108,14 @@ impl TestApp {
     }
 
     fn token(&self, user: &str, roles: &[String]) -> String {
-        mint_development_token(&self.settings, &self.clock, user, roles, Duration::from_hours(1))
-            .expect("tests run in development, with a secret")
+        mint_development_token(
+            &self.settings,
+            &self.clock,
+            user,
+            roles,
+            Duration::from_hours(1),
+        )
+        .expect("tests run in development, with a secret")
     }
 
     /// Ends the service and waits until it has ended, as a signal to stop would.
@@ -117,12 +129,19 @@ impl TestApp {
     /// Makes the database unreachable for the service, as if its server were gone.
     pub(crate) async fn lose_database(&self) {
         self.pool.close().await;
-        let admin_url = self.database.url().replace(self.database.name(), "postgres");
-        let admin = PgPool::connect(&admin_url).await.expect("the server is there");
+        let admin_url = self
+            .database
+            .url()
+            .replace(self.database.name(), "postgres");
+        let admin = PgPool::connect(&admin_url)
+            .await
+            .expect("the server is there");
         let name = self.database.name();
         for statement in [
             format!("ALTER DATABASE \"{name}\" WITH ALLOW_CONNECTIONS false"),
-            format!("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"),
+            format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ),
         ] {
             sqlx::query(sqlx::AssertSqlSafe(statement))
                 .execute(&admin)
@@ -140,6 +159,12 @@ impl Builder {
         self
     }
 
+    /// Lets the service's clock follow the sandbox's, as in the demo.
+    pub(crate) fn following_the_sandbox(mut self) -> Self {
+        self.follows_clock = true;
+        self
+    }
+
     /// Starts it.
     pub(crate) async fn start(self) -> TestApp {
         // The port is taken first: the sandbox must know where to send webhooks, and the service where the sandbox is.
@@ -148,6 +173,9 @@ impl Builder {
         let sandbox = TestSandbox::start(address).await;
         let database = migrated_database().await;
         let mut variables = usual_variables(database.url(), address, sandbox.url());
+        if self.follows_clock {
+            variables.insert("DUES__CLOCK__FOLLOW".to_owned(), sandbox.url().to_owned());
+        }
         variables.extend(self.variables);
         let settings = Settings::load(Environment::Development, None, variables)
             .unwrap_or_else(|error| panic!("the settings of the test are wrong:\n{error}"));
@@ -192,11 +220,26 @@ pub(crate) fn usual_variables(
         ("DUES__AUTH__HS256_SECRET", TOKEN_SECRET.to_owned()),
         ("DUES__AUTH__ISSUER", "https://login.example.org".to_owned()),
         ("DUES__AUTH__AUDIENCE", "dues".to_owned()),
-        ("DUES__CLIENT__SUCCESS_URL", "https://app.example.org/thanks?from=dues".to_owned()),
-        ("DUES__CLIENT__CANCEL_URL", "https://app.example.org/cancelled".to_owned()),
-        ("DUES__CLIENT__ERROR_URL", "https://app.example.org/problem".to_owned()),
-        ("DUES__CLIENT__ALLOWED_ORIGINS", "https://app.example.org".to_owned()),
-        ("DUES__PLANS__FILE", in_project("config/plans.toml").display().to_string()),
+        (
+            "DUES__CLIENT__SUCCESS_URL",
+            "https://app.example.org/thanks?from=dues".to_owned(),
+        ),
+        (
+            "DUES__CLIENT__CANCEL_URL",
+            "https://app.example.org/cancelled".to_owned(),
+        ),
+        (
+            "DUES__CLIENT__ERROR_URL",
+            "https://app.example.org/problem".to_owned(),
+        ),
+        (
+            "DUES__CLIENT__ALLOWED_ORIGINS",
+            "https://app.example.org".to_owned(),
+        ),
+        (
+            "DUES__PLANS__FILE",
+            in_project("config/plans.toml").display().to_string(),
+        ),
     ];
     variables
         .into_iter()
@@ -208,7 +251,11 @@ pub(crate) fn usual_variables(
 pub(crate) async fn migrated_database() -> TestDatabase {
     let key = migrations_key();
     TestDatabase::create(&key, |url| async move {
-        let variables = usual_variables(&url, SocketAddr::from(([127, 0, 0, 1], 1)), "http://127.0.0.1:1");
+        let variables = usual_variables(
+            &url,
+            SocketAddr::from(([127, 0, 0, 1], 1)),
+            "http://127.0.0.1:1",
+        );
         let settings = Settings::load(Environment::Development, None, variables)?;
         dues::app::migrate(&settings).await?;
         Ok(())

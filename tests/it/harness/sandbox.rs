@@ -49,7 +49,11 @@ impl TestSandbox {
 
     /// Tells the control API to do something; fails unless it does.
     pub(crate) async fn post(&self, path: &str, body: Value) -> Value {
-        self.request(Method::POST, path).json(body).send().await.succeeded()
+        self.request(Method::POST, path)
+            .json(body)
+            .send()
+            .await
+            .succeeded()
     }
 
     /// Asks the control API; fails unless it answers.
@@ -71,6 +75,10 @@ impl Answer {
     #[track_caller]
     fn succeeded(self) -> Value {
         assert!(self.status.is_success(), "{self:#?}");
-        if self.text.is_empty() { Value::Null } else { self.json() }
+        if self.text.is_empty() {
+            Value::Null
+        } else {
+            self.json()
+        }
     }
 }
