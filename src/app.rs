@@ -76,22 +76,10 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let clock = Clock::system();
-        if let Some(sandbox) = &settings.clock.follow {
-            clock.adopt(sandbox).await?;
-        }
-        let pool = storage::connect(&settings.database)
-            .await
-            .map_err(StartError::Database)?;
-        if settings.database.migrate {
-            storage::migrate(&pool).await?;
-        }
-        storage::check_migrations(&pool).await?;
         let settings = Arc::new(settings);
+        let (services, clock) = build_services(Arc::clone(&settings)).await?;
         let verifier =
             Verifier::from_settings(&settings, clock.clone()).map_err(StartError::Auth)?;
-        let metrics = Metrics::install();
-        let services = Services::build(pool, Arc::clone(&settings), clock.clone()).await?;
         Ok(Self {
             listener,
             metrics_listener,
@@ -100,7 +88,7 @@ impl App {
                 clock,
                 verifier: Arc::new(verifier),
                 services,
-                metrics,
+                metrics: Metrics::install(),
                 cut: CancellationToken::new(),
             },
         })
@@ -119,11 +107,6 @@ impl App {
     /// The clock that everything here lives by.
     pub fn clock(&self) -> Clock {
         self.state.clock.clone()
-    }
-
-    /// The use cases, for commands and tests that run beside the server.
-    pub fn services(&self) -> Services {
-        self.state.services.clone()
     }
 
     /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within
@@ -165,13 +148,13 @@ impl App {
             state.cut.clone(),
             drain,
         );
-        let stopper = async {
+        let told = async {
             shutdown.await;
             tracing::info!("stopping");
             stop.cancel();
             Instant::now()
         };
-        let (finished, stopped) = tokio::join!(server, stopper);
+        let (finished, stopped) = tokio::join!(server, told);
         if !finished {
             tracing::warn!("requests were still under way at the deadline and were cut off");
         }
@@ -187,6 +170,24 @@ impl App {
         }
         tracing::info!("stopped");
     }
+}
+
+/// Connects the database, checks its schema and builds the use cases, without a server: for a command that does one
+/// thing and ends.
+pub async fn build_services(settings: Arc<Settings>) -> Result<(Services, Clock), StartError> {
+    let clock = Clock::system();
+    if let Some(sandbox) = &settings.clock.follow {
+        clock.adopt(sandbox).await?;
+    }
+    let pool = storage::connect(&settings.database)
+        .await
+        .map_err(StartError::Database)?;
+    if settings.database.migrate {
+        storage::migrate(&pool).await?;
+    }
+    storage::check_migrations(&pool).await?;
+    let services = Services::build(pool, settings, clock.clone()).await?;
+    Ok((services, clock))
 }
 
 /// Runs the pending migrations; names those that it ran.

@@ -60,7 +60,10 @@ async fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dues: {error:#}");
+            // Our errors name their cause themselves, where it helps.
+            for line in error.to_string().lines() {
+                eprintln!("dues: {line}");
+            }
             ExitCode::FAILURE
         }
     }
@@ -75,7 +78,8 @@ async fn serve() -> anyhow::Result<()> {
     let stop = stop_signal()?;
     let app = App::build(settings).await?;
     let address = app.address()?;
-    tracing::info!(%address, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
+    let metrics = app.metrics_address().map(tracing::field::display);
+    tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
     app.run(stop).await;
     Ok(())
 }

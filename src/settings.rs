@@ -221,8 +221,9 @@ pub struct SettingsError {
 /// One thing that is wrong, as one sentence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The setting, as `section.key`; `None` when a whole source can't be read.
-    key: Option<String>,
+    /// The setting, as `section.key`, and the environment in whose file it can be set; `None` when a whole source
+    /// can't be read.
+    at: Option<(String, Environment)>,
     what: String,
 }
 
@@ -304,36 +305,36 @@ impl From<Problem> for SettingsError {
 }
 
 impl Problem {
-    fn at(key: &str, what: impl Into<String>) -> Self {
+    fn at(environment: Environment, key: &str, what: impl Into<String>) -> Self {
         Self {
-            key: Some(key.to_owned()),
+            at: Some((key.to_owned(), environment)),
             what: what.into(),
         }
     }
 
     fn in_source(what: impl Into<String>) -> Self {
         Self {
-            key: None,
+            at: None,
             what: what.into(),
         }
     }
 
     /// The setting, as `section.key`, where the problem is one setting's.
     pub fn key(&self) -> Option<&str> {
-        self.key.as_deref()
+        self.at.as_ref().map(|(key, _)| key.as_str())
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(key) = &self.key else {
+        let Some((key, environment)) = &self.at else {
             return f.write_str(&self.what);
         };
         let variable = key.to_uppercase().replace('.', "__");
-        let (section, _) = key.split_once('.').unwrap_or((key, ""));
+        let section = key.split('.').next().unwrap_or_default();
         write!(
             f,
-            "DUES__{variable} {}; set it in the environment, or in the file of the environment in config/ under [{section}]",
+            "DUES__{variable} {}; set it in the environment, or in config/{environment}.toml under [{section}]",
             self.what
         )
     }

@@ -24,7 +24,7 @@ pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 const REQUEST_ID_BYTES: usize = 64;
 
 /// Gives the request an id and a span, and turns whatever comes back into one answer, one log line, one count.
-pub(super) async fn edge(State(clock): State<Clock>, mut request: Request, next: Next) -> Response {
+pub(super) async fn edge(State(clock): State<Clock>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers()).unwrap_or_else(|| new_request_id(&clock));
     let method = method_label(request.method());

@@ -55,7 +55,6 @@ async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError>
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics_page(State(state): State<AppState>) -> impl IntoResponse {
     let (size, idle) = state.services.pool_stats();
-    let idle = u32::try_from(idle).unwrap_or(u32::MAX);
     metrics::gauge!("database_connections", "state" => "idle").set(f64::from(idle));
     metrics::gauge!("database_connections", "state" => "busy")
         .set(f64::from(size.saturating_sub(idle)));

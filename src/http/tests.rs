@@ -78,7 +78,7 @@ fn router(
     settings.http.request_timeout = timeout;
     let limits = Limits::new(&settings.http, cut.clone());
     let router = Router::new()
-        .route("/slow", get(|| tokio::time::sleep(Duration::from_secs(60))))
+        .route("/slow", get(|| tokio::time::sleep(Duration::from_mins(1))))
         .route(
             "/baskets",
             post(|Json(basket): Json<Basket>| async move {
@@ -209,7 +209,7 @@ async fn a_body_that_does_not_arrive_is_408() -> Outcome {
 
 #[tokio::test]
 async fn with_all_places_taken_the_next_request_is_turned_away_at_once() -> Outcome {
-    let router = router(Duration::from_secs(60), &CancellationToken::new())?;
+    let router = router(Duration::from_mins(1), &CancellationToken::new())?;
     let slow = tokio::spawn(
         router
             .clone()
@@ -226,7 +226,7 @@ async fn with_all_places_taken_the_next_request_is_turned_away_at_once() -> Outc
 #[tokio::test]
 async fn a_request_that_is_cut_off_is_told_so() -> Outcome {
     let cut = CancellationToken::new();
-    let router = router(Duration::from_secs(60), &cut)?;
+    let router = router(Duration::from_mins(1), &cut)?;
     cut.cancel();
     let answer = answer(router, request(Method::GET, "/slow").body(Body::empty())?).await?;
     answer.assert_problem(503, "shutting_down");

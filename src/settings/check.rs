@@ -381,7 +381,7 @@ impl Check {
     }
 
     fn problem(&mut self, key: &str, what: impl Into<String>) {
-        self.problems.push(Problem::at(key, what));
+        self.problems.push(Problem::at(self.environment, key, what));
     }
 
     fn required(&mut self, key: &str, value: Option<String>) -> Option<String> {

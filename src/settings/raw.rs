@@ -163,7 +163,7 @@ pub(super) fn read(
         .map_err(|error| Problem::in_source(source_problem(error)))?;
     serde_path_to_error::deserialize(merged).map_err(|error| {
         let key = error.path().to_string();
-        Problem::at(&key, value_problem(error.into_inner()))
+        Problem::at(environment, &key, value_problem(error.into_inner()))
     })
 }
 

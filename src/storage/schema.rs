@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgPool};
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection as _, PgConnection, PgPool};
 
 use crate::settings::Database;
 
@@ -35,6 +35,12 @@ pub enum MigrationError {
 /// Opens the pool; fails when the database can't be reached within the acquire timeout.
 pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
     let options = PgConnectOptions::from_str(settings.url.expose())?.application_name("dues");
+    // The pool would only say that it timed out; a connection before it says why.
+    let first = PgConnection::connect_with(&options);
+    match tokio::time::timeout(settings.acquire_timeout, first).await {
+        Ok(connected) => connected?.close().await?,
+        Err(_) => return Err(sqlx::Error::PoolTimedOut.into()),
+    }
     Ok(PgPoolOptions::new()
         .max_connections(settings.max_connections)
         .acquire_timeout(settings.acquire_timeout)

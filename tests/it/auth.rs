@@ -44,6 +44,7 @@ fn now() -> i64 {
 }
 
 /// Claims that are fine, with changes; a null takes a claim away.
+#[expect(clippy::needless_pass_by_value, reason = "reads well with json!")]
 fn claims(changes: Value) -> Value {
     let mut claims = json!({
         "sub": "alice",
@@ -380,18 +381,26 @@ async fn without_the_keys_nobody_is_believed_or_refused() {
     let key = SigningKey::es256("k");
     let token = key.sign(&claims(json!({})));
     let oversized = format!("{{\"keys\":[],\"padding\":\"{}\"}}", "x".repeat(70_000));
-    let cases: [(&str, fn(&Issuer, &str)); 5] = [
-        ("an error", |issuer, _| issuer.fail()),
-        ("a redirect", |issuer, _| issuer.redirect()),
-        ("too long an answer", |issuer, oversized| {
-            issuer.publish_text(oversized)
-        }),
-        ("no JSON", |issuer, _| issuer.publish_text("<html>")),
-        ("no usable key", |issuer, _| issuer.publish(&[])),
+    let texts = [
+        ("too long an answer", oversized.as_str()),
+        ("no JSON", "<html>"),
+        ("no usable key", "{\"keys\":[]}"),
     ];
-    for (what, arrange) in cases {
+    let mut issuers = Vec::new();
+    for (what, break_it) in [
+        ("an error", Issuer::fail as fn(&Issuer)),
+        ("a redirect", Issuer::redirect),
+    ] {
         let issuer = Issuer::start(&[&key]).await;
-        arrange(&issuer, &oversized);
+        break_it(&issuer);
+        issuers.push((what, issuer));
+    }
+    for (what, text) in texts {
+        let issuer = Issuer::start(&[&key]).await;
+        issuer.publish_text(text);
+        issuers.push((what, issuer));
+    }
+    for (what, issuer) in issuers {
         let verifier = verifier_of(&issuer);
         for _ in 0..3 {
             let error = verifier.verify(&token).await.expect_err(what);

@@ -136,6 +136,7 @@ fn a_database_that_is_away_stops_the_start_without_its_password() {
     assert_eq!(output.status.code(), Some(1));
     let text = stderr(&output);
     assert!(text.contains("DUES__DATABASE__URL"), "{text}");
+    assert!(text.contains("Connection refused"), "{text}");
     assert!(!text.contains("pa55word"), "{text}");
 }
 

@@ -244,4 +244,10 @@ async fn the_clock_follows_the_sandbox_s_from_the_start_and_when_it_is_moved() {
     tokio::time::timeout(Duration::from_secs(5), moved)
         .await
         .expect("the service follows within a second");
+    let sandbox = app.sandbox.get("/_sandbox/clock").await;
+    assert!(
+        sandbox["offset"]
+            .as_i64()
+            .is_some_and(|seconds| seconds - ahead() < 5)
+    );
 }

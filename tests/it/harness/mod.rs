@@ -16,6 +16,7 @@ mod purchase;
 mod sandbox;
 
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -51,8 +52,6 @@ pub(crate) struct TestApp {
     pub(crate) settings: Settings,
     /// The service's clock.
     pub(crate) clock: Clock,
-    /// The service's use cases, to drive the worker's steps one by one.
-    pub(crate) services: dues::services::Services,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
@@ -99,20 +98,11 @@ impl TestApp {
 
     /// A member's token, good for an hour.
     pub(crate) fn member(&self, user: &str) -> String {
-        self.token(user, &[])
-    }
-
-    /// An operator's token, good for an hour.
-    pub(crate) fn operator(&self, user: &str) -> String {
-        self.token(user, &[self.settings.auth.operator_role.clone()])
-    }
-
-    fn token(&self, user: &str, roles: &[String]) -> String {
         mint_development_token(
             &self.settings,
             &self.clock,
             user,
-            roles,
+            &[],
             Duration::from_hours(1),
         )
         .expect("tests run in development, with a secret")
@@ -154,7 +144,7 @@ impl TestApp {
 
 impl Builder {
     /// Sets `DUES__SECTION__KEY`; an empty value takes the harness's own away.
-    pub(crate) fn setting(mut self, name: &str, value: impl ToString) -> Self {
+    pub(crate) fn setting(mut self, name: &str, value: impl Display) -> Self {
         self.variables.insert(name.to_owned(), value.to_string());
         self
     }
@@ -182,7 +172,7 @@ impl Builder {
         let app = App::build_on(listener, settings.clone())
             .await
             .unwrap_or_else(|error| panic!("the service does not start: {error}"));
-        let (clock, services) = (app.clock(), app.services());
+        let clock = app.clock();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(app.run(async move {
             // Also when the test is over and the sender is gone.
@@ -194,7 +184,6 @@ impl Builder {
             pool: PgPool::connect_lazy(database.url()).expect("the URL is good"),
             settings,
             clock,
-            services,
             client: client(),
             stop: Some(stop),
             running: Some(running),
