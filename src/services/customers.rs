@@ -15,17 +15,31 @@ impl Services {
         user: &UserId,
         email: Option<&str>,
     ) -> Result<String, SubscribeError> {
-        if let Some(id) = &customer.stripe_customer {
-            return Ok(id.clone());
-        }
         let email = email.filter(|_| self.settings.stripe.send_email);
-        let id = self
-            .stripe
-            .create_customer(customer.id, customer.generation, user, email)
-            .await?;
-        customers::update_stripe_customer(&self.pool, customer.id, customer.generation, &id)
-            .await?;
-        Ok(id)
+        let mut held = customer.clone();
+        loop {
+            if let Some(id) = held.stripe_customer {
+                return Ok(id);
+            }
+            let created = self
+                .stripe
+                .create_customer(held.id, held.generation, user, email)
+                .await;
+            match created {
+                Ok(id) => {
+                    customers::update_stripe_customer(&self.pool, held.id, held.generation, &id)
+                        .await?;
+                    return Ok(id);
+                }
+                // This key will never give a customer: the next generation has another. One may be left behind at
+                // Stripe, whom nobody ever charges.
+                Err(error) if error.is_stored() && held.generation == customer.generation => {
+                    held =
+                        customers::update_generation(&self.pool, held.id, held.generation).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
     }
 
     /// Gives up a customer whom Stripe no longer has, and creates the next one.

@@ -251,9 +251,21 @@ impl Services {
         let session = match self.open_at_stripe(&customer, buyer, session).await {
             Ok(session) => session,
             Err(error) => {
+                let (refused, stored) = match &error {
+                    SubscribeError::Stripe(cause) => (cause.is_refusal(), cause.is_stored()),
+                    _ => (false, false),
+                };
+                // The same answer would come for ever; whether it hides a session is told by Stripe's list.
+                if stored {
+                    match self.reopen(id).await {
+                        Ok(Some(opened)) => return Ok(opened),
+                        Ok(None) | Err(SubscribeError::InProgress) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
                 // Stripe said no: nobody has the URL, so the purchase is over and the key free again. On any other
                 // error the session may exist; the sweep or a repeat finds out.
-                if let SubscribeError::Stripe(StripeError::Refused { .. }) = error {
+                if refused || stored {
                     self.end_unopened(id, Cause::Member).await?;
                 }
                 return Err(error.into());
@@ -267,9 +279,12 @@ impl Services {
             .apply_session(basket, &session, now, Cause::Member)
             .await?;
         if basket.checkout.status != SessionStatus::Open {
-            // The sweep gave this checkout up while Stripe kept us waiting: its page must not be paid.
-            self.stripe.expire_session(&session.id).await?;
-            return Err(SubscribeError::InProgress.into());
+            // The sweep gave this checkout up, or another order of hers took its place, while Stripe kept us waiting:
+            // its page must not be paid. Stripe refuses if it is no longer open anyway.
+            return match self.stripe.expire_session(&session.id).await {
+                Err(error) if !error.is_refusal() => Err(error.into()),
+                _ => Err(SubscribeError::InProgress.into()),
+            };
         }
         Ok(Opened {
             basket,

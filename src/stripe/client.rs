@@ -78,6 +78,8 @@ pub enum StripeError {
         status: u16,
         /// Stripe's `Request-Id`.
         request_id: String,
+        /// Whether this answer is stored under the idempotency key: no repeat with the same key will get another.
+        stored: bool,
     },
     /// Stripe refused. The call had no effect.
     #[error(
@@ -116,6 +118,16 @@ impl StripeError {
     /// Whether Stripe says for sure that the call had no effect.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. })
+    }
+
+    /// Whether no repeat with the same idempotency key will ever get another answer. For a stored failure the call may
+    /// have taken effect; a key that met other parameters has its effect already.
+    pub fn is_stored(&self) -> bool {
+        match self {
+            Self::Unavailable { stored, .. } => *stored,
+            Self::Refused { code, .. } => code == "idempotency_error",
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
+        }
     }
 
     fn outcome(&self) -> &'static str {
@@ -309,20 +321,23 @@ fn read<T: DeserializeOwned>(
                 || status.is_server_error()
         }
     };
-    if status.is_server_error()
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status == StatusCode::CONFLICT
-    {
-        let error = StripeError::Unavailable {
+    // https://docs.stripe.com/api/idempotent_requests: a failure is stored too, and given again to every repeat.
+    let stored = status.is_server_error() && header("Idempotent-Replayed") == Some("true");
+    let retry = |error| match wanted && !stored {
+        true => Attempt::Retry(error),
+        false => Attempt::Fatal(error),
+    };
+    // An earlier attempt with this key is still being worked on: no answer yet, rather than a bad one.
+    if status == StatusCode::CONFLICT {
+        return retry(StripeError::TimedOut { operation });
+    }
+    if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
+        return retry(StripeError::Unavailable {
             operation,
             status: status.as_u16(),
             request_id,
-        };
-        return if wanted {
-            Attempt::Retry(error)
-        } else {
-            Attempt::Fatal(error)
-        };
+            stored,
+        });
     }
     let error = serde_json::from_slice::<ErrorBody>(body)
         .map(|body| body.error)
@@ -336,18 +351,13 @@ fn read<T: DeserializeOwned>(
             )
         },
     );
-    let error = StripeError::Refused {
+    retry(StripeError::Refused {
         operation,
         status: status.as_u16(),
         code,
         param,
         request_id,
-    };
-    if wanted {
-        Attempt::Retry(error)
-    } else {
-        Attempt::Fatal(error)
-    }
+    })
 }
 
 /// Stripe's time of the answer. Without the header the Unix epoch, older than any snapshot, so that nothing that is
