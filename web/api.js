@@ -20,7 +20,7 @@ export class Problem extends Error {
 
 let loading;
 
-/** Where the service is and who is signed in: asked once. */
+/** Where the service is and who is signed in: asked once, and again when the token is too old. */
 export function config() {
   loading ??= fetch('config.json').then((response) => {
     if (!response.ok) throw new Problem('This page is not connected to a membership service.', 'no_config');
@@ -30,7 +30,18 @@ export function config() {
 }
 
 /** The answer's body, or a Problem. */
-export async function call(method, path, { body, key, anonymous } = {}) {
+export async function call(method, path, options = {}) {
+  try {
+    return await ask(method, path, options);
+  } catch (problem) {
+    if (problem.status !== 401) throw problem;
+    // The token is too old: its issuer gives another one.
+    loading = undefined;
+    return ask(method, path, options);
+  }
+}
+
+async function ask(method, path, { body, key, anonymous }) {
   const { api_base: base, token } = await config();
   const headers = { Accept: 'application/json' };
   if (!anonymous) headers.Authorization = `Bearer ${token}`;

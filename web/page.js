@@ -38,7 +38,7 @@ export function holding(held, names) {
   const entry = copy('holding');
   const { badge, detail, tone } = state(held);
   const name = names.get(held.plan) ?? held.plan;
-  entry.querySelector('h3').textContent = held.quantity > 1 ? `${held.quantity} × ${name}` : name;
+  entry.querySelector('.name').textContent = held.quantity > 1 ? `${held.quantity} × ${name}` : name;
   entry.querySelector('.detail').textContent = detail;
   const mark = entry.querySelector('.badge');
   mark.textContent = badge;

@@ -79,18 +79,23 @@ const WITHOUT_REASON = {
 
 const TONES = { ACTIVE: 'good', CANCELLED: 'good', ON_HOLD: 'bad', ENDED: 'quiet' };
 
+/** What is bought once does not renew: it was given, or it is there. */
+const ONCE = {
+  top_up: ['Paid', 'Bought on'],
+  share: ['Yours', 'Since'],
+  donation: ['Given', 'On'],
+};
+
 /** A subscription's badge, its tone, and a sentence about it. */
 export function state(held) {
   const words = STATES[held.status]?.[held.status_reason]?.(held);
-  const [badge, detail] = words ?? [WITHOUT_REASON[held.status] ?? held.status, ''];
-  // What is bought once does not renew: it is simply there.
-  const once = badge === 'Active' && !held.current_period_end && !held.cancel_at;
-  const since = held.activated_at ? `Since ${date(held.activated_at)}` : '';
-  return {
-    badge: once ? 'Yours' : badge,
-    detail: detail || since,
-    tone: TONES[held.status] ?? 'waiting',
-  };
+  let [badge, detail] = words ?? [WITHOUT_REASON[held.status] ?? held.status, ''];
+  if (held.status === 'ACTIVE' && !held.current_period_end) {
+    const [once, since] = ONCE[held.kind] ?? ['Yours', 'Since'];
+    badge = once;
+    detail ||= until(held.activated_at, since);
+  }
+  return { badge, detail, tone: TONES[held.status] ?? 'waiting' };
 }
 
 /** Which words each kind of plan is sold with. */
