@@ -15,8 +15,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
 use crate::clock::{Clock, FollowError};
-use crate::http;
 use crate::http::state::AppState;
+use crate::http::{self, Readiness};
 use crate::services::{self, Services};
 use crate::settings::Settings;
 use crate::storage::{self, MigrationError};
@@ -89,6 +89,7 @@ impl App {
                 verifier: Arc::new(verifier),
                 services,
                 metrics: Metrics::install(),
+                readiness: Readiness::default(),
                 cut: CancellationToken::new(),
             },
         })
@@ -172,13 +173,19 @@ impl App {
     }
 }
 
-/// Connects the database, checks its schema and builds the use cases, without a server: for a command that does one
-/// thing and ends.
-pub async fn build_services(settings: Arc<Settings>) -> Result<(Services, Clock), StartError> {
+/// The clock that the settings want: wall time, or in development that of a sandbox as it is now.
+pub async fn clock(settings: &Settings) -> Result<Clock, FollowError> {
     let clock = Clock::system();
     if let Some(sandbox) = &settings.clock.follow {
         clock.adopt(sandbox).await?;
     }
+    Ok(clock)
+}
+
+/// Connects the database, checks its schema and builds the use cases, without a server: for a command that does one
+/// thing and ends.
+pub async fn build_services(settings: Arc<Settings>) -> Result<(Services, Clock), StartError> {
+    let clock = clock(&settings).await?;
     let pool = storage::connect(&settings.database)
         .await
         .map_err(StartError::Database)?;

@@ -114,7 +114,7 @@ pub struct Verifier {
 
 enum Keys {
     Secret(DecodingKey),
-    Jwks(Jwks),
+    Jwks(Box<Jwks>),
 }
 
 impl Verifier {
@@ -124,7 +124,7 @@ impl Verifier {
             AuthKey::Hs256(secret) => {
                 Keys::Secret(DecodingKey::from_secret(secret.expose().as_bytes()))
             }
-            AuthKey::Jwks(url) => Keys::Jwks(Jwks::new(url.clone())?),
+            AuthKey::Jwks(url) => Keys::Jwks(Box::new(Jwks::new(url.clone())?)),
         };
         Ok(Self {
             keys,

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use dues::app::App;
-use dues::clock::Clock;
+use dues::app::{self, App};
 use dues::settings::Settings;
 use dues::{auth, telemetry};
 use tokio::signal::unix::{SignalKind, signal};
@@ -55,7 +54,7 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
-        Command::Token { user, roles, ttl } => token(&user, &roles, ttl),
+        Command::Token { user, roles, ttl } => token(&user, &roles, ttl).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,7 +85,7 @@ async fn serve() -> anyhow::Result<()> {
 
 async fn migrate() -> anyhow::Result<()> {
     let settings = Settings::from_environment()?;
-    let names = dues::app::migrate(&settings).await?;
+    let names = app::migrate(&settings).await?;
     for name in &names {
         println!("applied {name}");
     }
@@ -121,9 +120,11 @@ async fn healthcheck() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn token(user: &str, roles: &[String], ttl: Duration) -> anyhow::Result<()> {
+async fn token(user: &str, roles: &[String], ttl: Duration) -> anyhow::Result<()> {
     let settings = Settings::from_environment()?;
-    let token = auth::mint_development_token(&settings, &Clock::system(), user, roles, ttl)?;
+    // The service judges the token's times by this clock.
+    let clock = app::clock(&settings).await?;
+    let token = auth::mint_development_token(&settings, &clock, user, roles, ttl)?;
     println!("{token}");
     Ok(())
 }

@@ -16,17 +16,29 @@ use super::AuthError;
 const DOCUMENT_BYTES: usize = 64 * 1024;
 /// Longest time for an answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A key that no token asks for any more must be forgotten some time: that is how an issuer revokes it.
-const MAX_AGE: Duration = Duration::from_mins(15);
-/// Anyone can send tokens with invented key ids; they may not make us ask the issuer more often than this.
-const UNKNOWN_KEY_INTERVAL: Duration = Duration::from_mins(1);
-/// Pause after a failure.
-const FAILURE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How often the issuer is asked.
+#[derive(Clone, Copy)]
+struct Pace {
+    /// Keys are asked for again at this age, for that is how an issuer takes one back.
+    max_age: Duration,
+    /// Anyone can send tokens with invented key ids; they may not make us ask more often than this.
+    unknown_key: Duration,
+    /// Pause after a failure.
+    failure: Duration,
+}
+
+const PACE: Pace = Pace {
+    max_age: Duration::from_mins(15),
+    unknown_key: Duration::from_mins(1),
+    failure: Duration::from_secs(5),
+};
 
 /// A cached key set.
 pub(super) struct Jwks {
     url: Url,
     client: reqwest::Client,
+    pace: Pace,
     cache: RwLock<Cache>,
     /// Held while fetching, so that a crowd of requests asks once.
     fetching: Mutex<()>,
@@ -89,6 +101,7 @@ impl Jwks {
         Ok(Self {
             url,
             client,
+            pace: PACE,
             cache: RwLock::default(),
             fetching: Mutex::default(),
         })
@@ -104,7 +117,7 @@ impl Jwks {
             ));
         };
         match pick(&keys, id) {
-            Some(key) if fetched.elapsed() < MAX_AGE => Ok(Lookup::Found(Box::new(key))),
+            Some(key) if fetched.elapsed() < self.pace.max_age => Ok(Lookup::Found(Box::new(key))),
             Some(key) => Ok(self.renewed(key, fetched, id).await),
             None => self.ask_for_unknown(fetched, id).await,
         }
@@ -128,7 +141,7 @@ impl Jwks {
         id: Option<&str>,
     ) -> Result<Lookup, AuthError> {
         let asked = self.cache.read().await.asked_for_unknown;
-        if asked.is_some_and(|asked| asked.elapsed() < UNKNOWN_KEY_INTERVAL) {
+        if asked.is_some_and(|asked| asked.elapsed() < self.pace.unknown_key) {
             return Ok(Lookup::Unknown);
         }
         let turn = self.fetching.lock().await;
@@ -151,7 +164,7 @@ impl Jwks {
                 return Ok(Arc::clone(keys));
             }
             if let Some((error, failed)) = &cache.failure
-                && let Some(wait) = FAILURE_INTERVAL.checked_sub(failed.elapsed())
+                && let Some(wait) = self.pace.failure.checked_sub(failed.elapsed())
             {
                 return Err(unavailable(error, wait));
             }
@@ -167,19 +180,19 @@ impl Jwks {
             Err(error) => {
                 let error = Arc::new(error);
                 cache.failure = Some((Arc::clone(&error), Instant::now()));
-                Err(unavailable(&error, FAILURE_INTERVAL))
+                Err(unavailable(&error, self.pace.failure))
             }
         }
     }
 
     async fn download(&self) -> Result<Arc<[Key]>, FetchError> {
         let request = self.client.get(self.url.clone());
-        let mut response = request.send().await.map_err(FetchError::Unanswered)?;
+        let mut response = request.send().await.map_err(unanswered)?;
         if response.status() != reqwest::StatusCode::OK {
             return Err(FetchError::Status(response.status().as_u16()));
         }
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(FetchError::Unanswered)? {
+        while let Some(chunk) = response.chunk().await.map_err(unanswered)? {
             if body.len() + chunk.len() > DOCUMENT_BYTES {
                 return Err(FetchError::TooLong);
             }
@@ -192,6 +205,11 @@ impl Jwks {
         }
         Ok(keys)
     }
+}
+
+/// Without the address: its query may hold a key of the organisation's.
+fn unanswered(error: reqwest::Error) -> FetchError {
+    FetchError::Unanswered(error.without_url())
 }
 
 fn unavailable(error: &Arc<FetchError>, retry_after: Duration) -> AuthError {
@@ -247,3 +265,6 @@ fn usable(value: Value) -> Option<Key> {
         decoding: DecodingKey::from_jwk(&jwk).ok()?,
     })
 }
+
+#[cfg(test)]
+mod tests;

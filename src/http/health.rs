@@ -1,9 +1,13 @@
 //! Health, readiness and metrics: for machines, outside of the limits that hold for everybody else.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde::Serialize;
+use tokio::sync::Mutex;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -11,6 +15,13 @@ use utoipa_axum::routes;
 use super::extract::Json;
 use super::problem::{ApiError, Problem};
 use super::state::AppState;
+
+/// An answer to `/readyz` is good for so long: anyone may ask, and each look takes a connection of the database.
+const GOOD_FOR: Duration = Duration::from_secs(1);
+
+/// The last look at what the service needs; one request looks, the others wait for it.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<Option<(Instant, bool)>>>);
 
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -43,11 +54,24 @@ async fn healthz() -> Json<Health> {
     (status = 503, body = Problem, content_type = "application/problem+json"),
 ))]
 async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
-    state.services.ready().await.map_err(|not_ready| {
-        ApiError::unavailable("not_ready", "The service is not ready")
-            .detail("The database does not answer, or its schema is not this version's.")
-            .source(not_ready)
-    })?;
+    let mut last = state.readiness.0.lock().await;
+    let ready = match *last {
+        Some((looked, ready)) if looked.elapsed() < GOOD_FOR => ready,
+        _ => {
+            let outcome = state.services.ready().await;
+            if let Err(error) = &outcome {
+                tracing::warn!(%error, "not ready");
+            }
+            *last = Some((Instant::now(), outcome.is_ok()));
+            outcome.is_ok()
+        }
+    };
+    if !ready {
+        return Err(
+            ApiError::unavailable("not_ready", "The service is not ready")
+                .detail("The database does not answer, or its schema is not this version's."),
+        );
+    }
     Ok(Json(Health { status: "ready" }))
 }
 

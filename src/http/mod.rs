@@ -35,6 +35,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use self::health::Readiness;
 use self::limits::Limits;
 use self::state::AppState;
 use crate::clock::Clock;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::FromRef;
 use tokio_util::sync::CancellationToken;
 
+use super::health::Readiness;
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::services::Services;
@@ -24,6 +25,8 @@ pub struct AppState {
     pub services: Services,
     /// What `/metrics` shows.
     pub metrics: Metrics,
+    /// What the last look at the database said.
+    pub readiness: Readiness,
     /// Cancelled when the deadline of a shutdown has passed: requests still under way are cut off.
     pub cut: CancellationToken,
 }

@@ -1,5 +1,6 @@
 //! What holds for every route, tried on routes made for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -12,10 +13,11 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::extract::{IdempotencyKey, Json, Path, Query};
+use super::extract::{IdempotencyKey, Json, Operator, Path, Query};
 use super::limits::{self, Limits};
 use super::problem::ApiError;
 use super::protect;
+use crate::auth::{Verifier, mint_development_token};
 use crate::clock::Clock;
 use crate::settings::{Environment, Settings};
 
@@ -323,6 +325,40 @@ async fn every_answer_tells_browsers_to_keep_nothing_and_to_guess_nothing() -> O
         assert_eq!(headers[header::X_CONTENT_TYPE_OPTIONS], "nosniff", "{path}");
         assert_eq!(headers[header::REFERRER_POLICY], "no-referrer", "{path}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_operator_s_route_is_for_operators() -> Outcome {
+    let settings = settings()?;
+    let clock = Clock::system();
+    let verifier = Arc::new(Verifier::from_settings(&settings, clock.clone())?);
+    let router = Router::new()
+        .route(
+            "/office",
+            get(async |Operator(principal): Operator| principal.user.as_str().to_owned()),
+        )
+        .with_state(verifier);
+    let router = protect(router, &settings, clock.clone());
+    let operator = settings.auth.operator_role.clone();
+    for (roles, status) in [
+        (vec![operator], 200),
+        (vec![], 403),
+        (vec!["dues".to_owned()], 403),
+    ] {
+        let lifetime = Duration::from_mins(1);
+        let token = mint_development_token(&settings, &clock, "olga", &roles, lifetime)?;
+        let request = request(Method::GET, "/office")
+            .header(header::AUTHORIZATION, format!("bearer {token}"))
+            .body(Body::empty())?;
+        let answer = answer(router.clone(), request).await?;
+        assert_eq!(answer.status, status, "{roles:?}");
+        if status == 403 {
+            answer.assert_problem(403, "forbidden");
+        }
+    }
+    let answer = answer(router, request(Method::GET, "/office").body(Body::empty())?).await?;
+    answer.assert_problem(401, "unauthorized");
     Ok(())
 }
 
