@@ -12,7 +12,6 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::delivery::DeliveryState;
 use crate::journal::Journal;
 use crate::json::Json;
 use crate::world::World;
@@ -164,14 +163,7 @@ fn load(path: Option<&Path>) -> Result<World, StartError> {
     let mut world: World = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
     world.store.reindex();
     world.idempotency.retain(|_, stored| stored.is_answered());
-    // What was on its way when the sandbox stopped has no answer: at least once means again.
-    for delivery in world
-        .deliveries
-        .iter_mut()
-        .filter(|delivery| delivery.state == DeliveryState::InFlight)
-    {
-        delivery.state = DeliveryState::Waiting;
-    }
+    world.deliveries.reindex();
     Ok(world)
 }
 

@@ -1,5 +1,7 @@
 //! The queue of webhook deliveries: at least once, in no guaranteed order, retried until a 2xx.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -26,6 +28,13 @@ pub(crate) enum DeliveryState {
     Dropped,
 }
 
+impl DeliveryState {
+    /// Whether an answer is still to come.
+    fn is_open(self) -> bool {
+        matches!(self, Self::Waiting | Self::InFlight | Self::Retrying)
+    }
+}
+
 /// One attempt and its answer.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Attempt {
@@ -48,11 +57,85 @@ pub(crate) struct Delivery {
     pub attempts: usize,
     /// When the next attempt is due, in wall milliseconds.
     pub due_ms: i64,
+    /// Its place among those that are due at the same time.
+    pub rank: u64,
     pub state: DeliveryState,
     /// Sent only after those before it were answered: a release that names an order keeps it.
     #[serde(default)]
     pub in_line: bool,
     pub log: Vec<Attempt>,
+}
+
+/// All deliveries, with those still to be sent at hand.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Deliveries {
+    all: BTreeMap<u64, Delivery>,
+    #[serde(skip)]
+    open: BTreeSet<u64>,
+    #[serde(skip)]
+    by_event: HashMap<String, Vec<u64>>,
+}
+
+impl Deliveries {
+    /// Adds a delivery.
+    pub(crate) fn insert(&mut self, delivery: Delivery) {
+        self.by_event
+            .entry(delivery.event.clone())
+            .or_default()
+            .push(delivery.id);
+        if delivery.state.is_open() {
+            self.open.insert(delivery.id);
+        }
+        self.all.insert(delivery.id, delivery);
+    }
+
+    /// Rebuilds what is not saved. What was on its way has no answer: at least once means again.
+    pub(crate) fn reindex(&mut self) {
+        for (_, mut delivery) in std::mem::take(&mut self.all) {
+            if delivery.state == DeliveryState::InFlight {
+                delivery.state = DeliveryState::Waiting;
+            }
+            self.insert(delivery);
+        }
+    }
+
+    /// Moves a delivery to another state.
+    pub(crate) fn set_state(&mut self, id: u64, state: DeliveryState) {
+        let Some(delivery) = self.all.get_mut(&id) else {
+            return;
+        };
+        delivery.state = state;
+        if state.is_open() {
+            self.open.insert(id);
+        } else {
+            self.open.remove(&id);
+        }
+    }
+
+    /// A delivery to change; its state is changed by [`Self::set_state`].
+    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Delivery> {
+        self.all.get_mut(&id)
+    }
+
+    /// Those that were never tried, oldest first.
+    pub(crate) fn waiting(&self) -> Vec<Delivery> {
+        self.open()
+            .filter(|delivery| delivery.state == DeliveryState::Waiting)
+            .cloned()
+            .collect()
+    }
+
+    fn open(&self) -> impl Iterator<Item = &Delivery> {
+        self.open.iter().filter_map(|id| self.all.get(id))
+    }
+
+    fn of_event(&self, event: &str) -> impl Iterator<Item = &Delivery> {
+        self.by_event
+            .get(event)
+            .into_iter()
+            .flatten()
+            .filter_map(|id| self.all.get(id))
+    }
 }
 
 /// Whether deliveries are held back.
@@ -87,51 +170,59 @@ impl World {
             return (vec![], None);
         }
         let now = wall_ms();
-        let mut open: Vec<usize> = (0..self.deliveries.len())
-            .filter(|at| self.deliveries[*at].is_open())
+        let is_in_flight = |delivery: &&Delivery| delivery.state == DeliveryState::InFlight;
+        let mut line_is_busy = self
+            .deliveries
+            .open()
+            .filter(is_in_flight)
+            .any(|delivery| delivery.in_line);
+        let busy = self.deliveries.open().filter(is_in_flight).count();
+        let room = self.settings.webhook_concurrency.saturating_sub(busy);
+        let to_send = || {
+            self.deliveries
+                .open()
+                .filter(|delivery| delivery.state != DeliveryState::InFlight)
+        };
+        let next = to_send()
+            .map(|delivery| delivery.due_ms)
+            .filter(|due| *due > now)
+            .min();
+        let mut due: Vec<(i64, u64, u64, bool)> = to_send()
+            .filter(|delivery| delivery.due_ms <= now)
+            .map(|delivery| {
+                (
+                    delivery.due_ms,
+                    delivery.rank,
+                    delivery.id,
+                    delivery.in_line,
+                )
+            })
             .collect();
-        open.sort_by_key(|at| self.deliveries[*at].due_ms);
-        let mut due: Vec<usize> = open
-            .iter()
-            .copied()
-            .filter(|at| self.deliveries[*at].due_ms <= now)
-            .collect();
+        due.sort_unstable();
         if self.chaos.shuffle {
             self.chaos.shuffle(&mut due);
         }
-        let in_flight = |d: &&Delivery| d.state == DeliveryState::InFlight;
-        let mut line_is_busy = self.deliveries.iter().filter(in_flight).any(|d| d.in_line);
-        let room = self
-            .settings
-            .webhook_concurrency
-            .saturating_sub(self.deliveries.iter().filter(in_flight).count());
         let mut jobs = vec![];
-        for at in due {
+        for (_, _, id, in_line) in due {
             if jobs.len() == room {
                 break;
             }
-            if self.deliveries[at].in_line && std::mem::replace(&mut line_is_busy, true) {
+            if in_line && std::mem::replace(&mut line_is_busy, true) {
                 continue;
             }
-            if let Some(job) = self.start_delivery(at) {
-                jobs.push(job);
-            }
+            jobs.extend(self.start_delivery(id));
         }
-        let next = open
-            .iter()
-            .map(|at| self.deliveries[*at].due_ms)
-            .find(|due| *due > now);
         (jobs, next)
     }
 
-    fn start_delivery(&mut self, at: usize) -> Option<Job> {
-        let delivery = &self.deliveries[at];
+    fn start_delivery(&mut self, id: u64) -> Option<Job> {
+        let delivery = self.deliveries.all.get(&id)?;
         let endpoint = self
             .store
             .get(&delivery.endpoint)
             .filter(|endpoint| !endpoint.flag("deleted"));
         let Some(endpoint) = endpoint else {
-            self.deliveries[at].state = DeliveryState::Dropped;
+            self.deliveries.set_state(id, DeliveryState::Dropped);
             return None;
         };
         let body = match &delivery.body {
@@ -157,19 +248,14 @@ impl World {
                 .collect(),
             timeout_ms: self.settings.webhook_timeout_ms,
         };
-        self.deliveries[at].state = DeliveryState::InFlight;
+        self.deliveries.set_state(id, DeliveryState::InFlight);
         Some(job)
     }
 
     /// Notes the answer to an attempt and plans the next one where it failed.
     pub(crate) fn finish_delivery(&mut self, id: u64, answer: Result<u16, String>) {
         self.dirty = true;
-        let retries = &self.settings.webhook_retry_ms;
-        let Some(delivery) = self
-            .deliveries
-            .iter_mut()
-            .find(|delivery| delivery.id == id)
-        else {
+        let Some(delivery) = self.deliveries.get_mut(id) else {
             return;
         };
         delivery.attempts += 1;
@@ -179,15 +265,16 @@ impl World {
             status,
             error: answer.err(),
         });
-        if status.is_some_and(|status| (200..300).contains(&status)) {
-            delivery.state = DeliveryState::Delivered;
-        } else if let Some(wait) = retries.get(delivery.attempts - 1) {
-            delivery.state = DeliveryState::Retrying;
-            delivery.due_ms = wall_ms() + wait;
-        } else {
-            delivery.state = DeliveryState::Failed;
-        }
         let event = delivery.event.clone();
+        let state = if status.is_some_and(|status| (200..300).contains(&status)) {
+            DeliveryState::Delivered
+        } else if let Some(wait) = self.settings.webhook_retry_ms.get(delivery.attempts - 1) {
+            delivery.due_ms = wall_ms() + wait;
+            DeliveryState::Retrying
+        } else {
+            DeliveryState::Failed
+        };
+        self.deliveries.set_state(id, state);
         let pending = self.undelivered_endpoints(&event);
         if let Some(event) = self.store.get_mut(&event) {
             event.set("pending_webhooks", pending);
@@ -196,41 +283,25 @@ impl World {
 
     /// How many endpoints have not yet answered 2xx to an event.
     fn undelivered_endpoints(&self, event: &str) -> usize {
-        let of_event = || {
-            self.deliveries
-                .iter()
-                .filter(|delivery| delivery.event == event)
-        };
-        let answered = |endpoint: &str| {
-            of_event().any(|d| d.endpoint == endpoint && d.state == DeliveryState::Delivered)
-        };
-        let mut endpoints: Vec<&str> = of_event()
-            .map(|delivery| delivery.endpoint.as_str())
-            .collect();
-        endpoints.sort_unstable();
-        endpoints.dedup();
-        endpoints
-            .into_iter()
-            .filter(|endpoint| !answered(endpoint))
-            .count()
+        let mut answered: BTreeMap<&str, bool> = BTreeMap::new();
+        for delivery in self.deliveries.of_event(event) {
+            *answered.entry(&delivery.endpoint).or_default() |=
+                delivery.state == DeliveryState::Delivered;
+        }
+        answered.values().filter(|answered| !**answered).count()
     }
 
     /// Whether every endpoint that wants an event has answered 2xx, or none ever will.
     pub(crate) fn is_delivered(&self, event: &str) -> bool {
-        let lost = |d: &Delivery| matches!(d.state, DeliveryState::Failed | DeliveryState::Dropped);
         self.undelivered_endpoints(event) == 0
-            || self
-                .deliveries
-                .iter()
-                .filter(|d| d.event == event)
-                .all(|d| lost(d) || d.state == DeliveryState::Delivered)
+            || !self.deliveries.of_event(event).any(|d| d.state.is_open())
     }
 
     /// Counts deliveries as `settle` reports them.
     pub(crate) fn count_deliveries(&self) -> Counts {
         let now = wall_ms();
         let mut counts = Counts::default();
-        for delivery in &self.deliveries {
+        for delivery in self.deliveries.all.values() {
             match delivery.state {
                 DeliveryState::InFlight => {
                     counts.busy += 1;
@@ -256,7 +327,7 @@ impl World {
     /// Every attempt, and every delivery that had none, as the control API shows them.
     pub(crate) fn delivery_log(&self) -> Vec<Value> {
         let mut rows = vec![];
-        for delivery in &self.deliveries {
+        for delivery in self.deliveries.all.values() {
             let kind = self
                 .store
                 .get(&delivery.event)
@@ -284,12 +355,5 @@ impl World {
             );
         }
         rows
-    }
-}
-
-impl Delivery {
-    /// Whether it is still to be sent.
-    fn is_open(&self) -> bool {
-        matches!(self.state, DeliveryState::Waiting | DeliveryState::Retrying)
     }
 }

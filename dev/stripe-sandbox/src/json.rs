@@ -1,6 +1,6 @@
 //! Short access to the JSON objects that the sandbox keeps: a missing field reads as null.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// Field access on JSON objects without ceremony.
 pub(crate) trait Json {
@@ -104,5 +104,7 @@ pub(crate) fn previous_attributes(before: &Value, after: &Value) -> Map<String, 
 
 /// A list object as the API returns it, complete on one page.
 pub(crate) fn list(url: &str, data: Vec<Value>) -> Value {
-    serde_json::json!({"object": "list", "url": url, "has_more": false, "data": data})
+    let mut list = json!({"object": "list", "url": url, "has_more": false});
+    list.set("data", data);
+    list
 }

@@ -18,14 +18,14 @@ pub(crate) fn page(
     let rows = world.store.all(kind).iter().rev();
     let fitting = rows
         .filter(|row| !row.flag("deleted") && in_range(row.int("created"), created) && fits(row));
-    page_of(fitting.collect(), kind, url, params, |id| {
+    page_of(&fitting.collect::<Vec<_>>(), kind, url, params, |id| {
         world.store.find(kind, id).map(|row| row.int("created"))
     })
 }
 
 /// A page of rows that are newest first already.
 fn page_of(
-    rows: Vec<&Value>,
+    rows: &[&Value],
     kind: &str,
     url: &str,
     params: &Value,

@@ -1,5 +1,6 @@
 //! Sends webhooks: a fresh signature per attempt, no redirects, whatever is not 2xx is a failure.
 
+use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,7 +76,10 @@ fn signature(secrets: &[String], body: &str, at: i64) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Clock, wall_ms};
-use crate::delivery::{Delivery, DeliveryState, Hold};
+use crate::delivery::{Deliveries, Delivery, DeliveryState, Hold};
 use crate::error::{ApiError, ApiResult};
 use crate::faults::Fault;
 use crate::idempotency::Stored;
@@ -41,6 +41,8 @@ pub(crate) enum Task {
     InvoiceOverdue(String),
     /// A delayed debit is settled, with this outcome.
     SettleDebit(String, bool),
+    /// A refund to an account arrives.
+    SettleRefund(String),
     /// A dispute arrives for a charge.
     OpenDispute(String),
     /// Collection resumes by itself.
@@ -68,7 +70,8 @@ pub(crate) struct World {
     pub schedule: BTreeMap<(i64, u64), Task>,
     pub sequence: u64,
     pub settings: Settings,
-    pub deliveries: Vec<Delivery>,
+    pub invoice_numbers: u64,
+    pub deliveries: Deliveries,
     pub idempotency: HashMap<String, Stored>,
     #[serde(skip)]
     pub chaos: Chaos,
@@ -195,27 +198,29 @@ impl World {
     pub(crate) fn enqueue(&mut self, event: &str, endpoint: &str) {
         let dropped = self.chaos.drops();
         for _ in 0..self.chaos.copies() {
-            self.enqueue_body(event, endpoint, None);
-            if let (true, Some(delivery)) = (dropped, self.deliveries.last_mut()) {
-                delivery.state = DeliveryState::Dropped;
+            let id = self.enqueue_body(event, endpoint, None);
+            if dropped {
+                self.deliveries.set_state(id, DeliveryState::Dropped);
             }
         }
     }
 
     /// Puts an event, or a forged body, into the queue of an endpoint.
-    pub(crate) fn enqueue_body(&mut self, event: &str, endpoint: &str, body: Option<Value>) {
+    pub(crate) fn enqueue_body(&mut self, event: &str, endpoint: &str, body: Option<Value>) -> u64 {
         let id = self.next_number();
-        self.deliveries.push(Delivery {
+        self.deliveries.insert(Delivery {
             id,
             event: event.to_owned(),
             endpoint: endpoint.to_owned(),
             body,
             attempts: 0,
             due_ms: wall_ms() + self.chaos.delay_ms(),
+            rank: id,
             state: DeliveryState::Waiting,
             in_line: false,
             log: vec![],
         });
+        id
     }
 
     /// A number that was not used before.

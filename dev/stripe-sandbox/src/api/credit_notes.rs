@@ -227,10 +227,9 @@ fn give_back(
 }
 
 fn charge_of(world: &World, invoice: &str) -> Option<String> {
-    let payments = world.store.all("invoice_payment").iter();
-    let paid = payments
-        .filter(|row| row.text("invoice") == invoice && row.text("status") == "paid")
-        .next_back()?;
+    let mut payments = world.store.all("invoice_payment").iter();
+    let paid =
+        payments.rfind(|row| row.text("invoice") == invoice && row.text("status") == "paid")?;
     let intent = world.store.get(paid["payment"].text("payment_intent"))?;
     intent.opt_text("latest_charge").map(str::to_owned)
 }

@@ -85,7 +85,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> ApiResult {
     };
     let invoice = billing::draft(
         world,
-        NewInvoice {
+        &NewInvoice {
             customer: &customer,
             currency: &currency,
             subscription: Some(&id),

@@ -139,8 +139,10 @@ fn update(world: &mut World, call: &Call) -> ApiResult {
         if let Some(flag) = params.get("cancel_at_period_end").and_then(Value::as_bool) {
             set_cancel_at_period_end(object, flag, end, now);
         }
-        if let Some(at) = cancel_at {
-            set_cancel_at(object, at, now);
+        match cancel_at {
+            CancelAt::Unchanged => {}
+            CancelAt::Never => set_cancel_at(object, None, now),
+            CancelAt::At(at) => set_cancel_at(object, Some(at), now),
         }
         if let Some(items) = items {
             object["items"].set("data", items);
@@ -214,12 +216,18 @@ fn check_method(world: &World, subscription: &Value, params: &Value) -> Result<(
     }
 }
 
-/// What `cancel_at` asks for: none when it was not given, null to withdraw.
-fn cancel_at(
-    given: &Value,
-    subscription: &Value,
-    now: i64,
-) -> Result<Option<Option<i64>>, ApiError> {
+/// What `cancel_at` asks for.
+enum CancelAt {
+    /// It was not given.
+    Unchanged,
+    /// To withdraw it.
+    Never,
+    /// To end then.
+    At(i64),
+}
+
+/// Resolves `cancel_at`: a moment in the future, or the end of a period.
+fn cancel_at(given: &Value, subscription: &Value, now: i64) -> Result<CancelAt, ApiError> {
     let ends = || {
         subscription["items"]
             .items("data")
@@ -227,9 +235,9 @@ fn cancel_at(
             .map(|item| item.int("current_period_end"))
     };
     let at = match given {
-        Value::Null => return Ok(None),
+        Value::Null => return Ok(CancelAt::Unchanged),
         Value::String(text) => match text.as_str() {
-            "" => return Ok(Some(None)),
+            "" => return Ok(CancelAt::Never),
             "min_period_end" => ends().min(),
             "max_period_end" | "max_billed_until" => ends().max(),
             other => {
@@ -240,7 +248,7 @@ fn cancel_at(
         _ => given.as_i64(),
     };
     match at {
-        Some(at) if at > now => Ok(Some(Some(at))),
+        Some(at) if at > now => Ok(CancelAt::At(at)),
         _ => Err(
             ApiError::invalid("`cancel_at` must be a timestamp in the future.").param("cancel_at"),
         ),

@@ -70,12 +70,11 @@ pub(super) async fn release(State(app): Shared, body: Bytes) -> Answer {
     let how: Release = parse(&body)?;
     Ok(Body(app.with(|world| {
         world.hold.0 = false;
-        let (held, mut rest): (Vec<Delivery>, Vec<Delivery>) =
-            std::mem::take(&mut world.deliveries)
-                .into_iter()
-                .partition(|d| d.state == DeliveryState::Waiting);
-        let (mut dropped, mut going): (Vec<Delivery>, Vec<Delivery>) =
-            held.into_iter().partition(|delivery| {
+        let (dropped, mut going): (Vec<Delivery>, Vec<Delivery>) = world
+            .deliveries
+            .waiting()
+            .into_iter()
+            .partition(|delivery| {
                 let kind = world
                     .store
                     .get(&delivery.event)
@@ -84,32 +83,37 @@ pub(super) async fn release(State(app): Shared, body: Bytes) -> Answer {
                     .iter()
                     .any(|name| name == kind || *name == delivery.event)
             });
-        for delivery in &mut dropped {
-            delivery.state = DeliveryState::Dropped;
+        for delivery in &dropped {
+            world
+                .deliveries
+                .set_state(delivery.id, DeliveryState::Dropped);
         }
-        let copies = going
-            .iter()
-            .flat_map(|d| std::iter::repeat_n(d.clone(), how.duplicate))
-            .collect::<Vec<_>>();
-        going.extend(copies.into_iter().map(|mut copy| {
-            copy.id = world.next_number();
-            copy
-        }));
+        for original in going.clone() {
+            for _ in 0..how.duplicate {
+                let id = world.next_number();
+                let copy = Delivery {
+                    id,
+                    ..original.clone()
+                };
+                world.deliveries.insert(copy.clone());
+                going.push(copy);
+            }
+        }
         match how.order {
             Some(Order::Reverse) => going.reverse(),
             Some(Order::Shuffle) => world.chaos.shuffle(&mut going),
             Some(Order::AsIs) | None => {}
         }
         let now = crate::clock::wall_ms();
-        for delivery in &mut going {
-            delivery.in_line = how.order.is_some();
-            delivery.due_ms = now;
+        for delivery in &going {
+            let rank = world.next_number();
+            if let Some(delivery) = world.deliveries.get_mut(delivery.id) {
+                delivery.in_line = how.order.is_some();
+                delivery.due_ms = now;
+                delivery.rank = rank;
+            }
         }
-        let counts = json!({"released": going.len(), "dropped": dropped.len()});
-        rest.extend(dropped);
-        rest.extend(going);
-        world.deliveries = rest;
-        counts
+        json!({"released": going.len(), "dropped": dropped.len()})
     })))
 }
 

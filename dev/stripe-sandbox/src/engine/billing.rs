@@ -37,14 +37,14 @@ pub(crate) struct NewInvoice<'a> {
 }
 
 /// Creates a draft and announces it.
-pub(crate) fn create(world: &mut World, new: NewInvoice) -> Value {
+pub(crate) fn create(world: &mut World, new: &NewInvoice) -> Value {
     let draft = draft(world, new);
     world.emit("invoice.created", &draft, None);
     draft
 }
 
 /// Creates a draft that the caller announces.
-pub(crate) fn draft(world: &mut World, new: NewInvoice) -> Value {
+pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     let id = ids::new("in");
     let now = world.now();
     let customer = world.store.copy(new.customer);
@@ -52,7 +52,7 @@ pub(crate) fn draft(world: &mut World, new: NewInvoice) -> Value {
     let total: i64 = new.lines.iter().map(|line| line.amount).sum();
     let lines = new
         .lines
-        .into_iter()
+        .iter()
         .map(|line| line_object(&id, new.currency, new.subscription, line))
         .collect();
     let sends = subscription
@@ -105,7 +105,7 @@ pub(crate) fn draft(world: &mut World, new: NewInvoice) -> Value {
     world.create(invoice, None)
 }
 
-fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: Line) -> Value {
+fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: &Line) -> Value {
     let parent = match &line.item {
         Some(item) => json!({"invoice_item_details": null, "type": "subscription_item_details",
             "subscription_item_details": {"invoice_item": null, "proration": false,
@@ -134,13 +134,8 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
 /// Finalizes a draft; what remains due is still to be collected.
 pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
     let now = world.now();
-    let number = world
-        .store
-        .all("invoice")
-        .iter()
-        .filter(|invoice| invoice.has("number"))
-        .count()
-        + 1;
+    world.invoice_numbers += 1;
+    let number = world.invoice_numbers;
     let hosted = format!("{}/_sandbox/objects/invoice", world.base_url);
     let open = world.change(id, |invoice| {
         invoice.set("status", "open");
@@ -227,35 +222,19 @@ pub(crate) fn collect(world: &mut World, id: &str, how: &Collect) -> Result<Valu
             .map_or_else(|| invoice.clone(), |id| world.store.copy(id));
         default_method(world, &owner)
     });
-    let tried = |world: &mut World| {
-        world.change(id, |invoice| {
-            let count = invoice.int("attempt_count") + 1;
-            invoice.set("attempt_count", count);
-            invoice.set("attempted", true);
-        });
-    };
-    let Some((method, instrument)) = method.and_then(|method| {
-        let instrument = of_method(world, &method)?;
-        Some((world.store.copy(&method), instrument))
-    }) else {
-        tried(world);
+    world.change(id, |invoice| {
+        let count = invoice.int("attempt_count") + 1;
+        invoice.set("attempt_count", count);
+        invoice.set("attempted", true);
+    });
+    let usable = method.and_then(|method| Some((of_method(world, &method)?, method)));
+    let Some((instrument, method)) = usable else {
+        dunning::payment_failed(world, id, how.automatic, false);
         let message = "There is no default_payment_method set on this Customer or Invoice. Please set a \
                        default_payment_method.";
-        dunning::payment_failed(world, id, how.automatic, false);
-        return Err(
-            ApiError::coded("invoice_payment_intent_requires_action", message)
-                .param("payment_method"),
-        );
+        return Err(ApiError::invalid(message).param("payment_method"));
     };
-    tried(world);
-    match payments::attempt(
-        world,
-        &intent,
-        &method,
-        instrument,
-        instrument.off_session,
-        None,
-    ) {
+    match payments::attempt(world, &intent, &method, instrument.off_session) {
         Attempt::Paid => Ok(mark_paid(world, id, false)),
         Attempt::Processing => Ok(world.store.copy(id)),
         Attempt::NeedsAction => {
@@ -339,7 +318,7 @@ fn cancel_payment(world: &mut World, payment: &str, intent: &str, reason: &str) 
 pub(crate) fn void(world: &mut World, id: &str) -> Value {
     let now = world.now();
     if let Some((payment, intent)) = open_payment(world, id) {
-        cancel_payment(world, &payment, &intent, "void");
+        cancel_payment(world, &payment, &intent, "void_invoice");
     }
     let voided = world.change(id, |invoice| {
         invoice.set("status", "void");

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::billing::{self, Line, NewInvoice};
-use super::instruments::{self, Instrument};
+use super::completion::{self, Completed, Deal};
+use super::instruments::{self, Behaviour, Instrument};
 use super::payments::{self, Attempt, NewIntent};
-use super::subscriptions::{self, NewSubscription};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -29,14 +28,6 @@ pub(crate) struct Payment {
     pub name: Option<String>,
     /// Whether to answer only after the webhook was accepted.
     pub wait_for_webhook: bool,
-}
-
-/// A session that the buyer has completed.
-pub(crate) struct Completed {
-    pub session: Value,
-    pub redirect_url: String,
-    /// The id of `checkout.session.completed`.
-    pub event: String,
 }
 
 /// Why a payment did not go through.
@@ -147,39 +138,40 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     {
         return Err(ApiError::missing_reference("customer", customer, "customer").into());
     }
-    let lines = choose_amount(world, id, payment.amount)?;
-    let total: i64 = lines.iter().map(|line| line.int("amount_total")).sum();
-    let due = if session.text("mode") == "subscription" {
-        session.int("amount_total")
-    } else {
-        total
-    };
-    let billing_details = buyer(world, &session, payment);
-    let method = instruments::payment_method(world, instrument, &billing_details);
-    let customer = session.opt_text("customer").map(str::to_owned);
+    choose_amount(world, id, payment.amount)?;
+    let session = world.store.copy(id);
+    let due = session.int("amount_total");
+    let billing = buyer(world, &session, payment);
+    let method = instruments::payment_method(world, instrument, &billing);
+    let method = method.text("id").to_owned();
     if due == 0 {
-        let customer = customer_for(world, &session, customer, &billing_details);
-        finish_method(world, &method, customer.as_deref());
-        return Ok(complete(
-            world,
-            id,
-            customer.as_deref(),
-            &method,
-            None,
-            "no_payment_required",
-            &billing_details,
-        ));
+        let customer = customer_for(world, &session, &billing);
+        keep_method(world, &session, &method, customer.as_deref());
+        let deal = Deal {
+            customer,
+            method,
+            intent: None,
+            payment_status: "no_payment_required",
+            billing,
+        };
+        return Ok(completion::complete(world, id, &deal));
     }
     let intent = intent_for(world, &session, due, instrument);
-    let tried = payments::attempt(
-        world,
-        &intent,
-        &method,
-        instrument,
-        instrument.on_session,
-        payment.authenticate,
-    );
-    let status = match tried {
+    // A customer is made for a buyer who pays, not for one who is declined.
+    let behaviour = instrument
+        .on_session
+        .after_authentication(payment.authenticate);
+    let goes_through = matches!(behaviour, Behaviour::Pays | Behaviour::Debits { .. });
+    let customer = if goes_through {
+        customer_for(world, &session, &billing)
+    } else {
+        None
+    };
+    if goes_through {
+        world.change(&intent, |object| object.set("customer", customer.clone()));
+        keep_method(world, &session, &method, customer.as_deref());
+    }
+    let payment_status = match payments::attempt(world, &intent, &method, behaviour) {
         Attempt::Paid => "paid",
         Attempt::Processing => "unpaid",
         Attempt::NeedsAction => {
@@ -191,38 +183,18 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
         }
         Attempt::Failed(why) => return Err(payments::card_error(world, &intent, why).into()),
     };
-    let customer = customer_for(world, &session, customer, &billing_details);
-    if let Some(customer) = &customer {
-        for paid in [
-            intent.clone(),
-            world.store.copy(&intent).text("latest_charge").to_owned(),
-        ] {
-            world.change(&paid, |object| object.set("customer", customer.as_str()));
-        }
-    }
-    if session.text("mode") == "subscription" || session_saves_method(world, id) {
-        finish_method(world, &method, customer.as_deref());
-    }
-    Ok(complete(
-        world,
-        id,
-        customer.as_deref(),
-        &method,
-        Some(&intent),
-        status,
-        &billing_details,
-    ))
+    let deal = Deal {
+        customer,
+        method,
+        intent: Some(intent),
+        payment_status,
+        billing,
+    };
+    Ok(completion::complete(world, id, &deal))
 }
 
-fn session_saves_method(world: &World, id: &str) -> bool {
-    world
-        .store
-        .hidden(id, "payment_intent_data")
-        .has("setup_future_usage")
-}
-
-/// The lines, with the amount that a donor chose.
-fn choose_amount(world: &mut World, id: &str, amount: Option<i64>) -> Result<Vec<Value>, ApiError> {
+/// Sets the amount that a donor chose, where the price leaves it open.
+fn choose_amount(world: &mut World, id: &str, amount: Option<i64>) -> Result<(), ApiError> {
     let mut lines = world
         .store
         .hidden(id, "line_items")
@@ -233,7 +205,7 @@ fn choose_amount(world: &mut World, id: &str, amount: Option<i64>) -> Result<Vec
         .iter_mut()
         .find(|line| line["price"].has("custom_unit_amount"))
     else {
-        return Ok(lines);
+        return Ok(());
     };
     let open = line["price"]["custom_unit_amount"].clone();
     let Some(amount) = amount.or(open.opt_int("preset")) else {
@@ -257,12 +229,16 @@ fn choose_amount(world: &mut World, id: &str, amount: Option<i64>) -> Result<Vec
     }
     line.set("amount_subtotal", amount);
     line.set("amount_total", amount);
-    world.store.hide(id, "line_items", lines.clone());
+    world.store.hide(id, "line_items", lines);
     world.change(id, |session| {
         session.set("amount_subtotal", amount);
         session.set("amount_total", amount);
     });
-    Ok(lines)
+    // The intent of an earlier try follows.
+    if let Some(intent) = world.store.hidden(id, "intent").as_str().map(str::to_owned) {
+        world.change(&intent, |object| object.set("amount", amount));
+    }
+    Ok(())
 }
 
 fn buyer(world: &World, session: &Value, payment: &Payment) -> Value {
@@ -280,14 +256,9 @@ fn buyer(world: &World, session: &Value, payment: &Payment) -> Value {
 }
 
 /// The customer of a session: its own, or a new one where the mode or the session asks for it.
-fn customer_for(
-    world: &mut World,
-    session: &Value,
-    known: Option<String>,
-    billing: &Value,
-) -> Option<String> {
-    if known.is_some() {
-        return known;
+fn customer_for(world: &mut World, session: &Value, billing: &Value) -> Option<String> {
+    if let Some(known) = session.opt_text("customer") {
+        return Some(known.to_owned());
     }
     let wanted = session.text("mode") == "subscription"
         || session.text("customer_creation") == "always"
@@ -300,9 +271,14 @@ fn customer_for(
     })
 }
 
-fn finish_method(world: &mut World, method: &Value, customer: Option<&str>) {
-    if let Some(customer) = customer {
-        instruments::attach(world, method.text("id"), customer);
+/// Attaches the payment method to the customer where it will be charged again.
+fn keep_method(world: &mut World, session: &Value, method: &str, customer: Option<&str>) {
+    let data = world
+        .store
+        .hidden(session.text("id"), "payment_intent_data");
+    let kept = session.text("mode") == "subscription" || data.has("setup_future_usage");
+    if let (true, Some(customer)) = (kept, customer) {
+        instruments::attach(world, method, customer);
     }
 }
 
@@ -333,194 +309,4 @@ fn intent_for(world: &mut World, session: &Value, due: i64, instrument: &Instrum
         world.change(id, |object| object.set("payment_intent", intent.as_str()));
     }
     intent
-}
-
-/// Completes a session whose payment went through, is under way, or is not needed.
-fn complete(
-    world: &mut World,
-    id: &str,
-    customer: Option<&str>,
-    method: &Value,
-    intent: Option<&str>,
-    payment_status: &str,
-    billing: &Value,
-) -> Completed {
-    let session = world.store.copy(id);
-    let mut links = json!({});
-    if session.text("mode") == "subscription" {
-        let (subscription, invoice) = subscribe(
-            world,
-            &session,
-            customer.unwrap_or_default(),
-            method,
-            intent,
-            payment_status,
-        );
-        links.set("subscription", subscription);
-        links.set("invoice", invoice);
-    } else {
-        if session["invoice_creation"].flag("enabled") {
-            let invoice = bill_once(
-                world,
-                &session,
-                customer.unwrap_or_default(),
-                intent,
-                payment_status,
-            );
-            links.set("invoice", invoice);
-        }
-        if let (Some(intent), "paid") = (intent, payment_status) {
-            settle_fee(world, intent);
-        }
-    }
-    let done = world.change(id, |session| {
-        session.set("status", "complete");
-        session.set("payment_status", payment_status);
-        session.set("url", Value::Null);
-        session.set("customer", customer);
-        session.set("customer_details", json!({
-            "address": billing["address"], "business_name": null, "email": billing["email"], "individual_name": null,
-            "name": billing["name"], "phone": null, "tax_exempt": "none", "tax_ids": [],
-        }));
-        for (key, value) in links.fields() {
-            session.set(&key, value);
-        }
-    });
-    let event = world.emit("checkout.session.completed", &done, None);
-    Completed {
-        redirect_url: redirect_url(&done),
-        session: done,
-        event,
-    }
-}
-
-/// The fee of a one-off charge is known a moment later.
-fn settle_fee(world: &mut World, intent: &str) {
-    let charge = world
-        .store
-        .copy(world.store.copy(intent).text("latest_charge"));
-    let previous = json!({"balance_transaction": null, "receipt_url": null}).fields();
-    world.emit("charge.updated", &charge, Some(previous));
-}
-
-/// Creates the subscription of a paid session, with its first invoice.
-fn subscribe(
-    world: &mut World,
-    session: &Value,
-    customer: &str,
-    method: &Value,
-    intent: Option<&str>,
-    payment_status: &str,
-) -> (Value, Value) {
-    let id = session.text("id");
-    let data = world.store.hidden(id, "subscription_data").clone();
-    let lines = world
-        .store
-        .hidden(id, "line_items")
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let (recurring, once): (Vec<_>, Vec<_>) = lines
-        .into_iter()
-        .partition(|line| line["price"].text("type") == "recurring");
-    let new = NewSubscription {
-        customer,
-        currency: session.text("currency"),
-        items: recurring
-            .iter()
-            .map(|line| (line["price"].clone(), line.int("quantity")))
-            .collect(),
-        method: Some(method.text("id")),
-        data: &data,
-        collection_method: "charge_automatically",
-        days_until_due: None,
-        status: "active",
-    };
-    let subscription = subscriptions::create(world, &new);
-    let subscription_id = subscription.text("id").to_owned();
-    let (start, end) = (world.now(), subscriptions::period_end(&subscription));
-    let free = (subscription.text("status") == "trialing").then_some("Free trial for");
-    let mut invoice_lines = subscriptions::lines(world, &subscription, (start, end), free);
-    // What the session promised is what is billed: a trial costs nothing, a short first period less.
-    for (line, promised) in invoice_lines.iter_mut().zip(&recurring) {
-        line.amount = promised.int("amount_total");
-    }
-    invoice_lines.extend(once.iter().map(|line| once_line(line, start)));
-    let new = NewInvoice {
-        customer,
-        currency: session.text("currency"),
-        subscription: Some(&subscription_id),
-        reason: "subscription_create",
-        lines: invoice_lines,
-        period: (start, start),
-        metadata: json!({}),
-    };
-    let draft = billing::draft(world, new);
-    // The subscription is announced before its invoice, and names it.
-    let subscription = world.store.copy(&subscription_id);
-    world.emit("customer.subscription.created", &subscription, None);
-    world.emit("invoice.created", &draft, None);
-    let invoice = draft.text("id").to_owned();
-    settle_first(world, &invoice, intent, payment_status);
-    (subscription_id.into(), invoice.into())
-}
-
-/// Creates the invoice of a one-off session that asks for one.
-fn bill_once(
-    world: &mut World,
-    session: &Value,
-    customer: &str,
-    intent: Option<&str>,
-    payment_status: &str,
-) -> Value {
-    let lines = world
-        .store
-        .hidden(session.text("id"), "line_items")
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let now = world.now();
-    let metadata = session["invoice_creation"]["invoice_data"]
-        .get("metadata")
-        .filter(|m| m.is_object())
-        .cloned();
-    let new = NewInvoice {
-        customer,
-        currency: session.text("currency"),
-        subscription: None,
-        reason: "manual",
-        lines: lines.iter().map(|line| once_line(line, now)).collect(),
-        period: (now, now),
-        metadata: metadata.unwrap_or_else(|| json!({})),
-    };
-    let invoice = billing::create(world, new).text("id").to_owned();
-    settle_first(world, &invoice, intent, payment_status);
-    invoice.into()
-}
-
-fn once_line(line: &Value, at: i64) -> Line {
-    Line {
-        price: line["price"].clone(),
-        quantity: line.int("quantity"),
-        amount: line.int("amount_total"),
-        description: line.text("description").to_owned(),
-        period: (at, at),
-        item: None,
-        metadata: json!({}),
-    }
-}
-
-/// Finalizes the invoice of a checkout, which was paid before it existed.
-fn settle_first(world: &mut World, invoice: &str, intent: Option<&str>, payment_status: &str) {
-    let open = billing::finalize(world, invoice);
-    if let Some(intent) = intent {
-        billing::add_payment(world, &open, intent);
-    }
-    world.change(invoice, |object| {
-        object.set("attempted", true);
-        object.set("attempt_count", i64::from(intent.is_some()));
-    });
-    if payment_status != "unpaid" {
-        billing::mark_paid(world, invoice, false);
-    }
 }

@@ -1,6 +1,6 @@
 //! Due work in the order of time.
 
-use super::{billing, debits, disputes, dunning, subscriptions};
+use super::{billing, debits, disputes, dunning, refunds, subscriptions};
 use crate::api;
 use crate::engine::checkout;
 use crate::json::Json;
@@ -58,6 +58,9 @@ fn run(world: &mut World, task: Task) {
         Task::SettleDebit(intent, succeeds) => {
             // Settled by hand before: nothing is left to do.
             let _ = debits::settle(world, &intent, succeeds);
+        }
+        Task::SettleRefund(id) => {
+            refunds::succeed(world, &id);
         }
         Task::OpenDispute(charge) => disputes::open_planned(world, &charge),
         Task::ResumeCollection(id) => api::resume_collection(world, &id),

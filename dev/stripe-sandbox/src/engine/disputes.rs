@@ -71,7 +71,7 @@ pub(crate) fn open(world: &mut World, charge: &str, reason: &str) -> ApiResult {
             "past_due": false, "submission_count": 0, "submission_method": "not_submitted"},
         "intended_submission_method": null, "is_charge_refundable": is_inquiry, "livemode": false, "metadata": {}, "network_reason_code": "10.4",
         "payment_intent": before["payment_intent"], "payment_method_details": {"card": {"brand": brand, "case_type":
-            if is_inquiry { "inquiry" } else { "chargeback" }, "network_reason_code": "10.4"}, "type": "card"},
+            if is_inquiry { "inquiry" } else { "chargeback" }, "network": brand, "network_reason_code": "10.4"}, "type": "card"},
         "reason": if is_inquiry { "general" } else { reason },
         "status": if is_inquiry { "warning_needs_response" } else { "needs_response" },
     });

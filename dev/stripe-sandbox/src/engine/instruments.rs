@@ -13,8 +13,8 @@ use crate::world::World;
 pub(crate) struct Decline {
     /// Stripe's error code.
     pub code: &'static str,
-    /// The bank's own.
-    pub decline_code: &'static str,
+    /// The bank's own code.
+    pub reason: &'static str,
     /// What the buyer reads.
     pub message: &'static str,
 }
@@ -34,6 +34,20 @@ pub(crate) enum Behaviour {
     Debits { times: i64, succeeds: bool },
 }
 
+impl Behaviour {
+    /// What is left of it once the buyer has passed the bank's check, or has not.
+    pub(crate) fn after_authentication(self, passed: Option<bool>) -> Self {
+        match (self, passed) {
+            (Self::Authenticates, Some(true)) => Self::Pays,
+            (Self::AuthenticatesThenDeclines(why), Some(true)) => Self::Declines(why),
+            (Self::Authenticates | Self::AuthenticatesThenDeclines(_), Some(false)) => {
+                Self::Declines(&NOT_AUTHENTICATED)
+            }
+            (other, _) => other,
+        }
+    }
+}
+
 /// A test card or account.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Instrument {
@@ -51,49 +65,49 @@ pub(crate) struct Instrument {
 
 const DECLINED: Decline = Decline {
     code: "card_declined",
-    decline_code: "generic_decline",
+    reason: "generic_decline",
     message: "Your card was declined.",
 };
 const INSUFFICIENT: Decline = Decline {
     code: "card_declined",
-    decline_code: "insufficient_funds",
+    reason: "insufficient_funds",
     message: "Your card has insufficient funds.",
 };
 const LOST: Decline = Decline {
     code: "card_declined",
-    decline_code: "lost_card",
+    reason: "lost_card",
     message: "Your card was declined.",
 };
 const STOLEN: Decline = Decline {
     code: "card_declined",
-    decline_code: "stolen_card",
+    reason: "stolen_card",
     message: "Your card was declined.",
 };
 const EXPIRED: Decline = Decline {
     code: "expired_card",
-    decline_code: "expired_card",
+    reason: "expired_card",
     message: "Your card has expired.",
 };
 const BAD_CVC: Decline = Decline {
     code: "incorrect_cvc",
-    decline_code: "incorrect_cvc",
+    reason: "incorrect_cvc",
     message: "Your card's security code is incorrect.",
 };
 const PROCESSING: Decline = Decline {
     code: "processing_error",
-    decline_code: "processing_error",
+    reason: "processing_error",
     message: "An error occurred while processing your card. Try again in a little bit.",
 };
 /// A debit that the bank sends back.
 pub(crate) const DEBIT_FAILED: Decline = Decline {
     code: "payment_intent_payment_attempt_failed",
-    decline_code: "insufficient_funds",
+    reason: "insufficient_funds",
     message: "The payment failed.",
 };
 /// The buyer did not pass the bank's check.
 pub(crate) const NOT_AUTHENTICATED: Decline = Decline {
     code: "payment_intent_authentication_failure",
-    decline_code: "authentication_required",
+    reason: "authentication_required",
     message: "We are unable to authenticate your payment method. Please choose a different payment method and try again.",
 };
 

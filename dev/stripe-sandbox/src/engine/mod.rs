@@ -3,6 +3,7 @@
 pub(crate) mod billing;
 pub(crate) mod checkout;
 pub(crate) mod clock;
+pub(crate) mod completion;
 pub(crate) mod debits;
 pub(crate) mod disputes;
 pub(crate) mod dunning;

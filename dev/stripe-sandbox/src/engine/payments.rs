@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::instruments::{Behaviour, Decline, Instrument, NOT_AUTHENTICATED};
+use super::instruments::{self, Behaviour, Decline};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::Json;
@@ -59,27 +59,19 @@ pub(crate) fn new_intent(world: &mut World, new: &NewIntent) -> Value {
 pub(crate) fn attempt(
     world: &mut World,
     intent: &str,
-    method: &Value,
-    instrument: &Instrument,
+    method: &str,
     behaviour: Behaviour,
-    authenticated: Option<bool>,
 ) -> Attempt {
-    let behaviour = match (behaviour, authenticated) {
-        (Behaviour::Authenticates, Some(true)) => Behaviour::Pays,
-        (Behaviour::AuthenticatesThenDeclines(why), Some(true)) => Behaviour::Declines(why),
-        (Behaviour::Authenticates | Behaviour::AuthenticatesThenDeclines(_), Some(false)) => {
-            Behaviour::Declines(&NOT_AUTHENTICATED)
-        }
-        (other, _) => other,
-    };
+    let disputed = instruments::of_method(world, method).and_then(|instrument| instrument.disputed);
+    let method = &world.store.copy(method);
     world.change(intent, |pi| {
-        pi.set("payment_method_types", json!([instrument.kind()]));
+        pi.set("payment_method_types", json!([method["type"]]));
     });
     match behaviour {
         Behaviour::Pays => {
             let charge = new_charge(world, intent, method, "succeeded");
             succeed(world, intent, &charge, method.text("id"));
-            if let Some(reason) = instrument.disputed {
+            if let Some(reason) = disputed {
                 world.store.hide(&charge, "dispute_reason", reason);
                 world.plan(world.now(), Task::OpenDispute(charge));
             }
@@ -109,7 +101,7 @@ pub(crate) fn attempt(
                 pi.set("next_action", Value::Null);
             });
             world.emit("payment_intent.processing", &waiting, None);
-            if let Some(reason) = instrument.disputed {
+            if let Some(reason) = disputed {
                 world.store.hide(&charge, "dispute_reason", reason);
             }
             let due = world.now() + times * world.settings.debit_seconds;
@@ -159,13 +151,13 @@ pub(crate) fn fail_charge(world: &mut World, intent: &str, charge: &str, why: &D
         object.set("failure_message", why.message);
         object.set("outcome", json!({
             "advice_code": "try_again_later", "network_advice_code": null, "network_decline_code": "05",
-            "network_status": "declined_by_network", "reason": why.decline_code, "risk_level": "normal",
+            "network_status": "declined_by_network", "reason": why.reason, "risk_level": "normal",
             "seller_message": "The bank did not return any further details with this decline.", "type": "issuer_declined",
         }));
     });
     let method = world.store.copy(failed.text("payment_method"));
     let error = json!({
-        "charge": charge, "code": why.code, "decline_code": why.decline_code, "message": why.message,
+        "charge": charge, "code": why.code, "decline_code": why.reason, "message": why.message,
         "doc_url": format!("https://stripe.com/docs/error-codes/{}", why.code.replace('_', "-")),
         "payment_method": method, "type": if method.text("type") == "card" { "card_error" } else { "invalid_request_error" },
     });
@@ -184,7 +176,7 @@ pub(crate) fn fail_charge(world: &mut World, intent: &str, charge: &str, why: &D
 pub(crate) fn card_error(world: &World, intent: &str, why: &Decline) -> ApiError {
     let intent = world.store.copy(intent);
     let mut error = ApiError::new(402, "card_error", Some(why.code), why.message)
-        .with("decline_code", why.decline_code)
+        .with("decline_code", why.reason)
         .with("advice_code", "try_again_later");
     if let Some(charge) = intent.opt_text("latest_charge") {
         error = error.with("charge", charge);
@@ -197,7 +189,13 @@ fn new_charge(world: &mut World, intent: &str, method: &Value, status: &str) -> 
     let id = ids::new("ch");
     let kind = method.text("type");
     let mut details = json!({"type": kind});
-    details.set(kind, method[kind].clone());
+    if kind == "sepa_debit" {
+        let account = &method["sepa_debit"];
+        details.set("sepa_debit", json!({
+            "bank_code": account["bank_code"], "branch_code": account["branch_code"], "country": account["country"],
+            "fingerprint": account["fingerprint"], "last4": account["last4"], "mandate": null,
+        }));
+    }
     if kind == "card" {
         let card = &method["card"];
         details.set("card", json!({

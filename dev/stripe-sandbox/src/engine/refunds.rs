@@ -6,7 +6,7 @@ use super::payments::transaction;
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, previous_attributes};
-use crate::world::{World, new_metadata};
+use crate::world::{Task, World, new_metadata};
 
 /// Refunds a charge, or part of it.
 pub(crate) fn create(world: &mut World, charge: &str, params: &Value) -> ApiResult {
@@ -60,6 +60,10 @@ pub(crate) fn create(world: &mut World, charge: &str, params: &Value) -> ApiResu
     let booked = transaction(world, &refund, kind, "refund", -amount, 0);
     refund.set("balance_transaction", booked);
     let refund = world.create(refund, Some("refund.created"));
+    if !is_card {
+        let due = world.now() + world.settings.debit_seconds;
+        world.plan(due, Task::SettleRefund(id));
+    }
     let total = current.int("amount_refunded") + amount;
     let after = world.change(charge, |object| {
         object.set("amount_refunded", total);
@@ -107,6 +111,9 @@ pub(crate) fn undo(world: &mut World, id: &str, status: &str, reason: Value) -> 
 /// A pending refund reaches the buyer.
 pub(crate) fn succeed(world: &mut World, id: &str) -> Value {
     let before = world.store.copy(id);
+    if before.text("status") != "pending" {
+        return before;
+    }
     let done = world.change(id, |object| {
         object.set("status", "succeeded");
         object.set("pending_reason", Value::Null);

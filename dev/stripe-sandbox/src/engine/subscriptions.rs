@@ -310,7 +310,7 @@ pub(crate) fn start_period(
         ),
         metadata: json!({}),
     };
-    let invoice = billing::create(world, new).text("id").to_owned();
+    let invoice = billing::create(world, &new).text("id").to_owned();
     let keeps_draft =
         status == "unpaid" || before["pause_collection"].text("behavior") == "keep_as_draft";
     let due = world.now() + DRAFT_SECONDS;

@@ -20,7 +20,7 @@ use crate::world::{Task, World};
 
 /// What a button of the portal does.
 #[derive(Deserialize)]
-pub(super) struct Action {
+pub(super) struct Wish {
     action: String,
     #[serde(default)]
     subscription: String,
@@ -37,7 +37,7 @@ pub(super) async fn show(State(app): State<Arc<App>>, Path(id): Path<String>) ->
 pub(super) async fn act(
     State(app): State<Arc<App>>,
     Path(id): Path<String>,
-    Form(wanted): Form<Action>,
+    Form(wanted): Form<Wish>,
 ) -> Response {
     let after = app.with(|world| {
         let session = world.store.find("billing_portal.session", &id).cloned()?;
@@ -59,7 +59,7 @@ fn gone() -> Page {
     )
 }
 
-fn perform(world: &mut World, session: &Value, wanted: &Action) {
+fn perform(world: &mut World, session: &Value, wanted: &Wish) {
     let customer = session.text("customer");
     let id = wanted.subscription.as_str();
     let subscription = world.store.copy(id);

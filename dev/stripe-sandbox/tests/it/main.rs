@@ -1,0 +1,16 @@
+//! The sandbox over real HTTP, as those who use it see it.
+
+// A panic is how a test fails.
+#![allow(clippy::unwrap_used)]
+
+mod bench;
+mod checkout;
+mod control;
+mod faults;
+mod lists;
+mod money;
+mod pages;
+mod renewals;
+mod rules;
+mod start;
+mod webhooks;

@@ -1,0 +1,126 @@
+//! Starting and stopping.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde_json::json;
+use stripe_sandbox::{Options, Sandbox, StartError};
+
+use crate::bench::{Bench, text};
+
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!(
+        "stripe-sandbox-{}-{}-{name}",
+        std::process::id(),
+        fastrand::u64(..)
+    ))
+}
+
+async fn refusal(options: Options) -> String {
+    match Sandbox::start(options).await {
+        Ok(_) => panic!("started"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[tokio::test]
+async fn other_machines_are_kept_out_unless_allowed() {
+    let listen: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let refused = refusal(Options {
+        listen,
+        ..Options::default()
+    })
+    .await;
+    assert!(refused.contains("loopback only"), "{refused}");
+    let allowed = Sandbox::start(Options {
+        listen,
+        allow_remote: true,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    allowed.stop().await;
+}
+
+#[tokio::test]
+async fn live_keys_and_broken_files_stop_the_start() {
+    let refused = refusal(Options {
+        secret_key: "sk_live_x".into(),
+        ..Options::default()
+    })
+    .await;
+    assert!(refused.contains("live keys"));
+    let path = temporary("broken.toml");
+    for (text, reason) in [
+        ("product = 5\n[", "catalogue"),
+        ("[[plan]]\nname = 'x'", "unknown key 'plan'"),
+        (
+            "[[product]]\nname = 'x'\n[[product.price]]\ncurrency = 'eur'",
+            "unit_amount",
+        ),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let refused = refusal(Options {
+            catalogue: Some(path.clone()),
+            ..Options::default()
+        })
+        .await;
+        assert!(refused.contains(reason), "{refused}");
+    }
+    std::fs::write(&path, "not json").unwrap();
+    let result = Sandbox::start(Options {
+        state: Some(path.clone()),
+        ..Options::default()
+    })
+    .await;
+    assert!(matches!(result, Err(StartError::State(..))));
+    std::fs::remove_file(path).unwrap();
+}
+
+#[tokio::test]
+async fn the_state_survives_a_restart() {
+    let path = temporary("state.json");
+    let options = Options {
+        state: Some(path.clone()),
+        ..Options::default()
+    };
+    let bench = Bench::with(options.clone()).await;
+    let (subscription, _) = bench.subscribe("monthly", "4242424242424242").await;
+    let price = bench.price("monthly").await;
+    bench.advance_days(20).await;
+    bench
+        .post_with("/v1/customers", "name=A", &[("idempotency-key", "k")])
+        .await
+        .ok();
+    let before = bench.look("clock").await;
+    bench.sandbox.stop().await;
+
+    let again = Bench::with(options).await;
+    assert_eq!(again.look("clock").await["offset"], before["offset"]);
+    assert_eq!(
+        again.price("monthly").await,
+        price,
+        "seeding leaves what is there"
+    );
+    assert_eq!(
+        again.look("objects/price").await.as_array().unwrap().len(),
+        4
+    );
+    let replayed = again
+        .post_with("/v1/customers", "name=A", &[("idempotency-key", "k")])
+        .await;
+    assert_eq!(replayed.header("idempotent-replayed"), "true");
+    again.advance_days(12).await;
+    let invoices = again
+        .get(&format!("/v1/invoices?subscription={subscription}"))
+        .await
+        .ok();
+    assert_eq!(
+        invoices["data"].as_array().unwrap().len(),
+        2,
+        "what was due is still due"
+    );
+    assert_eq!(invoices["data"][0]["status"], json!("paid"));
+    again.sandbox.stop().await;
+    std::fs::remove_file(path).unwrap();
+}
