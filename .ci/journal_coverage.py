@@ -7,8 +7,8 @@ INVENTORY is what `cargo run --example inventory` prints:
 
     {"operations": ["POST /v1/checkout/sessions/{}/expire", ...], "events": ["invoice.paid", ...]}
 
-DIRECTORY holds the journals that the sandbox wrote during the tests (*.jsonl): a request or an
-event a line.
+DIRECTORY holds the journals that sandboxes wrote during the tests (*.jsonl): a request or an
+event a line. Only those count that a service has used, not the ones of the sandbox's own tests.
 """
 
 import json
@@ -42,15 +42,22 @@ def read_journals(directory: Path) -> tuple[set[str], set[str]]:
     events: set[str] = set()
     for journal in directory.glob("*.jsonl"):
         with journal.open(encoding="utf-8") as lines:
-            for line in lines:
-                entry = json.loads(line)
-                if entry["kind"] == "request":
-                    # A refused call proves nothing.
-                    if entry["status"] < 400:
-                        requests.add(f"{entry['method']} {entry['path']}")
-                elif entry["kind"] == "event":
-                    events.add(entry["body"]["type"])
+            entries = [json.loads(line) for line in lines]
+        ours = [entry for entry in entries if is_ours(entry)]
+        if not ours:
+            continue
+        # A refused call, or one that was cut off, proves nothing.
+        requests |= {
+            f"{entry['method']} {entry['path']}" for entry in ours if entry.get("status", 599) < 400
+        }
+        events |= {entry["body"]["type"] for entry in entries if entry["kind"] == "event"}
     return requests, events
+
+
+def is_ours(entry: dict) -> bool:
+    """Whether the service made this request, and not a test that looks into the sandbox."""
+    agent = entry.get("headers", {}).get("user-agent", "")
+    return entry["kind"] == "request" and agent.startswith("dues/")
 
 
 def pattern(operation: str) -> re.Pattern[str]:
