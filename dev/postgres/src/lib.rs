@@ -11,6 +11,15 @@
 //!
 //! The server listens on a Unix socket only, in a directory that only this user may enter.
 //! For development: nothing of this is part of the service. Unix only.
+//!
+//! | variable                         | what it does                                               |
+//! |----------------------------------|------------------------------------------------------------|
+//! | `PG_BIN`                         | the directory with `postgres` and `initdb` to use          |
+//! | `DEV_POSTGRES_CACHE`             | where fetched binaries are kept                            |
+//! | `DEV_POSTGRES_IGNORE_INSTALLED`  | fetches binaries though some are installed                 |
+//! | `DEV_POSTGRES_NO_USER_NAMESPACE` | as root, runs the server as another user                   |
+//!
+//! `cargo run -p dev-postgres -- test psql` looks into the databases of the tests.
 
 mod binaries;
 mod cluster;
