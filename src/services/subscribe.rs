@@ -10,7 +10,7 @@ use super::catalogue::{CatalogueError, Offer};
 use super::repair::Repaired;
 use crate::domain::facts::{Cause, Fact, Freshness, Observation, Subject};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
-use crate::domain::subscription::{Basket, Mode, SessionStatus, Status};
+use crate::domain::subscription::{Basket, Mode, SessionStatus, Status, Subscription};
 use crate::storage::baskets::{self, By};
 use crate::storage::checkouts::{self, InsertError, NewCheckout, NewSubscription};
 use crate::storage::customers::{self, Customer};
@@ -22,6 +22,9 @@ use crate::stripe::requests::{self, LinePrice, NewLine, NewSession};
 
 /// Most lines of a basket.
 pub const MAX_LINES: usize = 10;
+
+/// How many obstacles to an order are removed before its client is asked to come again.
+const MAX_ROUNDS: u32 = 4;
 
 /// Who buys.
 #[derive(Clone, Debug)]
@@ -127,7 +130,7 @@ impl Services {
         let offers = self.offers().await?;
         let chosen = choose(order, &offers).map_err(SubscribeError::Invalid)?;
         // Each round removes one obstacle: a failed checkout under the same key, an abandoned one of a single plan.
-        for _ in 0..4 {
+        for round in 1..=MAX_ROUNDS {
             if let Some(key) = key
                 && let Some(repeated) = checkouts::find_by_key(&self.pool, &buyer.user, key).await?
             {
@@ -142,6 +145,8 @@ impl Services {
             match self.open(buyer, order, &chosen, key).await {
                 Ok(opened) => return Ok(opened),
                 Err(OpenError::KeyUsed) => {}
+                // Nothing is taken away in the last round, for nothing would take its place.
+                Err(OpenError::Held) if round == MAX_ROUNDS => {}
                 Err(OpenError::Held) => self.make_room(&buyer.user, &chosen).await?,
                 Err(OpenError::Other(error)) => return Err(error),
             }
@@ -225,6 +230,7 @@ impl Services {
         let session = NewSession {
             checkout: id,
             customer: String::new(),
+            replaced: false,
             currency: Some(chosen.currency.clone()).filter(|currency| {
                 chosen
                     .lines
@@ -303,6 +309,7 @@ impl Services {
             .await?;
         match self.stripe.create_session(&new).await {
             Err(error) if error.is_missing("customer") => {
+                new.replaced = true;
                 new.customer = self
                     .replace_stripe_customer(customer, &buyer.user, buyer.email.as_deref())
                     .await?;
@@ -385,6 +392,11 @@ impl Services {
         let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
             return Ok(());
         };
+        // Somebody else has made room meanwhile.
+        let ended = |line: &Subscription| line.plan == plan && line.status == Status::Ended;
+        if basket.lines.iter().any(ended) {
+            return Ok(());
+        }
         let pending = basket
             .lines
             .iter()

@@ -34,6 +34,8 @@ pub struct NewSession {
     pub checkout: CheckoutId,
     /// `cus_…`.
     pub customer: String,
+    /// Whether Stripe refused another customer for this checkout before.
+    pub replaced: bool,
     /// The currency, if it is not the prices' own.
     pub currency: Option<String>,
     /// The page's language; none lets the browser choose.
@@ -130,7 +132,8 @@ impl Stripe {
             .body)
     }
 
-    /// Opens a Checkout Session with our ids in every place from which Stripe carries them on.
+    /// Opens a Checkout Session with our ids in every place from which Stripe carries them on. The idempotency key is
+    /// the checkout's id, and with a customer who replaces another one also hers: Stripe may have stored its refusal.
     pub async fn create_session(&self, new: &NewSession) -> Result<Session, StripeError> {
         let all = new
             .lines
@@ -178,7 +181,10 @@ impl Stripe {
         if let Some(locale) = &new.locale {
             request = request.locale(locale_of(locale));
         }
-        let key = new.checkout.to_string();
+        let key = match new.replaced {
+            false => new.checkout.to_string(),
+            true => format!("{}:{}", new.checkout, new.customer),
+        };
         Ok(self
             .call(Operation::CreateSession, request.build(), Some(&key))
             .await?
