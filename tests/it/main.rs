@@ -1,10 +1,16 @@
 //! The tests that go through HTTP: a service of its own, a database of its own and a sandbox of its own for each.
 
+mod api_input;
 mod architecture;
 mod auth;
 mod bad_input;
+mod checkout_return;
 mod command_line;
 mod harness;
 mod operation;
 mod purchase;
+mod repair;
 mod settings;
+mod shapes;
+mod subscribe;
+mod webhooks;

@@ -12,7 +12,7 @@
 
 mod call;
 pub(crate) mod issuer;
-mod purchase;
+pub(crate) mod purchase;
 mod sandbox;
 
 use std::collections::HashMap;

@@ -1,12 +1,23 @@
 //! A purchase, step by step, as a member, her browser and Stripe make it.
 
+use std::time::Duration;
+
+use reqwest::Method;
 use serde_json::{Value, json};
+use url::form_urlencoded;
 
 use super::TestApp;
-use super::call::Answer;
+use super::call::{Answer, Call};
 
 /// The card that always works.
 pub(crate) const GOOD_CARD: &str = "4242424242424242";
+/// The card that is always declined.
+pub(crate) const DECLINED_CARD: &str = "4000000000000002";
+/// The card that pays once and is declined from then on.
+pub(crate) const FAILING_LATER_CARD: &str = "4000000000000341";
+
+/// How long a test waits for what the worker does, before it gives up.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An opened checkout.
 #[derive(Clone, Debug)]
@@ -26,6 +37,19 @@ pub(crate) struct Row {
     pub(crate) reason: String,
     pub(crate) version: i64,
     pub(crate) stripe_subscription: Option<String>,
+}
+
+/// Sends calls at the same moment; their answers in the same order.
+pub(crate) async fn at_once(calls: impl IntoIterator<Item = Call>) -> Vec<Answer> {
+    let calls: Vec<_> = calls
+        .into_iter()
+        .map(|call| tokio::spawn(call.send()))
+        .collect();
+    let mut answers = Vec::with_capacity(calls.len());
+    for call in calls {
+        answers.push(call.await.expect("a call ends"));
+    }
+    answers
 }
 
 impl TestApp {
@@ -176,5 +200,144 @@ impl TestApp {
                 .await
                 .expect("the table is there");
         count
+    }
+
+    /// An order, to which a test may add headers.
+    pub(crate) fn order(&self, token: &str, body: Value) -> Call {
+        self.post("/v1/subscriptions").bearer(token).json(body)
+    }
+
+    /// Opens a checkout and pays it with a card; waits for the webhooks.
+    pub(crate) async fn buy_with(&self, token: &str, plan: &str, card: &str) -> Purchase {
+        let purchase = self.open(token, plan).await;
+        let path = format!("/_sandbox/checkout/{}/pay", purchase.session);
+        self.sandbox.post(&path, json!({ "card": card })).await;
+        self.settle().await;
+        purchase
+    }
+
+    /// Waits until Stripe has told everything and the worker has settled what was doubtful.
+    pub(crate) async fn settle(&self) {
+        self.deliveries_settle().await;
+        self.until("nothing is deferred", async || {
+            self.events_in("deferred").await.is_empty().then_some(())
+        })
+        .await;
+    }
+
+    /// Moves the sandbox's clock and the service's; waits for what fell due meanwhile.
+    pub(crate) async fn advance(&self, seconds: i64) {
+        let clock = self
+            .sandbox
+            .post("/_sandbox/clock/advance", json!({ "seconds": seconds }))
+            .await;
+        self.clock
+            .set_offset(clock["offset"].as_i64().expect("an offset"));
+        self.settle().await;
+    }
+
+    /// Asks again and again until there is an answer; fails when there is none for too long.
+    pub(crate) async fn until<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+        let asking = async {
+            loop {
+                if let Some(answer) = ask().await {
+                    return answer;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let answer = tokio::time::timeout(PATIENCE, asking).await;
+        answer.unwrap_or_else(|_| panic!("it never came to pass that {what}"))
+    }
+
+    /// Waits until a subscription has that status.
+    pub(crate) async fn until_status(&self, id: &str, status: &str) -> Row {
+        self.until(&format!("{id} is {status}"), async || {
+            Some(self.row(id).await).filter(|row| row.status == status)
+        })
+        .await
+    }
+
+    /// Lets a call to Stripe go wrong: `kind`, `method`, `path`, `times`, `stall_ms`.
+    pub(crate) async fn fault(&self, fault: Value) {
+        self.sandbox.post("/_sandbox/faults", fault).await;
+    }
+
+    /// Takes all planned faults back.
+    pub(crate) async fn no_more_faults(&self) {
+        self.sandbox
+            .request(Method::DELETE, "/_sandbox/faults")
+            .send()
+            .await
+            .assert_status(200);
+    }
+
+    /// Changes something at Stripe, as the organisation does in Stripe's own pages.
+    pub(crate) async fn at_stripe(
+        &self,
+        method: Method,
+        path: &str,
+        form: &[(&str, &str)],
+    ) -> Value {
+        let body = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let call = self.sandbox.request(method, path).bearer("sk_test_sandbox");
+        call.body(body).send().await.assert_status(200).json()
+    }
+
+    /// The calls that reached Stripe so far whose method and path start like this, oldest first.
+    pub(crate) async fn calls(&self, what: &str) -> Vec<Value> {
+        let journal = self.sandbox.get("/_sandbox/journal").await;
+        let records = journal.as_array().expect("a list").iter();
+        let named = |record: &&Value| {
+            let text = |key: &str| record[key].as_str().unwrap_or_default().to_owned();
+            format!("{} {}", text("method"), text("path")).starts_with(what)
+        };
+        records
+            .filter(|record| record["kind"] == "request")
+            .filter(named)
+            .cloned()
+            .collect()
+    }
+
+    /// The ids of the sessions at Stripe with that status, newest first.
+    pub(crate) async fn sessions(&self, status: &str) -> Vec<String> {
+        let all = self.sandbox.stripe("/v1/checkout/sessions?limit=100").await;
+        let all = all["data"].as_array().expect("a list").iter();
+        all.filter(|session| session["status"] == status)
+            .map(|session| session["id"].as_str().expect("an id").to_owned())
+            .collect()
+    }
+
+    /// The types of the recorded events in that state, by the time of their arrival.
+    pub(crate) async fn events_in(&self, state: &str) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT type FROM webhook_events WHERE state = $1 ORDER BY received_at, id",
+        )
+        .bind(state)
+        .fetch_all(&self.pool)
+        .await
+        .expect("the events are there")
+    }
+
+    /// What the flagged events were flagged for, by the time of their arrival.
+    pub(crate) async fn flags(&self) -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT last_error FROM webhook_events WHERE state = 'flagged' ORDER BY received_at, id",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .expect("the events are there")
+    }
+
+    /// A value of a table's only row, or of the row with that id, as text.
+    pub(crate) async fn value(&self, table: &str, column: &str, id: &str) -> Option<String> {
+        let query = format!("SELECT {column}::text FROM {table} WHERE id::text = $1");
+        sqlx::query_scalar(sqlx::AssertSqlSafe(query))
+            .bind(id)
+            .fetch_one(&self.pool)
+            .await
+            .expect("the row is there")
     }
 }
