@@ -249,11 +249,11 @@ impl Bench {
     }
 
     /// Opens a session for one line.
-    pub(crate) async fn session(&self, mode: &str, key: &str, more: &str) -> Value {
+    pub(crate) async fn session(&self, mode: &str, key: &str, rest: &str) -> Value {
         let price = self.price(key).await;
         let form = format!(
             "mode={mode}&line_items[0][price]={price}&line_items[0][quantity]=1&adaptive_pricing[enabled]=false\
-             &success_url=https://app.test/done?session_id={{CHECKOUT_SESSION_ID}}&cancel_url=https://app.test/back{more}"
+             &success_url=https://app.test/done?session_id={{CHECKOUT_SESSION_ID}}&cancel_url=https://app.test/back{rest}"
         );
         self.post("/v1/checkout/sessions", &form).await.ok()
     }

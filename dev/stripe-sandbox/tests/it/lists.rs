@@ -137,10 +137,8 @@ async fn events_are_filtered_by_type_time_and_delivery() {
 async fn expansion_goes_four_levels_deep_and_through_lists() {
     let bench = Bench::start().await;
     let (id, _) = bench.subscribe("annual", "4242424242424242").await;
-    let path = format!(
-        "/v1/subscriptions?expand[]=data.customer&expand[]=data.latest_invoice.payments&expand[]=data.default_payment_method"
-    );
-    let list = bench.get(&path).await.ok();
+    let path = "/v1/subscriptions?expand[]=data.customer&expand[]=data.latest_invoice.payments&expand[]=data.default_payment_method";
+    let list = bench.get(path).await.ok();
     let found = &list["data"][0];
     assert_eq!(found["id"], json!(id));
     assert_eq!(found["customer"]["email"], "member@example.com");

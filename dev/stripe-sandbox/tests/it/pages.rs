@@ -11,10 +11,11 @@ async fn page(bench: &Bench, url: &str) -> (StatusCode, String) {
 }
 
 async fn submit(bench: &Bench, url: &str, form: &[(&str, &str)]) -> (StatusCode, String, String) {
-    let body: String = form
+    let pairs: Vec<String> = form
         .iter()
-        .map(|(name, value)| format!("{name}={value}&"))
+        .map(|(name, value)| format!("{name}={value}"))
         .collect();
+    let body = pairs.join("&");
     let request = bench
         .http
         .post(url)

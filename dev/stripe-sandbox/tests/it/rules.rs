@@ -96,129 +96,12 @@ async fn what_is_not_modelled_is_a_loud_404() {
     assert!(text(&answer.body["error"]["message"]).contains("does not model"));
 }
 
-#[tokio::test]
-async fn session_parameters_are_as_strict_as_stripes() {
-    let bench = Bench::unrecorded().await;
-    let (annual, share, donation) = (
-        bench.price("annual").await,
-        bench.price("share").await,
-        bench.price("donation").await,
-    );
-    let long = "x".repeat(201);
-    let url = "success_url=https://x.test/ok";
-    let cases = [
-        (
-            format!("mode=payment&{url}&payment_method_types[]=card"),
-            "parameter_unknown",
-            "payment_method_types",
-        ),
-        (format!("mode=payment&{url}&ui_mode=hosted"), "", "ui_mode"),
-        (
-            format!("mode=payment&{url}&client_reference_id={long}"),
-            "",
-            "client_reference_id",
-        ),
-        (
-            format!("mode=payment&{url}&metadata[{}]=1", "k".repeat(41)),
-            "",
-            &format!("metadata[{}]", "k".repeat(41)),
-        ),
-        (
-            format!("mode=payment&{url}&metadata[k]={}", "v".repeat(501)),
-            "",
-            "metadata[k]",
-        ),
-        (
-            format!("mode=payment&{url}&metadata[a[b]]=1"),
-            "",
-            "metadata[a[b]]",
-        ),
-        (
-            format!(
-                "mode=payment&{url}&expand[]=a.b.c.d.e&line_items[0][price]={share}&line_items[0][quantity]=1"
-            ),
-            "",
-            "expand",
-        ),
-        (
-            format!(
-                "mode=payment&{url}&expand[]=metadata&line_items[0][price]={share}&line_items[0][quantity]=1"
-            ),
-            "",
-            "expand",
-        ),
-        (
-            format!("mode=payment&{url}"),
-            "parameter_missing",
-            "line_items",
-        ),
-        (
-            format!("mode=payment&line_items[0][price]={share}&line_items[0][quantity]=1"),
-            "parameter_missing",
-            "success_url",
-        ),
-        (
-            format!("mode=payment&success_url=app.test&line_items[0][price]={share}"),
-            "url_invalid",
-            "success_url",
-        ),
-        (
-            format!("mode=payment&{url}&line_items[0][price]=price_none&line_items[0][quantity]=1"),
-            "resource_missing",
-            "line_items[0][price]",
-        ),
-        (
-            format!("mode=payment&{url}&line_items[0][price]={share}"),
-            "parameter_missing",
-            "line_items[0][quantity]",
-        ),
-        (
-            format!("mode=payment&{url}&line_items[0][price]={annual}&line_items[0][quantity]=1"),
-            "",
-            "",
-        ),
-        (
-            format!(
-                "mode=subscription&{url}&line_items[0][price]={share}&line_items[0][quantity]=1"
-            ),
-            "",
-            "",
-        ),
-        (
-            format!(
-                "mode=subscription&{url}&line_items[0][price]={annual}&line_items[0][quantity]=1&payment_intent_data[description]=x"
-            ),
-            "",
-            "payment_intent_data",
-        ),
-        (
-            format!(
-                "mode=payment&{url}&line_items[0][price]={share}&line_items[0][quantity]=1&currency=usd"
-            ),
-            "",
-            "line_items[0][price]",
-        ),
-        (
-            format!("mode=payment&{url}&line_items[0][price]={donation}&line_items[0][quantity]=2"),
-            "",
-            "line_items",
-        ),
-        (
-            format!(
-                "mode=payment&{url}&line_items[0][price]={share}&line_items[0][quantity]=1&customer=cus_none"
-            ),
-            "resource_missing",
-            "customer",
-        ),
-        (
-            format!(
-                "mode=payment&{url}&line_items[0][price_data][currency]=eur&line_items[0][price_data][unit_amount]=20&line_items[0][price_data][product_data][name]=x&line_items[0][quantity]=1"
-            ),
-            "amount_too_small",
-            "",
-        ),
-    ];
-    for (form, code, param) in &cases {
+const PAYMENT: &str = "mode=payment&success_url=https://x.test/ok";
+const SUBSCRIPTION: &str = "mode=subscription&success_url=https://x.test/ok";
+
+/// Posts sessions that must be refused with 400, the code and the parameter.
+async fn assert_refused(bench: &Bench, cases: &[(String, &str, &str)]) {
+    for (form, code, param) in cases {
         let answer = bench.post("/v1/checkout/sessions", form).await;
         assert_eq!(
             answer.error(),
@@ -228,6 +111,118 @@ async fn session_parameters_are_as_strict_as_stripes() {
         );
     }
     assert_eq!(bench.look("objects/checkout.session").await, json!([]));
+}
+
+#[tokio::test]
+async fn session_parameters_are_checked_by_name_type_and_length() {
+    let bench = Bench::unrecorded().await;
+    let long_key = format!("metadata[{}]", "k".repeat(41));
+    let cases = [
+        (
+            format!("{PAYMENT}&payment_method_types[]=card"),
+            "parameter_unknown",
+            "payment_method_types",
+        ),
+        (format!("{PAYMENT}&ui_mode=hosted"), "", "ui_mode"),
+        (
+            format!("{PAYMENT}&client_reference_id={}", "x".repeat(201)),
+            "",
+            "client_reference_id",
+        ),
+        (format!("{PAYMENT}&{long_key}=1"), "", long_key.as_str()),
+        (
+            format!("{PAYMENT}&metadata[k]={}", "v".repeat(501)),
+            "",
+            "metadata[k]",
+        ),
+        (format!("{PAYMENT}&metadata[a[b]]=1"), "", "metadata[a[b]]"),
+        (
+            format!("{PAYMENT}&customer="),
+            "parameter_invalid_empty",
+            "customer",
+        ),
+        (
+            format!("{PAYMENT}&line_items[0][quantity]=one"),
+            "parameter_invalid_integer",
+            "line_items[0][quantity]",
+        ),
+        (PAYMENT.to_owned(), "parameter_missing", "line_items"),
+        (
+            "success_url=https://x.test".to_owned(),
+            "parameter_missing",
+            "mode",
+        ),
+    ];
+    assert_refused(&bench, &cases).await;
+}
+
+#[tokio::test]
+async fn session_parameters_must_fit_together() {
+    let bench = Bench::unrecorded().await;
+    let line = async |key: &str| {
+        format!(
+            "&line_items[0][price]={}&line_items[0][quantity]=1",
+            bench.price(key).await
+        )
+    };
+    let (annual, share, donation) = (
+        line("annual").await,
+        line("share").await,
+        line("donation").await,
+    );
+    let inline = "&line_items[0][price_data][currency]=eur&line_items[0][price_data][unit_amount]=20\
+                  &line_items[0][price_data][product_data][name]=x&line_items[0][quantity]=1";
+    let cases = [
+        (format!("{PAYMENT}&expand[]=a.b.c.d.e{share}"), "", "expand"),
+        (format!("{PAYMENT}&expand[]=metadata{share}"), "", "expand"),
+        (
+            format!("mode=payment{share}"),
+            "parameter_missing",
+            "success_url",
+        ),
+        (
+            format!("mode=payment&success_url=app.test{share}"),
+            "url_invalid",
+            "success_url",
+        ),
+        (
+            format!("{PAYMENT}&line_items[0][price]=price_0&line_items[0][quantity]=1"),
+            "resource_missing",
+            "line_items[0][price]",
+        ),
+        (
+            format!(
+                "{PAYMENT}{}",
+                share.replace("&line_items[0][quantity]=1", "")
+            ),
+            "parameter_missing",
+            "line_items[0][quantity]",
+        ),
+        (format!("{PAYMENT}{annual}"), "", ""),
+        (format!("{SUBSCRIPTION}{share}"), "", ""),
+        (
+            format!("{SUBSCRIPTION}{annual}&payment_intent_data[description]=x"),
+            "",
+            "payment_intent_data",
+        ),
+        (
+            format!("{PAYMENT}{share}&currency=usd"),
+            "",
+            "line_items[0][price]",
+        ),
+        (
+            format!("{PAYMENT}{donation}&allow_promotion_codes=true"),
+            "",
+            "line_items",
+        ),
+        (
+            format!("{PAYMENT}{share}&customer=cus_none"),
+            "resource_missing",
+            "customer",
+        ),
+        (format!("{PAYMENT}{inline}"), "amount_too_small", ""),
+    ];
+    assert_refused(&bench, &cases).await;
 }
 
 #[tokio::test]

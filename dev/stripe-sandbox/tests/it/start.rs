@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde_json::json;
 use stripe_sandbox::{Options, Sandbox, StartError};
 
-use crate::bench::{Bench, text};
+use crate::bench::Bench;
 
 fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!(
