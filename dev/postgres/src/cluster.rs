@@ -1,5 +1,6 @@
 //! The handle of a running server.
 
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -77,6 +78,16 @@ impl Cluster {
     pub fn url(&self, database: &str) -> String {
         let socket = percent_encode(&self.attached.socket);
         format!("postgres:///{database}?host={socket}&port=5432&user={USER}&sslmode=disable")
+    }
+
+    /// What libpq's programs, such as psql, read from their environment instead of a URL.
+    pub fn variables(&self) -> [(&'static str, OsString); 4] {
+        [
+            ("PGHOST", self.attached.socket.clone().into()),
+            ("PGPORT", "5432".into()),
+            ("PGUSER", USER.into()),
+            ("PGDATABASE", "postgres".into()),
+        ]
     }
 
     /// Creates the database if it isn't there.

@@ -10,8 +10,8 @@ const USAGE: &str = "\
 usage: dev-postgres test [COMMAND…]           the server that the tests share
        dev-postgres demo DIRECTORY [COMMAND…] the one whose data is kept there
 
-Runs COMMAND with DATABASE_URL set while the server is up; without one, prints the URL and
-waits for Ctrl-C.";
+Runs COMMAND while the server is up, with DATABASE_URL and psql's variables set; without one,
+prints the URL and waits for Ctrl-C.";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -46,6 +46,7 @@ async fn run() -> Result<ExitCode, Error> {
     let status = tokio::process::Command::new(program)
         .args(arguments)
         .env("DATABASE_URL", url)
+        .envs(cluster.variables())
         .status()
         .await;
     match status {
