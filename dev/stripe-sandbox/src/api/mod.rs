@@ -11,7 +11,8 @@ mod payments;
 mod portal;
 mod sessions;
 mod subscription_create;
-pub(crate) mod subscriptions;
+mod subscription_update;
+mod subscriptions;
 mod test_clocks;
 mod version;
 mod webhook_endpoints;
@@ -24,7 +25,7 @@ use crate::world::World;
 use crate::{expand, form, table};
 
 pub(crate) use customers::new_customer;
-pub(crate) use subscriptions::{expire_incomplete, expire_resumption, resume_collection};
+pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
 pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
 /// A checked call.

@@ -1,14 +1,13 @@
 //! Subscriptions and their items.
 
-use serde_json::{Value, json};
-
-use super::{Call, Route, refuse, route, set_texts, subscription_create};
+use super::{Call, Route, refuse, route, subscription_create, subscription_update};
 use crate::engine::billing::{self, Collect};
+use crate::engine::periods;
 use crate::engine::subscriptions::{self, is_over, period_end};
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 use crate::listing;
-use crate::world::{Task, World, merge};
+use crate::world::{Task, World};
 
 pub(super) const ROUTES: &[Route] = &[
     route(
@@ -19,7 +18,12 @@ pub(super) const ROUTES: &[Route] = &[
     ),
     route("GET", "/v1/subscriptions", "subscription", index),
     route("GET", "/v1/subscriptions/{}", "subscription", retrieve),
-    route("POST", "/v1/subscriptions/{}", "subscription", update),
+    route(
+        "POST",
+        "/v1/subscriptions/{}",
+        "subscription",
+        subscription_update::update,
+    ),
     route("DELETE", "/v1/subscriptions/{}", "subscription", cancel),
     route("POST", "/v1/subscriptions/{}/pause", "subscription", pause),
     route(
@@ -31,24 +35,6 @@ pub(super) const ROUTES: &[Route] = &[
     route("GET", "/v1/subscription_items", "subscription_item", items),
 ];
 
-const REFUSED: &[&str] = &[
-    "add_invoice_items",
-    "application_fee_percent",
-    "automatic_tax",
-    "billing_cycle_anchor",
-    "billing_schedules",
-    "billing_thresholds",
-    "default_source",
-    "default_tax_rates",
-    "discounts",
-    "invoice_settings",
-    "on_behalf_of",
-    "payment_settings",
-    "pending_invoice_item_interval",
-    "proration_date",
-    "transfer_data",
-    "trial_settings",
-];
 const RESUMPTION_SECONDS: i64 = 23 * 3600;
 
 fn retrieve(world: &mut World, call: &Call) -> ApiResult {
@@ -99,276 +85,6 @@ fn items(world: &mut World, call: &Call) -> ApiResult {
         "/v1/subscription_items",
         &call.params,
     ))
-}
-
-fn update(world: &mut World, call: &Call) -> ApiResult {
-    let (id, params) = (call.id(), &call.params);
-    let current = world.require("subscription", id)?;
-    let allowed_at_the_end = ["cancellation_details", "expand", "metadata"];
-    if is_over(&current)
-        && params
-            .fields()
-            .keys()
-            .any(|key| !allowed_at_the_end.contains(&key.as_str()))
-    {
-        return Err(ApiError::invalid(
-            "A canceled subscription can only update its cancellation_details and metadata.",
-        ));
-    }
-    refuse(params, REFUSED)?;
-    check_method(world, &current, params)?;
-    if params.flag("cancel_at_period_end")
-        && params
-            .get("cancel_at")
-            .is_some_and(|at| at.as_str() != Some(""))
-    {
-        let message =
-            "You may only specify one of these parameters: cancel_at, cancel_at_period_end.";
-        return Err(ApiError::parameter(
-            Some("parameters_exclusive"),
-            "cancel_at",
-            message,
-        ));
-    }
-    let now = world.now();
-    let end = period_end(&current);
-    let cancel_at = cancel_at(&params["cancel_at"], &current, now)?;
-    let items = changed_items(world, &current, params)?;
-    let trial_end = trial_end(params, now)?;
-    let updated = world.update(id, "customer.subscription.updated", |object| {
-        if let Some(flag) = params.get("cancel_at_period_end").and_then(Value::as_bool) {
-            set_cancel_at_period_end(object, flag, end, now);
-        }
-        match cancel_at {
-            CancelAt::Unchanged => {}
-            CancelAt::Never => set_cancel_at(object, None, now),
-            CancelAt::At(at) => set_cancel_at(object, Some(at), now),
-        }
-        if let Some(items) = items {
-            object["items"].set("data", items);
-        }
-        if let Some(end) = trial_end {
-            set_trial_end(object, end, now);
-        }
-        apply(object, params);
-    });
-    if let Some(at) = updated.opt_int("cancel_at") {
-        world.plan(at, Task::CancelAt(id.to_owned()));
-    }
-    if let Some(at) = updated["pause_collection"].opt_int("resumes_at") {
-        world.plan(at, Task::ResumeCollection(id.to_owned()));
-    }
-    if let Some(at) = trial_end {
-        world.plan(at, Task::EndPeriod(id.to_owned()));
-    }
-    Ok(updated)
-}
-
-fn apply(object: &mut Value, params: &Value) {
-    set_texts(
-        object,
-        params,
-        &["description", "default_payment_method", "collection_method"],
-    );
-    if let Some(days) = params.opt_int("days_until_due") {
-        object.set("days_until_due", days);
-    }
-    match params.get("pause_collection") {
-        Some(pause @ Value::Object(_)) => {
-            let resumes_at = pause.get("resumes_at").cloned().unwrap_or_default();
-            object.set(
-                "pause_collection",
-                json!({"behavior": pause["behavior"], "resumes_at": resumes_at}),
-            );
-        }
-        Some(_) => object.set("pause_collection", Value::Null),
-        None => {}
-    }
-    for key in ["comment", "feedback"] {
-        if let Some(text) = params["cancellation_details"].opt_text(key) {
-            object["cancellation_details"].set(
-                key,
-                if text.is_empty() {
-                    Value::Null
-                } else {
-                    text.into()
-                },
-            );
-        }
-    }
-    merge(object, params.get("metadata"));
-}
-
-fn check_method(world: &World, subscription: &Value, params: &Value) -> Result<(), ApiError> {
-    let Some(method) = params
-        .opt_text("default_payment_method")
-        .filter(|method| !method.is_empty())
-    else {
-        return Ok(());
-    };
-    match world.store.find("payment_method", method) {
-        Some(known) if known["customer"] == subscription["customer"] => Ok(()),
-        _ => Err(ApiError::missing_reference(
-            "payment_method",
-            method,
-            "default_payment_method",
-        )),
-    }
-}
-
-/// What `cancel_at` asks for.
-enum CancelAt {
-    /// It was not given.
-    Unchanged,
-    /// To withdraw it.
-    Never,
-    /// To end then.
-    At(i64),
-}
-
-/// Resolves `cancel_at`: a moment in the future, or the end of a period.
-fn cancel_at(given: &Value, subscription: &Value, now: i64) -> Result<CancelAt, ApiError> {
-    let ends = || {
-        subscription["items"]
-            .items("data")
-            .iter()
-            .map(|item| item.int("current_period_end"))
-    };
-    let at = match given {
-        Value::Null => return Ok(CancelAt::Unchanged),
-        Value::String(text) => match text.as_str() {
-            "" => return Ok(CancelAt::Never),
-            "min_period_end" => ends().min(),
-            "max_period_end" | "max_billed_until" => ends().max(),
-            other => {
-                let message = format!("Invalid cancel_at: {other}");
-                return Err(ApiError::parameter(None, "cancel_at", message));
-            }
-        },
-        _ => given.as_i64(),
-    };
-    match at {
-        Some(at) if at > now => Ok(CancelAt::At(at)),
-        _ => Err(
-            ApiError::invalid("`cancel_at` must be a timestamp in the future.").param("cancel_at"),
-        ),
-    }
-}
-
-/// Schedules or withdraws the cancellation at the period's end. A withdrawal leaves a `cancel_at` of its own alone.
-pub(crate) fn set_cancel_at_period_end(object: &mut Value, wanted: bool, end: i64, now: i64) {
-    if wanted {
-        object.set("cancel_at_period_end", true);
-        object.set("cancel_at", end);
-        object.set("canceled_at", now);
-        object["cancellation_details"].set("reason", "cancellation_requested");
-    } else if object.flag("cancel_at_period_end") {
-        object.set("cancel_at_period_end", false);
-        withdraw(object);
-    }
-}
-
-/// Schedules or withdraws the cancellation at a moment.
-pub(crate) fn set_cancel_at(object: &mut Value, at: Option<i64>, now: i64) {
-    match at {
-        Some(at) => {
-            object.set("cancel_at", at);
-            object.set("cancel_at_period_end", false);
-            object.set("canceled_at", now);
-            object["cancellation_details"].set("reason", "cancellation_requested");
-        }
-        None if !object.flag("cancel_at_period_end") => withdraw(object),
-        None => {}
-    }
-}
-
-fn withdraw(object: &mut Value) {
-    object.set("cancel_at", Value::Null);
-    object.set("canceled_at", Value::Null);
-    object["cancellation_details"].set("reason", Value::Null);
-}
-
-/// Items with another price or quantity; only without proration, whose lines the sandbox does not model.
-fn changed_items(
-    world: &World,
-    current: &Value,
-    params: &Value,
-) -> Result<Option<Vec<Value>>, ApiError> {
-    let changes = params.items("items");
-    if changes.is_empty() {
-        return Ok(None);
-    }
-    if params.text("proration_behavior") != "none" {
-        return Err(ApiError::unmodelled(
-            "items without proration_behavior=none",
-        ));
-    }
-    let mut items = current["items"].items("data").to_vec();
-    for (at, change) in changes.iter().enumerate() {
-        refuse(
-            change,
-            &[
-                "billing_thresholds",
-                "clear_usage",
-                "deleted",
-                "discounts",
-                "plan",
-                "price_data",
-                "tax_rates",
-            ],
-        )?;
-        let wanted = change.text("id");
-        let Some(item) = items.iter_mut().find(|item| item.text("id") == wanted) else {
-            return Err(ApiError::missing_reference(
-                "subscription_item",
-                wanted,
-                &format!("items[{at}][id]"),
-            ));
-        };
-        if let Some(price_id) = change.opt_text("price") {
-            let param = format!("items[{at}][price]");
-            let price = world.store.find("price", price_id);
-            let price =
-                price.ok_or_else(|| ApiError::missing_reference("price", price_id, &param))?;
-            item.set("plan", subscriptions::plan_of(price));
-            item.set("price", price.clone());
-        }
-        if let Some(quantity) = change.opt_int("quantity") {
-            item.set("quantity", quantity);
-        }
-        merge(item, change.get("metadata"));
-    }
-    Ok(Some(items))
-}
-
-fn trial_end(params: &Value, now: i64) -> Result<Option<i64>, ApiError> {
-    match params.get("trial_end") {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(_)) => Ok(Some(now)),
-        Some(at) => match at.as_i64() {
-            Some(at) if at >= now => Ok(Some(at)),
-            _ => Err(
-                ApiError::invalid("`trial_end` must be a timestamp in the future.")
-                    .param("trial_end"),
-            ),
-        },
-    }
-}
-
-fn set_trial_end(object: &mut Value, end: i64, now: i64) {
-    object.set("trial_end", end);
-    object.set("billing_cycle_anchor", end);
-    if end > now {
-        object.set("status", "trialing");
-        if !object.has("trial_start") {
-            object.set("trial_start", now);
-        }
-    }
-    if let Some(items) = object["items"]["data"].as_array_mut() {
-        for item in items {
-            item.set("current_period_end", end);
-        }
-    }
 }
 
 fn cancel(world: &mut World, call: &Call) -> ApiResult {
@@ -427,7 +143,7 @@ fn resume(world: &mut World, call: &Call) -> ApiResult {
         subscriptions::resume(world, id);
     }
     let status = world.store.copy(id).text("status").to_owned();
-    subscriptions::start_period(world, id, now, &status, "subscription_update");
+    periods::start_period(world, id, now, &status, "subscription_update");
     let invoice = world.store.copy(id).text("latest_invoice").to_owned();
     if on_success {
         world.store.hide(id, "resumption", invoice.as_str());
@@ -447,38 +163,4 @@ fn resume(world: &mut World, call: &Call) -> ApiResult {
         },
     );
     Ok(world.store.copy(id))
-}
-
-/// The pause of collection ends by itself.
-pub(crate) fn resume_collection(world: &mut World, id: &str) {
-    let subscription = world.store.copy(id);
-    let is_due = subscription["pause_collection"]
-        .opt_int("resumes_at")
-        .is_some_and(|at| at <= world.now());
-    if is_due && !is_over(&subscription) {
-        world.update(id, "customer.subscription.updated", |object| {
-            object.set("pause_collection", Value::Null);
-        });
-    }
-}
-
-/// A resumption was not paid in time: its invoice is void, the subscription stays paused.
-pub(crate) fn expire_resumption(world: &mut World, invoice: &str) {
-    if world.store.copy(invoice).text("status") == "open" {
-        billing::void(world, invoice);
-    }
-}
-
-/// A first invoice was not paid in time.
-pub(crate) fn expire_incomplete(world: &mut World, id: &str) {
-    let subscription = world.store.copy(id);
-    if subscription.text("status") != "incomplete" {
-        return;
-    }
-    billing::void(world, subscription.text("latest_invoice"));
-    let now = world.now();
-    world.update(id, "customer.subscription.updated", |object| {
-        object.set("status", "incomplete_expired");
-        object.set("ended_at", now);
-    });
 }

@@ -1,7 +1,6 @@
 //! Due work in the order of time.
 
-use super::{billing, debits, disputes, dunning, refunds, subscriptions};
-use crate::api;
+use super::{billing, debits, disputes, dunning, periods, refunds};
 use crate::engine::checkout;
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -47,11 +46,11 @@ fn run(world: &mut World, task: Task) {
                 checkout::expire(world, &id);
             }
         }
-        Task::AnnounceRenewal(id) => subscriptions::announce_renewal(world, &id),
-        Task::AnnounceTrialEnd(id) => subscriptions::announce_trial_end(world, &id),
-        Task::EndPeriod(id) => subscriptions::end_period(world, &id),
-        Task::CancelAt(id) => subscriptions::cancel_at(world, &id),
-        Task::ExpireIncomplete(id) => api::expire_incomplete(world, &id),
+        Task::AnnounceRenewal(id) => periods::announce_renewal(world, &id),
+        Task::AnnounceTrialEnd(id) => periods::announce_trial_end(world, &id),
+        Task::EndPeriod(id) => periods::end_period(world, &id),
+        Task::CancelAt(id) => periods::cancel_at(world, &id),
+        Task::ExpireIncomplete(id) => periods::expire_incomplete(world, &id),
         Task::FinalizeInvoice(id) => billing::advance_draft(world, &id),
         Task::RetryInvoice(id) => dunning::retry(world, &id),
         Task::InvoiceOverdue(id) => dunning::overdue(world, &id),
@@ -63,7 +62,7 @@ fn run(world: &mut World, task: Task) {
             refunds::succeed(world, &id);
         }
         Task::OpenDispute(charge) => disputes::open_planned(world, &charge),
-        Task::ResumeCollection(id) => api::resume_collection(world, &id),
-        Task::ExpireResumption(invoice) => api::expire_resumption(world, &invoice),
+        Task::ResumeCollection(id) => periods::resume_collection(world, &id),
+        Task::ExpireResumption(invoice) => periods::expire_resumption(world, &invoice),
     }
 }

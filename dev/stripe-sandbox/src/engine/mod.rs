@@ -9,5 +9,6 @@ pub(crate) mod disputes;
 pub(crate) mod dunning;
 pub(crate) mod instruments;
 pub(crate) mod payments;
+pub(crate) mod periods;
 pub(crate) mod refunds;
 pub(crate) mod subscriptions;

@@ -137,10 +137,7 @@ fn page(world: &World, id: &str, error: Option<&str>) -> Page {
         );
     }
     form(world, session, &mut body);
-    Page {
-        status: error.map_or(StatusCode::OK, |_| StatusCode::PAYMENT_REQUIRED),
-        ..Page::new("Checkout", body)
-    }
+    Page::new("Checkout", body)
 }
 
 fn summary(world: &World, session: &Value, body: &mut String) {

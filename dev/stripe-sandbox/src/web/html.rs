@@ -60,6 +60,12 @@ pub(crate) fn moment(at: i64) -> String {
     )
 }
 
+/// The day of a moment.
+pub(crate) fn day(at: i64) -> String {
+    OffsetDateTime::from_unix_timestamp(at)
+        .map_or_else(|_| at.to_string(), |when| when.date().to_string())
+}
+
 /// A page.
 pub(crate) struct Page {
     pub title: String,
@@ -96,14 +102,14 @@ impl IntoResponse for Page {
     fn into_response(self) -> Response {
         let mut html =
             String::from("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">");
-        html.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">");
+        html.push_str("<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><link rel=\"icon\" href=\"data:,\">");
         if let Some(seconds) = self.refresh {
             let _ = write!(html, "<meta http-equiv=\"refresh\" content=\"{seconds}\">");
         }
         let wide = if self.wide { " class=\"wide\"" } else { "" };
         let _ = write!(
             html,
-            "<title>{}</title><style>{STYLE}</style></head><body><div class=\"banner\">SANDBOX · no real money</div>\
+            "<title>{}</title><style>{STYLE}</style></head><body><header class=\"banner\">SANDBOX · no real money</header>\
              <main{wide}>{}</main></body></html>",
             escape(&self.title),
             self.body

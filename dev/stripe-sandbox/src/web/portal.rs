@@ -10,8 +10,8 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::html::{Page, escape, moment, money};
-use crate::api::subscriptions::{set_cancel_at, set_cancel_at_period_end};
+use super::html::{Page, day, escape, money};
+use crate::api::{set_cancel_at, set_cancel_at_period_end};
 use crate::app::App;
 use crate::engine::instruments::{self, INSTRUMENTS};
 use crate::engine::subscriptions::{self, period_end};
@@ -176,11 +176,11 @@ fn subscription_card(
         let _ = write!(
             body,
             ", ends {}</span>{}",
-            moment(at),
+            day(at),
             button("undo", "Don't cancel")
         );
     } else {
-        let _ = write!(body, ", renews {}</span>", moment(period_end(subscription)));
+        let _ = write!(body, ", renews {}</span>", day(period_end(subscription)));
         if features["subscription_cancel"].flag("enabled") {
             body.push_str(&button("cancel", "Cancel subscription"));
         }
@@ -188,10 +188,22 @@ fn subscription_card(
     body.push_str("</div>");
 }
 
+/// What the customer is charged with: the customer's own default, else that of the newest subscription.
+fn payment_method(world: &World, customer: &Value) -> String {
+    if let Some(method) = customer["invoice_settings"].opt_text("default_payment_method") {
+        return method.to_owned();
+    }
+    let subscriptions = world.store.all("subscription").iter().rev();
+    let mut theirs = subscriptions
+        .filter(|row| row["customer"] == customer["id"] && !subscriptions::is_over(row));
+    theirs
+        .find_map(|row| row.opt_text("default_payment_method"))
+        .unwrap_or_default()
+        .to_owned()
+}
+
 fn cards(world: &World, id: &str, customer: &Value, body: &mut String) {
-    let default = world
-        .store
-        .copy(customer["invoice_settings"].text("default_payment_method"));
+    let default = world.store.copy(&payment_method(world, customer));
     let kind = default.text("type");
     let shown = if default.is_null() {
         "none yet".to_owned()
@@ -228,7 +240,7 @@ fn invoices(world: &World, customer: &Value, body: &mut String) {
         let _ = write!(
             body,
             "<tr><td>{}</td><td>{}</td><td class=\"amount\">{}</td></tr>",
-            moment(invoice.int("created")),
+            day(invoice.int("created")),
             escape(invoice.text("status")),
             money(invoice.int("total"), invoice.text("currency"))
         );
