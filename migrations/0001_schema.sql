@@ -97,17 +97,18 @@ CREATE TABLE subscriptions (
     term_ends_at             timestamptz,
     ended_at                 timestamptz,
     refund_state             text NOT NULL DEFAULT 'none' CHECK (refund_state IN ('none', 'part', 'full')),
+    refund_failed            boolean NOT NULL DEFAULT false,
     created_at               timestamptz NOT NULL,
     updated_at               timestamptz NOT NULL,
     CHECK ((stripe_status IS NULL) = (stripe_state_at IS NULL)),
     CHECK (recurring OR stripe_subscription_id IS NULL),
-    CHECK ((first_paid_at IS NULL) = (last_paid_at IS NULL)),
     CONSTRAINT subscriptions_checkout_plan UNIQUE (checkout_id, plan)
 );
 CREATE UNIQUE INDEX subscriptions_single ON subscriptions (user_id, plan) WHERE single AND status <> 'ENDED';
 CREATE INDEX subscriptions_user ON subscriptions (user_id, id DESC);
 CREATE INDEX subscriptions_payment_intent ON subscriptions (stripe_payment_intent_id)
     WHERE stripe_payment_intent_id IS NOT NULL;
+CREATE INDEX subscriptions_unpaid ON subscriptions (id) WHERE status_reason = 'first_payment_failed';
 CREATE INDEX subscriptions_term ON subscriptions (term_ends_at) WHERE term_ends_at IS NOT NULL AND status <> 'ENDED';
 COMMENT ON TABLE subscriptions IS 'The internal subscription: one line of a checkout, recurring or one-off';
 COMMENT ON COLUMN subscriptions.id IS 'UUIDv7; in the metadata at Stripe';
@@ -131,7 +132,7 @@ COMMENT ON COLUMN subscriptions.stripe_payment_intent_id IS 'pi_… of a one-off
 COMMENT ON COLUMN subscriptions.stripe_status IS 'Stripe''s status of the subscription, from the newest snapshot';
 COMMENT ON COLUMN subscriptions.stripe_state_at IS 'When Stripe made that snapshot, by Stripe''s clock';
 COMMENT ON COLUMN subscriptions.first_paid_at IS 'The earliest payment known (a first invoice of zero counts); the API''s activated_at';
-COMMENT ON COLUMN subscriptions.last_paid_at IS 'The latest payment known';
+COMMENT ON COLUMN subscriptions.last_paid_at IS 'When the newest paid invoice of a recurring one was paid, as the invoice itself says';
 COMMENT ON COLUMN subscriptions.payment_failed_at IS 'When the first payment failed for good, as a delayed debit does';
 COMMENT ON COLUMN subscriptions.current_period_end IS 'Paid or billed until, from the newest snapshot';
 COMMENT ON COLUMN subscriptions.cancel_at IS 'When Stripe will end it, from the newest snapshot';
@@ -140,6 +141,7 @@ COMMENT ON COLUMN subscriptions.collection_paused IS 'Whether Stripe collects no
 COMMENT ON COLUMN subscriptions.term_ends_at IS 'first_paid_at plus term';
 COMMENT ON COLUMN subscriptions.ended_at IS 'When Stripe ended it';
 COMMENT ON COLUMN subscriptions.refund_state IS 'How much of it was paid back: none, part or full';
+COMMENT ON COLUMN subscriptions.refund_failed IS 'Whether a refund of its payment ever failed: its charge is then only read live';
 COMMENT ON COLUMN subscriptions.created_at IS 'When the member asked';
 COMMENT ON COLUMN subscriptions.updated_at IS 'The last write';
 
@@ -149,8 +151,14 @@ CREATE TABLE transactions (
     kind                     text NOT NULL CHECK (kind IN ('payment', 'payment_failed', 'refund', 'dispute')),
     stripe_reference         text NOT NULL,
     stripe_payment_intent_id text,
+    state                    text CHECK (state IN ('pending', 'succeeded', 'failed', 'open', 'won', 'lost')),
+    payment_at               timestamptz,
+    lost_at                  timestamptz,
     occurred_at              timestamptz NOT NULL,
     created_at               timestamptz NOT NULL,
+    CHECK (CASE kind WHEN 'refund' THEN state IN ('pending', 'succeeded', 'failed')
+                     WHEN 'dispute' THEN state IN ('open', 'won', 'lost')
+                     ELSE state IS NULL END),
     CONSTRAINT transactions_reference UNIQUE (subscription_id, kind, stripe_reference)
 );
 CREATE INDEX transactions_stripe_reference ON transactions (stripe_reference);
@@ -162,8 +170,21 @@ COMMENT ON COLUMN transactions.subscription_id IS 'The line that it is for';
 COMMENT ON COLUMN transactions.kind IS 'What happened';
 COMMENT ON COLUMN transactions.stripe_reference IS 'payment: in_… or else pi_…; payment_failed: in_…#attempt or else pi_…; refund: re_…; dispute: its id';
 COMMENT ON COLUMN transactions.stripe_payment_intent_id IS 'pi_…, when known: leads from a refund or dispute back to the line without asking Stripe';
+COMMENT ON COLUMN transactions.state IS 'Of a refund: pending, succeeded, failed (it only moves on); of a dispute: open, won, lost, as last read from Stripe';
+COMMENT ON COLUMN transactions.payment_at IS 'Of a dispute: when the disputed invoice was paid; a later payment takes its force away';
+COMMENT ON COLUMN transactions.lost_at IS 'Of a lost dispute: the earliest time at which it is known to be lost';
 COMMENT ON COLUMN transactions.occurred_at IS 'When it happened at Stripe: the earliest time that any source gives';
 COMMENT ON COLUMN transactions.created_at IS 'When we learnt of it';
+
+CREATE TABLE cursors (
+    name       text PRIMARY KEY,
+    position   text NOT NULL,
+    updated_at timestamptz NOT NULL
+);
+COMMENT ON TABLE cursors IS 'How far long walks have come, so that they go on where they stopped';
+COMMENT ON COLUMN cursors.name IS 'Of the walk';
+COMMENT ON COLUMN cursors.position IS 'What is done: a time or an id, as the walk understands it';
+COMMENT ON COLUMN cursors.updated_at IS 'When it last came further';
 
 CREATE TABLE webhook_events (
     id              text PRIMARY KEY,
@@ -178,6 +199,7 @@ CREATE TABLE webhook_events (
     CHECK ((state = 'deferred') = (next_attempt_at IS NOT NULL))
 );
 CREATE INDEX webhook_events_deferred ON webhook_events (next_attempt_at) WHERE state = 'deferred';
+CREATE INDEX webhook_events_unsettled ON webhook_events (state) WHERE state IN ('deferred', 'failed', 'flagged');
 CREATE INDEX webhook_events_object ON webhook_events (object_id);
 CREATE INDEX webhook_events_received ON webhook_events (received_at);
 COMMENT ON TABLE webhook_events IS 'Events that concern our rows, each once; the payload stays at Stripe, which keeps it for 30 days';

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod commands;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -34,6 +36,11 @@ enum Command {
     Migrate,
     /// Ask the service on this machine whether it is ready; ends with 0 when it is
     Healthcheck,
+    /// Look at Stripe's events and apply them again
+    #[command(subcommand)]
+    Events(commands::Events),
+    /// Find what webhooks lost, or compare with Stripe
+    Reconcile(commands::Reconcile),
     /// Print a member's token, for development only
     Token {
         /// The member: the token's subject
@@ -54,6 +61,11 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
+        Command::Events(command) => commands::events(command).await,
+        Command::Reconcile(how) => match stop_signal() {
+            Ok(interrupted) => commands::reconcile(how, interrupted).await,
+            Err(error) => Err(error),
+        },
         Command::Token { user, roles, ttl } => token(&user, &roles, ttl).await,
     };
     match outcome {

@@ -112,6 +112,8 @@ pub struct Stripe {
     pub max_retries: u32,
     /// How much newer than the stored state an event must be to be trusted without a live read.
     pub snapshot_margin: Duration,
+    /// Calls to Stripe a second of this process, at most; half of them are kept for callers who wait.
+    pub requests_per_second: u32,
     /// Whether the token's e-mail is passed on to Stripe.
     pub send_email: bool,
 }
@@ -182,6 +184,8 @@ pub struct Worker {
     pub batch: u32,
     /// Attempts after which a deferred event counts as failed.
     pub max_attempts: u32,
+    /// Pause between two walks through Stripe's list of events.
+    pub reconcile_interval: Duration,
     /// Age at which settled events are deleted, in days.
     pub purge_after_days: u32,
 }

@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::ids::{CheckoutId, SubscriptionId};
-use super::subscription::{Basket, Mode, StripeStatus};
+use super::subscription::{Basket, Dispute, Mode, Refund, RefundProgress, StripeStatus};
 
 /// Everything that one source says about one checkout.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,6 +42,10 @@ pub struct Subject {
     pub subscriptions: Vec<SubscriptionId>,
     /// The session's mode.
     pub mode: Option<Mode>,
+    /// `pi_…` of the payment that it is about.
+    pub payment_intent: Option<String>,
+    /// `in_…` of the invoice whose payment it is about.
+    pub invoice: Option<String>,
 }
 
 /// Which lines of a checkout a payment counts for.
@@ -51,6 +55,8 @@ pub enum Scope {
     Basket,
     /// The recurring line alone: a later invoice.
     Recurring,
+    /// The lines of the payment that the subject names.
+    Concerned,
 }
 
 /// One thing that is true. All but [`Fact::Snapshot`] only grow: they merge in any order, any number of times.
@@ -66,6 +72,8 @@ pub enum Fact {
     CancelRequested(OffsetDateTime),
     /// A payment arrived, or a first invoice of zero.
     Paid(OffsetDateTime, Scope),
+    /// An invoice was paid then, as it says itself.
+    InvoicePaid(OffsetDateTime),
     /// The first payment failed for good.
     FirstPaymentFailed(OffsetDateTime),
     /// The subscription at Stripe, as it was when it was looked at.
@@ -78,6 +86,12 @@ pub enum Fact {
     LineItem(SubscriptionId, String),
     /// Money moved, or failed to.
     Transaction(Transaction, Scope),
+    /// So much of the payment that the subject names was paid back, in all; the lines are those that the refund names.
+    Refunded(Refund, Vec<SubscriptionId>),
+    /// A refund of the payment that the subject names has failed.
+    RefundFailed,
+    /// The disputes of the payment that the subject names, read from Stripe: all there are.
+    Disputes(Vec<Dispute>),
     /// The source leaves out what we need: Stripe must be read.
     Unclear,
 }
@@ -98,12 +112,14 @@ pub struct Snapshot {
 }
 
 /// What a transaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TransactionKind {
     /// Money came.
     Payment,
     /// Money did not come.
     PaymentFailed,
+    /// Money went back.
+    Refund(RefundProgress),
 }
 
 impl TransactionKind {
@@ -112,11 +128,12 @@ impl TransactionKind {
         match self {
             Self::Payment => "payment",
             Self::PaymentFailed => "payment_failed",
+            Self::Refund(_) => "refund",
         }
     }
 }
 
-/// A reference to a payment or a failed payment at Stripe.
+/// A reference to money that moved, failed to, went back or is claimed back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transaction {
     /// What it is.
@@ -215,8 +232,11 @@ impl Subject {
                 return Err(Contradiction::OtherSubscription);
             }
         }
-        // Rule 4: same customer.
-        if differs(&checkout.stripe_customer, &self.customer) {
+        // Rule 4: same customer. Where only metadata leads here, both must be known: metadata can be edited by hand.
+        let by_metadata = self.is_from_stripe() && !self.is_held_by(basket);
+        if differs(&checkout.stripe_customer, &self.customer)
+            || by_metadata && (checkout.stripe_customer.is_none() || self.customer.is_none())
+        {
             return Err(Contradiction::OtherCustomer);
         }
         // Rule 5: same mode.
@@ -232,6 +252,25 @@ impl Subject {
             return Err(Contradiction::OtherLines);
         }
         Ok(())
+    }
+}
+
+impl Subject {
+    /// Whether it names an object at Stripe, and not only a row of ours.
+    fn is_from_stripe(&self) -> bool {
+        self.session.is_some()
+            || self.stripe_subscription.is_some()
+            || self.payment_intent.is_some()
+    }
+
+    /// Whether one of the basket's foreign keys is the subject's.
+    fn is_held_by(&self, basket: &Basket) -> bool {
+        let same =
+            |ours: &Option<String>, theirs: &Option<String>| theirs.is_some() && ours == theirs;
+        same(&basket.checkout.stripe_session, &self.session)
+            || basket.lines.iter().any(|line| {
+                line.concerned || same(&line.stripe_subscription, &self.stripe_subscription)
+            })
     }
 }
 

@@ -9,8 +9,8 @@ use time::{Duration, OffsetDateTime};
 use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
 use super::ids::SubscriptionId;
 use super::subscription::{
-    Basket, Checkout, Reason, Refund, SessionStatus, Status, StripeState, StripeStatus,
-    Subscription,
+    Basket, Checkout, Dispute, DisputeState, Reason, Refund, SessionStatus, Status, StripeState,
+    StripeStatus, Subscription,
 };
 
 /// What a merge leaves to be done beside writing the basket.
@@ -81,6 +81,10 @@ fn merge_fact(
         Fact::Paid(at, scope) => {
             for line in in_scope(basket, *scope) {
                 merge_min(&mut line.first_paid_at, *at);
+            }
+        }
+        Fact::InvoicePaid(at) => {
+            for line in in_scope(basket, Scope::Recurring) {
                 merge_max(&mut line.last_paid_at, *at);
             }
         }
@@ -109,6 +113,20 @@ fn merge_fact(
                 record(&mut merged.transactions, line.id, transaction);
             }
         }
+        Fact::Refunded(refund, named) => {
+            merge_refund(basket, *refund, named, observation.freshness, merged);
+        }
+        Fact::RefundFailed => {
+            merged.doubtful = true;
+            for line in one_offs_concerned(basket) {
+                line.refund_failed = true;
+            }
+        }
+        Fact::Disputes(disputes) => {
+            for line in in_scope(basket, Scope::Concerned) {
+                merge_disputes(line, disputes);
+            }
+        }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
             for line in in_scope(basket, Scope::Recurring) {
@@ -116,6 +134,78 @@ fn merge_fact(
             }
         }
     }
+}
+
+/// A refund only grows, until one has failed: from then on the charge is read. So it is when a part of a basket's
+/// payment went back, because only the refunds tell which line it was for. It never touches a recurring line.
+fn merge_refund(
+    basket: &mut Basket,
+    refund: Refund,
+    named: &[SubscriptionId],
+    freshness: Freshness,
+    merged: &mut Merged,
+) {
+    let alone = basket.lines.len() == 1;
+    for line in one_offs_concerned(basket) {
+        let meant = refund != Refund::Part || alone || named.contains(&line.id);
+        match freshness {
+            Freshness::Live if meant => line.refund = refund,
+            // So much is certain: it isn't all of it any more.
+            Freshness::Live => line.refund = line.refund.min(Refund::Part),
+            Freshness::Event if line.refund_failed || !meant => merged.doubtful = true,
+            Freshness::Event => line.refund = line.refund.max(refund),
+        }
+    }
+}
+
+fn one_offs_concerned(basket: &mut Basket) -> impl Iterator<Item = &mut Subscription> {
+    basket
+        .lines
+        .iter_mut()
+        .filter(|line| line.concerned && !line.recurring)
+}
+
+/// Takes over disputes as they were read; when one was lost is known best by who heard it first.
+fn merge_disputes(line: &mut Subscription, disputes: &[Dispute]) {
+    for dispute in disputes {
+        match line
+            .disputes
+            .iter_mut()
+            .find(|held| held.reference == dispute.reference)
+        {
+            Some(held) => {
+                let lost_at = [held.lost_at, dispute.lost_at].into_iter().flatten().min();
+                *held = Dispute {
+                    lost_at,
+                    ..dispute.clone()
+                };
+            }
+            None => line.disputes.push(dispute.clone()),
+        }
+    }
+    line.disputes
+        .sort_by(|one, other| one.reference.cmp(&other.reference));
+}
+
+/// What the disputes of a line's payments do to it: a lost one weighs more than an open one.
+fn dispute_in_force(line: &Subscription) -> Option<DisputeState> {
+    let in_force =
+        |dispute: &&Dispute| match (dispute.state, line.last_paid_at.filter(|_| line.recurring)) {
+            (DisputeState::Won, _) => false,
+            (DisputeState::Open | DisputeState::Lost, None) => true,
+            // Only the newest payment's dispute holds a membership up …
+            (DisputeState::Open, Some(newest)) => {
+                dispute.payment_at.is_none_or(|paid| paid >= newest)
+            }
+            // … and a payment after the loss makes up for it.
+            (DisputeState::Lost, Some(newest)) => dispute.lost_at.is_none_or(|lost| newest <= lost),
+        };
+    let states = line
+        .disputes
+        .iter()
+        .filter(in_force)
+        .map(|dispute| dispute.state);
+    states.max_by_key(|state| *state == DisputeState::Lost)
 }
 
 /// Applies a snapshot if it is newer than the row's, leaves it if it is older or the same; false if that can't be told.
@@ -171,10 +261,11 @@ fn advance(checkout: &mut Checkout, to: SessionStatus) {
 }
 
 fn in_scope(basket: &mut Basket, scope: Scope) -> impl Iterator<Item = &mut Subscription> {
-    basket
-        .lines
-        .iter_mut()
-        .filter(move |line| scope == Scope::Basket || line.recurring)
+    basket.lines.iter_mut().filter(move |line| match scope {
+        Scope::Basket => true,
+        Scope::Recurring => line.recurring,
+        Scope::Concerned => line.concerned,
+    })
 }
 
 /// One source may name a payment twice, as a session and its invoice do: that is one row.
@@ -184,7 +275,7 @@ fn record(
     new: &Transaction,
 ) {
     let same = |(id, held): &&mut (SubscriptionId, Transaction)| {
-        *id == line && held.kind == new.kind && held.reference == new.reference
+        *id == line && held.kind.as_str() == new.kind.as_str() && held.reference == new.reference
     };
     if let Some((_, held)) = transactions.iter_mut().find(same) {
         held.at = held.at.min(new.at);
@@ -192,6 +283,7 @@ fn record(
             .payment_intent
             .take()
             .or_else(|| new.payment_intent.clone());
+        held.kind = held.kind.max(new.kind);
     } else {
         transactions.push((line, new.clone()));
     }
@@ -232,9 +324,12 @@ fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason
             unpaid(checkout)
         };
     }
+    let dispute = dispute_in_force(line);
     match stripe {
         Some(StripeStatus::Unpaid) => (Status::OnHold, Reason::Unpaid),
         Some(StripeStatus::Paused) => (Status::OnHold, Reason::Paused),
+        _ if dispute == Some(DisputeState::Open) => (Status::OnHold, Reason::Disputed),
+        _ if dispute == Some(DisputeState::Lost) => (Status::OnHold, Reason::DisputeLost),
         Some(StripeStatus::Canceled) => (Status::Cancelled, Reason::CancelScheduled),
         _ if line.cancel_at_period_end || line.cancel_at.is_some() => {
             (Status::Cancelled, Reason::CancelScheduled)
@@ -252,8 +347,13 @@ fn derive_one_off(
     checkout: &Checkout,
     now: OffsetDateTime,
 ) -> (Status, Reason) {
+    let dispute = dispute_in_force(line);
     if line.refund == Refund::Full {
         (Status::Ended, Reason::Refunded)
+    } else if dispute == Some(DisputeState::Lost) {
+        (Status::Ended, Reason::DisputeLost)
+    } else if dispute == Some(DisputeState::Open) {
+        (Status::OnHold, Reason::Disputed)
     } else if line.term_ends_at.is_some_and(|end| end <= now) {
         (Status::Ended, Reason::TermOver)
     } else if line.first_paid_at.is_some() {

@@ -9,7 +9,7 @@ use super::plan::{Kind, Term};
 macro_rules! text_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name {
             $($(#[$variant_doc])* $variant,)+
         }
@@ -88,6 +88,10 @@ text_enum! {
         TermOver = "term_over",
         /// The delayed payment failed.
         PaymentFailed = "payment_failed",
+        /// The payment is disputed.
+        Disputed = "disputed",
+        /// The payment was disputed, and the dispute lost.
+        DisputeLost = "dispute_lost",
     }
 }
 
@@ -140,6 +144,47 @@ text_enum! {
 }
 
 text_enum! {
+    /// How a dispute stands.
+    DisputeState {
+        /// The bank has not decided.
+        Open = "open",
+        /// It was won, or came to nothing.
+        Won = "won",
+        /// The money is gone.
+        Lost = "lost",
+    }
+}
+
+text_enum! {
+    /// How a refund stands; it only moves on.
+    RefundProgress {
+        /// On its way.
+        Pending = "pending",
+        /// Done.
+        Succeeded = "succeeded",
+        /// It failed or was cancelled: the money is still ours.
+        Failed = "failed",
+    }
+}
+
+/// A dispute of a payment, as it was last read from Stripe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispute {
+    /// Its id at Stripe.
+    pub reference: String,
+    /// How it stands.
+    pub state: DisputeState,
+    /// `pi_…` of the disputed payment.
+    pub payment_intent: Option<String>,
+    /// When it was opened.
+    pub at: OffsetDateTime,
+    /// When the disputed invoice was paid; none for a payment without one.
+    pub payment_at: Option<OffsetDateTime>,
+    /// The earliest time at which it is known to be lost.
+    pub lost_at: Option<OffsetDateTime>,
+}
+
+text_enum! {
     /// Of a checkout's session at Stripe.
     Mode {
         /// One-off lines alone.
@@ -189,7 +234,7 @@ pub struct Subscription {
     pub stripe: Option<StripeState>,
     /// The earliest payment.
     pub first_paid_at: Option<OffsetDateTime>,
-    /// The latest payment.
+    /// When the newest paid invoice was paid.
     pub last_paid_at: Option<OffsetDateTime>,
     /// When the first payment failed for good.
     pub payment_failed_at: Option<OffsetDateTime>,
@@ -207,6 +252,12 @@ pub struct Subscription {
     pub ended_at: Option<OffsetDateTime>,
     /// How much was paid back.
     pub refund: Refund,
+    /// Whether a refund of its payment ever failed.
+    pub refund_failed: bool,
+    /// Of its payments, in the order of their ids.
+    pub disputes: Vec<Dispute>,
+    /// Whether the payment that a subject names is this line's: set by the read that looked for it.
+    pub concerned: bool,
     /// When it was bought.
     pub created_at: OffsetDateTime,
 }

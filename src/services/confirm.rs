@@ -74,7 +74,11 @@ impl Return {
 impl Services {
     /// Verifies a return and says where to send the buyer.
     pub async fn confirm(&self, session: &str) -> Result<Return, SubscribeError> {
-        // 1. The session is one of ours. Stripe isn't asked about others: anybody can call this address.
+        // 1. The session is one of ours. Stripe isn't asked about others, nor the database about what can't be an id:
+        // anybody can call this address.
+        if session.len() > 255 || !session.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Return::refused("unknown_session"));
+        }
         let subject = Subject {
             session: Some(session.to_owned()),
             ..Subject::default()

@@ -5,11 +5,11 @@ use metrics::{counter, gauge};
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
 use crate::domain::facts::{Cause, Contradiction};
-use crate::storage::StorageError;
 use crate::storage::baskets::{self, By, Written};
+use crate::storage::customers;
 use crate::storage::webhook_events::{self, EventRecord, EventState};
 pub use crate::stripe::event::ParseError;
-use crate::stripe::event::{Content, Event};
+use crate::stripe::event::{Event, EventType};
 use crate::stripe::signature::SignatureError;
 
 /// What became of a delivery that was answered with 2xx.
@@ -73,12 +73,6 @@ impl IngestError {
     }
 }
 
-impl From<StorageError> for IngestError {
-    fn from(error: StorageError) -> Self {
-        Self::Apply(error.into())
-    }
-}
-
 impl Services {
     /// Takes a delivery of Stripe: raw bytes and the value of the header `Stripe-Signature`.
     pub async fn ingest(
@@ -117,65 +111,110 @@ impl Services {
         if livemode != self.settings.livemode() {
             return Err(IngestError::WrongMode);
         }
-        // 3. Of a type that says something to us.
-        let Some(Content {
-            kind: event_type,
-            object_id,
-            observation,
-        }) = content
-        else {
-            *kind = "other";
+        *kind = content
+            .as_ref()
+            .map_or("other", |content| content.kind.as_str());
+        // 3. It says something about a row of ours.
+        Ok(self
+            .take(
+                &Event {
+                    id,
+                    created,
+                    livemode,
+                    content,
+                },
+                Cause::Webhook,
+            )
+            .await?)
+    }
+
+    /// Applies an event that is known to be Stripe's, whichever way it came.
+    pub(super) async fn take(&self, event: &Event, cause: Cause) -> Result<Ingested, ApplyError> {
+        let Some(content) = &event.content else {
             return Ok(Ingested::Uninteresting);
         };
-        *kind = event_type.as_str();
-        let event = EventRecord {
-            id: &id,
-            kind: event_type.as_str(),
-            object_id: &object_id,
-            created,
+        let record = EventRecord {
+            id: &event.id,
+            kind: content.kind.as_str(),
+            object_id: &content.object_id,
+            created: event.created,
             state: EventState::Applied,
             next_attempt_at: None,
         };
-        // 4. About a row of ours, as the row itself says; then it is merged and recorded in one statement.
+        if content.kind == EventType::CustomerDeleted {
+            let forgot = customers::update_deleted(&self.pool, &content.object_id).await?;
+            return Ok(if forgot {
+                Ingested::Applied
+            } else {
+                Ingested::Foreign
+            });
+        }
+        let observation = match &content.observation {
+            Ok(observation) => observation,
+            Err(unknown) => return self.flag(&record, &unknown.to_string()).await,
+        };
+        // The row itself says whether it is the event's; then all of it is merged and recorded in one statement.
         let by = By {
-            cause: Cause::Webhook,
-            reference: Some(&id),
+            cause,
+            reference: Some(&event.id),
             actor: None,
             reason: None,
         };
         for _ in 0..MAX_TRIES {
-            let observation = match &observation {
-                Ok(observation) => observation,
-                Err(unknown) => return self.flag(&event, &unknown.to_string()).await,
-            };
-            let mut found = baskets::find(&self.pool, &observation.subject, Some(&id)).await?;
+            let mut found =
+                baskets::find(&self.pool, &observation.subject, Some(&event.id)).await?;
             if found.seen {
                 return Ok(Ingested::Duplicate);
             }
             let Some(basket) = found.baskets.pop() else {
-                return Ok(Ingested::Foreign);
+                return if content.may_be_ours {
+                    self.defer(&record).await
+                } else {
+                    Ok(Ingested::Foreign)
+                };
             };
             if !found.baskets.is_empty() {
                 return self
-                    .flag(&event, Contradiction::SeveralCheckouts.as_str())
+                    .flag(&record, Contradiction::SeveralCheckouts.as_str())
                     .await;
             }
-            match self.write(&basket, observation, Some(event), &by).await {
+            match self.write(&basket, observation, Some(record), &by).await {
                 Ok((Written::Done, applied)) if applied.doubtful => return Ok(Ingested::Deferred),
                 Ok((Written::Done, _)) => return Ok(Ingested::Applied),
                 Ok((Written::Duplicate, _)) => return Ok(Ingested::Duplicate),
                 Ok((Written::Moved, _)) => {}
                 Err(ApplyError::Contradiction(contradiction)) => {
-                    return self.flag(&event, contradiction.as_str()).await;
+                    return self.flag(&record, contradiction.as_str()).await;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(error),
             }
         }
-        Err(ApplyError::Contended.into())
+        Err(ApplyError::Contended)
     }
 
-    async fn flag(&self, event: &EventRecord<'_>, cause: &str) -> Result<Ingested, IngestError> {
-        webhook_events::insert_flagged(&self.pool, event, cause, self.clock.now()).await?;
+    /// Leaves an event to the worker: only Stripe knows whose payment it is about.
+    async fn defer(&self, event: &EventRecord<'_>) -> Result<Ingested, ApplyError> {
+        let now = self.clock.now();
+        let event = EventRecord {
+            state: EventState::Deferred,
+            next_attempt_at: Some(now),
+            ..*event
+        };
+        let new = webhook_events::insert(&self.pool, &event, None, now).await?;
+        self.deferred.notify_one();
+        Ok(if new {
+            Ingested::Deferred
+        } else {
+            Ingested::Duplicate
+        })
+    }
+
+    async fn flag(&self, event: &EventRecord<'_>, cause: &str) -> Result<Ingested, ApplyError> {
+        let record = EventRecord {
+            state: EventState::Flagged,
+            ..*event
+        };
+        webhook_events::insert(&self.pool, &record, Some(cause), self.clock.now()).await?;
         tracing::warn!(
             event_id = event.id,
             event_type = event.kind,

@@ -4,10 +4,13 @@
 mod apply;
 pub mod cancel_checkout;
 pub mod catalogue;
+pub mod compare;
 pub mod confirm;
 mod customers;
+pub mod events;
 pub mod holdings;
 pub mod ingest;
+pub mod reconcile;
 pub mod repair;
 pub mod settle;
 pub mod subscribe;
@@ -99,6 +102,15 @@ impl Services {
             clock,
             deferred: Arc::new(Notify::new()),
         })
+    }
+
+    /// The same for work that nobody waits for: its calls to Stripe leave way to others.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            stripe: self.stripe.in_background(),
+            ..self.clone()
+        }
     }
 
     /// Whether the database can be reached and has this version's schema.

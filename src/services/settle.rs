@@ -1,15 +1,19 @@
 //! Doubtful events: the object is read from Stripe as it is now, and the answer counts only if the row stood still.
 
 use metrics::counter;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
 use super::subscribe::SubscribeError;
-use crate::domain::facts::{Cause, Freshness, Subject};
-use crate::domain::subscription::Basket;
+use crate::domain::facts::{Cause, Freshness, Observation, Subject};
+use crate::domain::subscription::{Basket, Reason};
 use crate::storage::baskets::{self, By, Written};
-use crate::storage::webhook_events::{self, Deferred};
+use crate::storage::subscriptions;
+use crate::storage::webhook_events::{self, Deferred, Settled};
+use crate::stripe::event::EventType;
+use crate::stripe::money::PaymentNow;
+use crate::stripe::objects::Expandable;
 use crate::stripe::observe::News;
 
 /// A worker that dies gives its events back after so long.
@@ -38,61 +42,93 @@ impl Services {
     async fn settle(&self, event: Deferred) {
         let read_at = self.clock.now();
         let outcome = match self.read_object(&event).await {
-            Ok(()) => webhook_events::update_settled(&self.pool, &event.object_id, read_at).await,
+            Ok(settled) => {
+                webhook_events::update_settled(&self.pool, &event.object_id, read_at, settled).await
+            }
             Err(error) => {
                 let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
                 let next = (event.attempt < tries).then(|| read_at + pause(event.attempt));
                 tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
-                webhook_events::update_failed(
-                    &self.pool,
-                    &event.object_id,
-                    &error.to_string(),
-                    next,
-                )
-                .await
+                let cause = error.to_string();
+                webhook_events::update_failed(&self.pool, &event.object_id, &cause, next).await
             }
         };
-        counter!("deferred_events_total", "outcome" => if outcome.is_ok() { "settled" } else { "error" }).increment(1);
+        let label = if outcome.is_ok() { "settled" } else { "error" };
+        counter!("deferred_events_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
             // The lease gives it back.
             tracing::error!(event_id = event.id, %error, "an event's outcome could not be recorded");
         }
     }
 
-    async fn read_object(&self, event: &Deferred) -> Result<(), SubscribeError> {
-        let id = Some(event.object_id.clone());
-        if event.kind.starts_with("checkout.session.") {
-            let subject = Subject {
-                session: id,
-                ..Subject::default()
-            };
-            let Some(basket) = baskets::find(&self.pool, &subject, None)
-                .await?
-                .baskets
-                .pop()
-            else {
-                return Ok(());
-            };
-            self.read_session(basket, Cause::Webhook).await?;
-        } else {
-            let subject = Subject {
-                stripe_subscription: id,
-                ..Subject::default()
-            };
-            let Some(basket) = baskets::find(&self.pool, &subject, None)
-                .await?
-                .baskets
-                .pop()
-            else {
-                return Ok(());
-            };
-            self.read_subscription(basket, &event.object_id, Cause::Webhook, &event.id)
-                .await?;
+    async fn read_object(&self, event: &Deferred) -> Result<Settled, SubscribeError> {
+        let id = &event.object_id;
+        match EventType::parse(&event.kind) {
+            Some(
+                EventType::SessionCompleted
+                | EventType::SessionAsyncPaymentSucceeded
+                | EventType::SessionAsyncPaymentFailed
+                | EventType::SessionExpired,
+            ) => {
+                let subject = Subject {
+                    session: Some(id.clone()),
+                    ..Subject::default()
+                };
+                let Some(basket) = self.find_one(&subject).await? else {
+                    return Ok(Settled::Ignored);
+                };
+                self.read_session(basket, Cause::Webhook).await?;
+                Ok(Settled::Applied)
+            }
+            Some(
+                EventType::ChargeRefunded
+                | EventType::RefundCreated
+                | EventType::RefundUpdated
+                | EventType::RefundFailed
+                | EventType::DisputeCreated
+                | EventType::DisputeUpdated
+                | EventType::DisputeClosed
+                | EventType::DisputeFundsWithdrawn
+                | EventType::DisputeFundsReinstated,
+            ) => self.read_payment(id, event).await,
+            Some(EventType::CreditNoteCreated) => {
+                let payments = self.stripe.list_payments_of_invoice(id).await?.body.data;
+                let mut settled = Settled::Ignored;
+                for payment in payments
+                    .iter()
+                    .filter_map(|payment| payment.payment_intent_id())
+                {
+                    settled = self.read_payment(payment, event).await?;
+                }
+                Ok(settled)
+            }
+            _ => {
+                let subject = Subject {
+                    stripe_subscription: Some(id.clone()),
+                    ..Subject::default()
+                };
+                let Some(basket) = self.find_one(&subject).await? else {
+                    return Ok(Settled::Ignored);
+                };
+                self.read_subscription(basket, id, Cause::Webhook, &event.id)
+                    .await?;
+                Ok(Settled::Applied)
+            }
         }
-        Ok(())
     }
 
-    /// Reads a subscription from Stripe and applies it, again whenever the rows have moved since before the call.
+    pub(super) async fn find_one(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<Basket>, SubscribeError> {
+        Ok(baskets::find(&self.pool, subject, None)
+            .await?
+            .baskets
+            .pop())
+    }
+
+    /// Reads a subscription with its newest invoice from Stripe and applies it, again whenever the rows have moved
+    /// since before the call.
     pub(super) async fn read_subscription(
         &self,
         mut basket: Basket,
@@ -100,25 +136,23 @@ impl Services {
         cause: Cause,
         reference: &str,
     ) -> Result<Basket, SubscribeError> {
+        let by = By {
+            cause,
+            reference: Some(reference),
+            actor: None,
+            reason: None,
+        };
         for _ in 0..MAX_TRIES {
             let answer = self.stripe.retrieve_subscription(id).await?;
-            let observation = match self.observer.subscription(
-                &answer.body,
-                answer.at,
-                Freshness::Live,
-                News::Plain,
-            ) {
+            let observation =
+                self.observer
+                    .subscription(&answer.body, answer.at, Freshness::Live, News::Plain);
+            let observation = match observation {
                 Ok(observation) => observation,
                 Err(unknown) => {
                     tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a subscription was left as it is");
                     return Ok(basket);
                 }
-            };
-            let by = By {
-                cause,
-                reference: Some(reference),
-                actor: None,
-                reason: None,
             };
             let (written, applied) = self.write(&basket, &observation, None, &by).await?;
             if written != Written::Moved {
@@ -130,6 +164,137 @@ impl Services {
             }
         }
         Err(ApplyError::Contended.into())
+    }
+
+    /// Reads all that Stripe says of a payment (refunds, disputes) and applies it.
+    async fn read_payment(&self, id: &str, event: &Deferred) -> Result<Settled, SubscribeError> {
+        let subject = Subject {
+            payment_intent: Some(id.to_owned()),
+            ..Subject::default()
+        };
+        let by = By {
+            cause: Cause::Webhook,
+            reference: Some(&event.id),
+            actor: None,
+            reason: None,
+        };
+        for _ in 0..MAX_TRIES {
+            let Some(basket) = self.find_one(&subject).await? else {
+                if self.adopt_payment(id, &by).await? {
+                    continue;
+                }
+                return Ok(Settled::Ignored);
+            };
+            let intent = self.stripe.retrieve_payment_intent(id).await?;
+            let refunds = self.stripe.list_refunds(id).await?.body.data;
+            let disputes = self.stripe.list_disputes(id).await?.body.data;
+            let for_invoice =
+                !disputes.is_empty() && basket.recurring().is_some_and(|line| line.concerned);
+            let invoice_paid_at = if for_invoice {
+                self.invoice_paid_at(id).await?
+            } else {
+                None
+            };
+            let now = PaymentNow {
+                intent: intent.body,
+                refunds,
+                disputes,
+                invoice_paid_at,
+                lost_at: event.created,
+            };
+            let (observation, flag) = self.observer.payment_now(&now, intent.at);
+            let (written, _) = self.write(&basket, &observation, None, &by).await?;
+            if written != Written::Moved {
+                let flag = flag.filter(|_| basket.lines.len() > 1);
+                return Ok(flag.map_or(Settled::Applied, Settled::Flagged));
+            }
+        }
+        Err(ApplyError::Contended.into())
+    }
+
+    async fn invoice_paid_at(
+        &self,
+        payment: &str,
+    ) -> Result<Option<OffsetDateTime>, SubscribeError> {
+        let payments = self
+            .stripe
+            .list_invoices_of_payment(payment)
+            .await?
+            .body
+            .data;
+        let invoices = payments
+            .iter()
+            .filter_map(|payment| payment.invoice.as_ref()?.object()?.paid_at());
+        Ok(invoices
+            .max()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()))
+    }
+
+    /// Finds out whose a payment is that none of our rows names, and applies it; false if it isn't ours.
+    async fn adopt_payment(&self, id: &str, by: &By<'_>) -> Result<bool, SubscribeError> {
+        let answer = self.stripe.list_invoices_of_payment(id).await?;
+        for payment in &answer.body.data {
+            let invoice = payment.invoice.as_ref().and_then(Expandable::object);
+            let observed = invoice.and_then(|invoice| {
+                self.observer
+                    .invoice(invoice, answer.at, Freshness::Event, News::Plain)
+            });
+            if let Some(observation) = observed
+                && self.adopt(&observation, by).await?
+            {
+                let observation =
+                    crate::stripe::observe::Observer::invoice_payment(payment, answer.at);
+                return self.adopt(&observation, by).await;
+            }
+        }
+        if !answer.body.data.is_empty() {
+            return Ok(false);
+        }
+        let answer = self.stripe.retrieve_payment_intent(id).await?;
+        let observation = self.observer.payment_intent(&answer.body, answer.at);
+        if observation.subject.subscriptions.is_empty() {
+            return Ok(false);
+        }
+        self.adopt(&observation, by).await
+    }
+
+    async fn adopt(&self, observation: &Observation, by: &By<'_>) -> Result<bool, SubscribeError> {
+        for _ in 0..MAX_TRIES {
+            let Some(basket) = self.find_one(&observation.subject).await? else {
+                return Ok(false);
+            };
+            if self.write(&basket, observation, None, by).await?.0 != Written::Moved {
+                return Ok(true);
+            }
+        }
+        Err(ApplyError::Contended.into())
+    }
+
+    /// Ends subscriptions at Stripe whose first payment failed for good, after Stripe has said once more that nothing
+    /// was paid: the member can then buy again.
+    pub(super) async fn cancel_unpaid(&self) -> Result<usize, SubscribeError> {
+        let due =
+            subscriptions::find_first_payment_failed(&self.pool, self.settings.worker.batch.into())
+                .await?;
+        let mut ended = 0;
+        for (checkout, stripe) in due {
+            let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
+                continue;
+            };
+            let basket = self
+                .read_subscription(basket, &stripe, Cause::Sweep, &stripe)
+                .await?;
+            let unpaid = basket
+                .recurring()
+                .is_some_and(|line| line.reason == Reason::FirstPaymentFailed);
+            if unpaid {
+                self.stripe.cancel_subscription(&stripe).await?;
+                self.read_subscription(basket, &stripe, Cause::Sweep, &stripe)
+                    .await?;
+                ended += 1;
+            }
+        }
+        Ok(ended)
     }
 }
 

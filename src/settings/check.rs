@@ -183,6 +183,11 @@ impl Check {
             raw.webhook_tolerance_seconds,
             1,
         );
+        self.at_least(
+            "stripe.requests_per_second",
+            raw.requests_per_second.into(),
+            2,
+        );
         Some(Stripe {
             secret_key: Secret::new(secret_key?),
             api_base: api_base?,
@@ -195,6 +200,7 @@ impl Check {
             total_timeout: Duration::from_millis(raw.total_timeout_ms),
             max_retries: raw.max_retries,
             snapshot_margin: Duration::from_secs(raw.snapshot_margin_seconds),
+            requests_per_second: raw.requests_per_second,
             send_email: raw.send_email,
         })
     }
@@ -332,6 +338,11 @@ impl Check {
         self.at_least("worker.batch", raw.batch.into(), 1);
         self.at_least("worker.max_attempts", raw.max_attempts.into(), 1);
         self.at_least(
+            "worker.reconcile_interval_seconds",
+            raw.reconcile_interval_seconds,
+            1,
+        );
+        self.at_least(
             "worker.purge_after_days",
             raw.purge_after_days.into(),
             PURGE_AFTER_DAYS.into(),
@@ -341,6 +352,7 @@ impl Check {
             concurrency: raw.concurrency,
             batch: raw.batch,
             max_attempts: raw.max_attempts,
+            reconcile_interval: Duration::from_secs(raw.reconcile_interval_seconds),
             purge_after_days: raw.purge_after_days,
         }
     }

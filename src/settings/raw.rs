@@ -68,6 +68,7 @@ pub(super) struct Stripe {
     pub(super) total_timeout_ms: u64,
     pub(super) max_retries: u32,
     pub(super) snapshot_margin_seconds: u64,
+    pub(super) requests_per_second: u32,
     pub(super) send_email: bool,
 }
 
@@ -120,6 +121,7 @@ pub(super) struct Worker {
     pub(super) concurrency: usize,
     pub(super) batch: u32,
     pub(super) max_attempts: u32,
+    pub(super) reconcile_interval_seconds: u64,
     pub(super) purge_after_days: u32,
 }
 

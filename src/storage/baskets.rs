@@ -1,7 +1,9 @@
 //! A checkout with its lines: one read, and one guarded write of everything that a source told about it.
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnection, PgExecutor, PgRow};
+use sqlx::types::Json;
 use sqlx::{FromRow, Row as _};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -10,9 +12,11 @@ use uuid::Uuid;
 use super::StorageError;
 use super::subscriptions::SubscriptionRow;
 use super::webhook_events::EventRecord;
-use crate::domain::facts::{Cause, Subject, Transaction};
+use crate::domain::facts::{Cause, Subject, Transaction, TransactionKind};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
-use crate::domain::subscription::{Basket, Checkout, Mode, Reason, SessionStatus};
+use crate::domain::subscription::{
+    Basket, Checkout, Dispute, DisputeState, Mode, Reason, SessionStatus,
+};
 
 /// The baskets that a subject points at, and whether its event was seen.
 #[derive(Debug)]
@@ -58,11 +62,23 @@ pub async fn find(
         "SELECT c.id AS checkout_id, c.user_id AS checkout_user, c.mode, c.status AS session_status,
                 c.stripe_session_id, coalesce(c.stripe_customer_id, k.stripe_customer_id) AS stripe_customer_id,
                 c.cancel_requested_at, c.expires_at, c.created_at AS checkout_created_at, s.*,
-                EXISTS (SELECT FROM webhook_events WHERE id = $5) AS seen
+                EXISTS (SELECT FROM webhook_events WHERE id = $5) AS seen,
+                coalesce(s.stripe_payment_intent_id = $6, false)
+                    OR EXISTS (SELECT FROM transactions t WHERE t.subscription_id = s.id AND t.kind = 'payment'
+                                  AND (t.stripe_payment_intent_id = $6 OR t.stripe_reference = $7)) AS concerned,
+                (SELECT jsonb_agg(jsonb_build_object('reference', d.stripe_reference, 'state', d.state,
+                            'payment_intent', d.stripe_payment_intent_id, 'at', d.occurred_at,
+                            'payment_at', d.payment_at, 'lost_at', d.lost_at) ORDER BY d.stripe_reference)
+                   FROM transactions d WHERE d.subscription_id = s.id AND d.kind = 'dispute') AS disputes
            FROM (SELECT id FROM checkouts WHERE stripe_session_id = $1
                  UNION SELECT checkout_id FROM subscriptions WHERE stripe_subscription_id = $2
                  UNION SELECT id FROM checkouts WHERE id = $3
-                 UNION SELECT checkout_id FROM subscriptions WHERE id = ANY ($4)) AS hit
+                 UNION SELECT checkout_id FROM subscriptions WHERE id = ANY ($4)
+                 UNION SELECT checkout_id FROM subscriptions WHERE stripe_payment_intent_id = $6
+                 UNION SELECT o.checkout_id FROM transactions t JOIN subscriptions o ON o.id = t.subscription_id
+                        WHERE t.kind = 'payment' AND t.stripe_payment_intent_id = $6
+                 UNION SELECT o.checkout_id FROM transactions t JOIN subscriptions o ON o.id = t.subscription_id
+                        WHERE t.kind = 'payment' AND t.stripe_reference = $7) AS hit
            JOIN checkouts c ON c.id = hit.id
            JOIN customers k ON k.id = c.customer_id
            JOIN subscriptions s ON s.checkout_id = c.id
@@ -73,6 +89,8 @@ pub async fn find(
     .bind(subject.checkout.map(|id| id.0))
     .bind(ids)
     .bind(event)
+    .bind(&subject.payment_intent)
+    .bind(&subject.invoice)
     .fetch_all(db)
     .await?;
     let mut found = Found {
@@ -81,7 +99,16 @@ pub async fn find(
     };
     for row in &rows {
         found.seen = row.try_get("seen")?;
-        let line = SubscriptionRow::from_row(row)?.into_line()?;
+        let mut line = SubscriptionRow::from_row(row)?.into_line()?;
+        line.concerned = row.try_get("concerned")?;
+        if let Some(Json(disputes)) =
+            row.try_get::<Option<Json<Vec<DisputeJson>>>, _>("disputes")?
+        {
+            let disputes = disputes
+                .into_iter()
+                .map(|dispute| dispute.into_dispute(line.id));
+            line.disputes = disputes.collect::<Result<_, _>>()?;
+        }
         let id = CheckoutId(row.try_get("checkout_id")?);
         match found.baskets.last_mut() {
             Some(basket) if basket.checkout.id == id => basket.lines.push(line),
@@ -92,6 +119,47 @@ pub async fn find(
         }
     }
     Ok(found)
+}
+
+/// A dispute as the query above builds it.
+#[derive(Deserialize)]
+struct DisputeJson {
+    reference: String,
+    state: String,
+    payment_intent: Option<String>,
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+    #[serde(with = "time::serde::rfc3339::option")]
+    payment_at: Option<OffsetDateTime>,
+    #[serde(with = "time::serde::rfc3339::option")]
+    lost_at: Option<OffsetDateTime>,
+}
+
+impl DisputeJson {
+    fn into_dispute(self, line: SubscriptionId) -> Result<Dispute, StorageError> {
+        let state =
+            DisputeState::parse(&self.state).ok_or_else(|| StorageError::ImpossibleRow {
+                table: "transactions",
+                row: format!("{line} {}", self.reference),
+                column: "state",
+            })?;
+        let Self {
+            reference,
+            payment_intent,
+            at,
+            payment_at,
+            lost_at,
+            ..
+        } = self;
+        Ok(Dispute {
+            reference,
+            state,
+            payment_intent,
+            at,
+            payment_at,
+            lost_at,
+        })
+    }
 }
 
 /// Finds one checkout by its id.
@@ -159,10 +227,17 @@ pub async fn update(
             )
         })
         .collect();
-    let transactions: Vec<Value> = transactions
+    let money = transactions
         .iter()
-        .map(|(line, money)| transaction_json(*line, money, now))
-        .collect();
+        .map(|(line, money)| transaction_json(*line, money, now));
+    let disputes = moved().flat_map(|(before, after)| {
+        let news = after
+            .disputes
+            .iter()
+            .filter(|dispute| !before.disputes.contains(dispute));
+        news.map(|dispute| dispute_json(after.id, dispute, now))
+    });
+    let transactions: Vec<Value> = money.chain(disputes).collect();
     let outcome: (bool, bool) = sqlx::query_as(
         "WITH locked AS MATERIALIZED (
              SELECT s.id FROM subscriptions s
@@ -191,24 +266,34 @@ pub async fn update(
                     last_paid_at = n.last_paid_at, payment_failed_at = n.payment_failed_at,
                     current_period_end = n.current_period_end, cancel_at = n.cancel_at,
                     cancel_at_period_end = n.cancel_at_period_end, collection_paused = n.collection_paused,
-                    term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state
+                    term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
+                    refund_failed = n.refund_failed
                FROM go, jsonb_to_recordset($16) AS n (
                     id uuid, status text, status_reason text, stripe_subscription_id text, stripe_line_item_id text,
                     stripe_payment_intent_id text, stripe_status text, stripe_state_at timestamptz,
                     first_paid_at timestamptz, last_paid_at timestamptz, payment_failed_at timestamptz,
                     current_period_end timestamptz, cancel_at timestamptz, cancel_at_period_end boolean,
-                    collection_paused boolean, term_ends_at timestamptz, ended_at timestamptz, refund_state text)
+                    collection_paused boolean, term_ends_at timestamptz, ended_at timestamptz, refund_state text,
+                    refund_failed boolean)
               WHERE s.id = n.id
          ), money AS (
-             INSERT INTO transactions AS held
-                    (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, occurred_at, created_at)
-             SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.occurred_at, $7
-               FROM go, jsonb_to_recordset($17) AS n (id uuid, subscription_id uuid, kind text,
-                    stripe_reference text, stripe_payment_intent_id text, occurred_at timestamptz)
+             INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id,
+                    state, payment_at, lost_at, occurred_at, created_at)
+             SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id,
+                    n.state, n.payment_at, n.lost_at, n.occurred_at, $7
+               FROM go, jsonb_to_recordset($17) AS n (id uuid, subscription_id uuid, kind text, stripe_reference text,
+                    stripe_payment_intent_id text, state text, payment_at timestamptz, lost_at timestamptz,
+                    occurred_at timestamptz)
              ON CONFLICT (subscription_id, kind, stripe_reference) DO UPDATE
                 SET occurred_at = least(held.occurred_at, excluded.occurred_at),
-                    stripe_payment_intent_id = coalesce(held.stripe_payment_intent_id, excluded.stripe_payment_intent_id)
-              WHERE held.occurred_at > excluded.occurred_at
+                    stripe_payment_intent_id = coalesce(held.stripe_payment_intent_id, excluded.stripe_payment_intent_id),
+                    state = CASE WHEN held.kind = 'refund' AND held.state = 'failed' THEN held.state
+                                 WHEN held.kind = 'refund' AND held.state = 'succeeded' AND excluded.state = 'pending'
+                                 THEN held.state ELSE excluded.state END,
+                    payment_at = excluded.payment_at, lost_at = excluded.lost_at
+              WHERE held.occurred_at > excluded.occurred_at OR held.state IS DISTINCT FROM excluded.state
+                 OR held.payment_at IS DISTINCT FROM excluded.payment_at
+                 OR held.lost_at IS DISTINCT FROM excluded.lost_at
                  OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
          ), history AS (
              INSERT INTO status_changes (subscription_id, from_status, to_status, reason, cause, cause_ref, actor, at)
@@ -265,6 +350,7 @@ fn line_json(line: &crate::domain::subscription::Subscription) -> Value {
         "term_ends_at": line.term_ends_at.map(time_json),
         "ended_at": line.ended_at.map(time_json),
         "refund_state": line.refund.as_str(),
+        "refund_failed": line.refund_failed,
     })
 }
 
@@ -275,7 +361,25 @@ fn transaction_json(line: SubscriptionId, transaction: &Transaction, now: Offset
         "kind": transaction.kind.as_str(),
         "stripe_reference": transaction.reference,
         "stripe_payment_intent_id": transaction.payment_intent,
+        "state": match transaction.kind {
+            TransactionKind::Payment | TransactionKind::PaymentFailed => None,
+            TransactionKind::Refund(progress) => Some(progress.as_str()),
+        },
         "occurred_at": time_json(transaction.at),
+    })
+}
+
+fn dispute_json(line: SubscriptionId, dispute: &Dispute, now: OffsetDateTime) -> Value {
+    json!({
+        "id": SubscriptionId::new(now),
+        "subscription_id": line,
+        "kind": "dispute",
+        "stripe_reference": dispute.reference,
+        "stripe_payment_intent_id": dispute.payment_intent,
+        "state": dispute.state.as_str(),
+        "payment_at": dispute.payment_at.map(time_json),
+        "lost_at": dispute.lost_at.map(time_json),
+        "occurred_at": time_json(dispute.at),
     })
 }
 

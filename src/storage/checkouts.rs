@@ -222,3 +222,30 @@ pub async fn lock_unattached(
     .await?;
     Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
 }
+
+/// When the first checkout was recorded.
+pub async fn find_oldest(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTime>, StorageError> {
+    let row: Option<(OffsetDateTime,)> =
+        sqlx::query_as("SELECT created_at FROM checkouts ORDER BY id LIMIT 1")
+            .fetch_optional(db)
+            .await?;
+    Ok(row.map(|(created_at,)| created_at))
+}
+
+/// Checkouts of which something has not ended, after the one named, in the order of their ids.
+pub async fn find_open(
+    db: impl PgExecutor<'_>,
+    after: Option<CheckoutId>,
+    limit: i64,
+) -> Result<Vec<CheckoutId>, StorageError> {
+    let rows: Vec<(Uuid,)> = sqlx::query_as(
+        "SELECT id FROM checkouts c WHERE ($1::uuid IS NULL OR id > $1)
+            AND EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id AND s.status <> 'ENDED')
+          ORDER BY id LIMIT $2",
+    )
+    .bind(after.map(|id| id.0))
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+}

@@ -81,3 +81,17 @@ pub async fn update_generation(
         stripe_customer,
     })
 }
+
+/// Gives up a customer whom Stripe reports as deleted; whether it was one of ours that was still in use.
+pub async fn update_deleted(
+    db: impl PgExecutor<'_>,
+    stripe_customer: &str,
+) -> Result<bool, StorageError> {
+    let updated = sqlx::query(
+        "UPDATE customers SET generation = generation + 1, stripe_customer_id = NULL WHERE stripe_customer_id = $1",
+    )
+    .bind(stripe_customer)
+    .execute(db)
+    .await?;
+    Ok(updated.rows_affected() > 0)
+}

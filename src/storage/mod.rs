@@ -2,6 +2,7 @@
 
 pub mod baskets;
 pub mod checkouts;
+pub mod cursors;
 pub mod customers;
 pub mod schema;
 pub mod status_changes;

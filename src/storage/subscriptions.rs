@@ -39,11 +39,13 @@ pub(super) struct SubscriptionRow {
     term_ends_at: Option<OffsetDateTime>,
     ended_at: Option<OffsetDateTime>,
     refund_state: String,
+    refund_failed: bool,
     created_at: OffsetDateTime,
 }
 
 impl SubscriptionRow {
-    /// The line that the row stands for; an impossible combination is an error, never a default.
+    /// The line that the row stands for, without its disputes; an impossible combination is an error, never a
+    /// default.
     pub(super) fn into_line(self) -> Result<Subscription, StorageError> {
         let id = SubscriptionId(self.id);
         let impossible = |column| StorageError::ImpossibleRow {
@@ -89,6 +91,9 @@ impl SubscriptionRow {
             collection_paused: self.collection_paused,
             term_ends_at: self.term_ends_at,
             ended_at: self.ended_at,
+            refund_failed: self.refund_failed,
+            disputes: Vec::new(),
+            concerned: false,
             created_at: self.created_at,
         })
     }
@@ -194,4 +199,22 @@ pub async fn find_terms_over(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+}
+
+/// Recurring subscriptions whose first payment failed for good, and their ids at Stripe.
+pub async fn find_first_payment_failed(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+) -> Result<Vec<(CheckoutId, String)>, StorageError> {
+    let rows: Vec<(Uuid, String)> = sqlx::query_as(
+        "SELECT checkout_id, stripe_subscription_id FROM subscriptions
+          WHERE status_reason = 'first_payment_failed' AND stripe_subscription_id IS NOT NULL ORDER BY id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(checkout, stripe)| (CheckoutId(checkout), stripe))
+        .collect())
 }

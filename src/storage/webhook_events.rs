@@ -1,5 +1,7 @@
 //! Rows of `webhook_events`: which events were seen, and which wait to be settled.
 
+use serde::Serialize;
+use sqlx::FromRow;
 use sqlx::postgres::PgExecutor;
 use time::OffsetDateTime;
 
@@ -53,31 +55,34 @@ pub struct Deferred {
     pub kind: String,
     /// The object to be read.
     pub object_id: String,
+    /// When Stripe made it.
+    pub created: OffsetDateTime,
     /// Which try this is, from 1.
     pub attempt: i32,
 }
 
-/// Records a refused event with its cause.
-pub async fn insert_flagged(
+/// Records an event without touching any row that it may be about; false if it was recorded before.
+pub async fn insert(
     db: impl PgExecutor<'_>,
     event: &EventRecord<'_>,
-    cause: &str,
+    cause: Option<&str>,
     now: OffsetDateTime,
-) -> Result<(), StorageError> {
-    sqlx::query(
-        "INSERT INTO webhook_events (id, type, object_id, created, received_at, state, last_error)
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING",
+) -> Result<bool, StorageError> {
+    let inserted = sqlx::query(
+        "INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
     )
     .bind(event.id)
     .bind(event.kind)
     .bind(event.object_id)
     .bind(event.created)
     .bind(now)
-    .bind(EventState::Flagged.as_str())
+    .bind(event.state.as_str())
+    .bind(event.next_attempt_at)
     .bind(cause)
     .execute(db)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() > 0)
 }
 
 /// Takes due deferred events, at most one an object, and puts each off until `lease_until`: other replicas leave them
@@ -88,28 +93,38 @@ pub async fn lock_deferred(
     lease_until: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<Deferred>, StorageError> {
-    let rows: Vec<(String, String, String, i32)> = sqlx::query_as(
+    let rows: Vec<(String, String, String, OffsetDateTime, i32)> = sqlx::query_as(
         "WITH due AS (SELECT id, object_id, next_attempt_at FROM webhook_events
                        WHERE state = 'deferred' AND next_attempt_at <= $1
                        ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
               taken AS (UPDATE webhook_events e SET attempts = e.attempts + 1, next_attempt_at = $2
-                          FROM due WHERE e.id = due.id RETURNING e.id, e.type, e.object_id, e.attempts)
-         SELECT DISTINCT ON (object_id) id, type, object_id, attempts FROM taken ORDER BY object_id, id",
+                          FROM due WHERE e.id = due.id RETURNING e.id, e.type, e.object_id, e.created, e.attempts)
+         SELECT DISTINCT ON (object_id) id, type, object_id, created, attempts FROM taken ORDER BY object_id, id",
     )
     .bind(now)
     .bind(lease_until)
     .bind(limit)
     .fetch_all(db)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|(id, kind, object_id, attempt)| Deferred {
-            id,
-            kind,
-            object_id,
-            attempt,
-        })
-        .collect())
+    let deferred = |(id, kind, object_id, created, attempt)| Deferred {
+        id,
+        kind,
+        object_id,
+        created,
+        attempt,
+    };
+    Ok(rows.into_iter().map(deferred).collect())
+}
+
+/// How an event ended that had been deferred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// What Stripe says is in our rows.
+    Applied,
+    /// It concerns none of our rows.
+    Ignored,
+    /// So it is, but a person should look: why.
+    Flagged(&'static str),
 }
 
 /// Settles every deferred event of an object that had arrived before it was read.
@@ -117,13 +132,21 @@ pub async fn update_settled(
     db: impl PgExecutor<'_>,
     object_id: &str,
     read_at: OffsetDateTime,
+    settled: Settled,
 ) -> Result<(), StorageError> {
+    let (state, cause) = match settled {
+        Settled::Applied => ("applied", None),
+        Settled::Ignored => ("ignored", None),
+        Settled::Flagged(cause) => ("flagged", Some(cause)),
+    };
     sqlx::query(
-        "UPDATE webhook_events SET state = 'applied', next_attempt_at = NULL, last_error = NULL
+        "UPDATE webhook_events SET state = $3, next_attempt_at = NULL, last_error = $4
           WHERE object_id = $1 AND state = 'deferred' AND received_at <= $2",
     )
     .bind(object_id)
     .bind(read_at)
+    .bind(state)
+    .bind(cause)
     .execute(db)
     .await?;
     Ok(())
@@ -147,4 +170,121 @@ pub async fn update_failed(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Which of these events are recorded already.
+pub async fn find_seen(
+    db: impl PgExecutor<'_>,
+    ids: &[String],
+) -> Result<Vec<String>, StorageError> {
+    let rows: Vec<(String,)> = sqlx::query_as("SELECT id FROM webhook_events WHERE id = ANY ($1)")
+        .bind(ids)
+        .fetch_all(db)
+        .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// An event as an operator sees it.
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct EventRow {
+    /// `evt_…`.
+    pub id: String,
+    /// Stripe's name of its type.
+    pub r#type: String,
+    /// What it is about.
+    pub object_id: String,
+    /// When Stripe made it.
+    #[serde(with = "time::serde::rfc3339")]
+    pub created: OffsetDateTime,
+    /// When it first reached us.
+    #[serde(with = "time::serde::rfc3339")]
+    pub received_at: OffsetDateTime,
+    /// What became of it.
+    pub state: String,
+    /// How often the worker has tried.
+    pub attempts: i32,
+    /// When the worker takes it up (again).
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub next_attempt_at: Option<OffsetDateTime>,
+    /// Why it failed or was flagged.
+    pub last_error: Option<String>,
+}
+
+/// The newest events, of one state if given.
+pub async fn find(
+    db: impl PgExecutor<'_>,
+    state: Option<&str>,
+    limit: i64,
+) -> Result<Vec<EventRow>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT * FROM webhook_events WHERE ($1::text IS NULL OR state = $1) ORDER BY received_at DESC, id LIMIT $2",
+    )
+    .bind(state)
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}
+
+/// One event.
+pub async fn find_by_id(
+    db: impl PgExecutor<'_>,
+    id: &str,
+) -> Result<Option<EventRow>, StorageError> {
+    Ok(sqlx::query_as("SELECT * FROM webhook_events WHERE id = $1")
+        .bind(id)
+        .fetch_optional(db)
+        .await?)
+}
+
+/// Forgets an event, so that it is applied like a new one; whether it was there.
+pub async fn delete(db: impl PgExecutor<'_>, id: &str) -> Result<bool, StorageError> {
+    let deleted = sqlx::query("DELETE FROM webhook_events WHERE id = $1")
+        .bind(id)
+        .execute(db)
+        .await?;
+    Ok(deleted.rows_affected() > 0)
+}
+
+/// Purges settled events that came before `before`, at most `limit`; returns how many.
+pub async fn delete_old(
+    db: impl PgExecutor<'_>,
+    before: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, StorageError> {
+    let deleted = sqlx::query(
+        "DELETE FROM webhook_events WHERE id IN (
+             SELECT id FROM webhook_events WHERE received_at < $1 AND state IN ('applied', 'ignored')
+              ORDER BY received_at LIMIT $2)",
+    )
+    .bind(before)
+    .bind(limit)
+    .execute(db)
+    .await?;
+    Ok(deleted.rows_affected())
+}
+
+/// What an alert looks at.
+#[derive(Clone, Copy, Debug, FromRow)]
+pub struct Backlog {
+    /// Events that wait for the worker.
+    pub deferred: i64,
+    /// Events that the worker gave up.
+    pub failed: i64,
+    /// Events that a person should look at.
+    pub flagged: i64,
+    /// When the oldest waiting event came.
+    pub oldest_deferred: Option<OffsetDateTime>,
+}
+
+/// Counts what is not settled.
+pub async fn find_backlog(db: impl PgExecutor<'_>) -> Result<Backlog, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT count(*) FILTER (WHERE state = 'deferred') AS deferred,
+                count(*) FILTER (WHERE state = 'failed') AS failed,
+                count(*) FILTER (WHERE state = 'flagged') AS flagged,
+                min(received_at) FILTER (WHERE state = 'deferred') AS oldest_deferred
+           FROM webhook_events WHERE state IN ('deferred', 'failed', 'flagged')",
+    )
+    .fetch_one(db)
+    .await?)
 }

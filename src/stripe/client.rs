@@ -1,6 +1,7 @@
 //! The transport: one pooled client that keeps what `async-stripe`'s own loses (status, request id, error code, `Date`)
 //! and retries with the *same* idempotency key.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics::{counter, histogram};
@@ -12,6 +13,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use super::pace::Pace;
 use crate::settings;
 
 /// Declares the operations of Stripe that we call, so that they can be listed, measured and looked for in a journal.
@@ -50,6 +52,18 @@ operations! {
     ExpireSession = "POST /v1/checkout/sessions/{session}/expire",
     /// Read a subscription.
     RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
+    /// End a subscription.
+    CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
+    /// List the payments of an invoice, or the invoices of a payment.
+    ListInvoicePayments = "GET /v1/invoice_payments",
+    /// Read a payment.
+    RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
+    /// List the refunds of a payment.
+    ListRefunds = "GET /v1/refunds",
+    /// List the disputes of a payment.
+    ListDisputes = "GET /v1/disputes",
+    /// List events.
+    ListEvents = "GET /v1/events",
     /// Read an event.
     RetrieveEvent = "GET /v1/events/{id}",
 }
@@ -162,6 +176,8 @@ pub struct Stripe {
     total_timeout: Duration,
     max_retries: u32,
     pub(super) metadata_key: String,
+    pace: Arc<Pace>,
+    in_background: bool,
 }
 
 #[derive(Deserialize)]
@@ -201,7 +217,18 @@ impl Stripe {
             total_timeout: settings.total_timeout,
             max_retries: settings.max_retries,
             metadata_key: settings.metadata_key.clone(),
+            pace: Arc::new(Pace::new(settings.requests_per_second)),
+            in_background: false,
         })
+    }
+
+    /// The same client for work that nobody waits for: it leaves way to callers who do.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            in_background: true,
+            ..self.clone()
+        }
     }
 
     /// Sends a request, again with the same key where that may help, until an answer or the total timeout.
@@ -215,6 +242,7 @@ impl Stripe {
         let deadline = started + self.total_timeout;
         let mut retries = 0;
         let result = loop {
+            self.pace.turn(self.in_background).await;
             match self
                 .attempt(operation, &request, idempotency_key, deadline)
                 .await

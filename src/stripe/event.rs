@@ -4,9 +4,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
-use super::objects::{HasId as _, Invoice, Session, Subscription};
+use super::objects::{
+    Charge, CreditNote, Dispute, Invoice, InvoicePayment, Reference, Refund, Session, Subscription,
+};
 use super::observe::{News, Observer, Unknown};
-use crate::domain::facts::{Freshness, Observation};
+use crate::domain::facts::{Freshness, Observation, Subject};
 
 /// Declares the event types that we act on.
 macro_rules! event_types {
@@ -25,7 +27,8 @@ macro_rules! event_types {
                 match self { $(Self::$variant => $text,)+ }
             }
 
-            fn parse(text: &str) -> Option<Self> {
+            /// The type of that name.
+            pub fn parse(text: &str) -> Option<Self> {
                 match text { $($text => Some(Self::$variant),)+ _ => None }
             }
         }
@@ -34,13 +37,33 @@ macro_rules! event_types {
 
 event_types! {
     SessionCompleted = "checkout.session.completed",
+    SessionAsyncPaymentSucceeded = "checkout.session.async_payment_succeeded",
+    SessionAsyncPaymentFailed = "checkout.session.async_payment_failed",
     SessionExpired = "checkout.session.expired",
     SubscriptionCreated = "customer.subscription.created",
     SubscriptionUpdated = "customer.subscription.updated",
+    SubscriptionPaused = "customer.subscription.paused",
+    SubscriptionResumed = "customer.subscription.resumed",
     SubscriptionDeleted = "customer.subscription.deleted",
+    CustomerDeleted = "customer.deleted",
     InvoicePaid = "invoice.paid",
     InvoicePaymentSucceeded = "invoice.payment_succeeded",
     InvoicePaymentFailed = "invoice.payment_failed",
+    InvoicePaymentActionRequired = "invoice.payment_action_required",
+    InvoiceFinalizationFailed = "invoice.finalization_failed",
+    InvoiceVoided = "invoice.voided",
+    InvoiceMarkedUncollectible = "invoice.marked_uncollectible",
+    InvoicePaymentPaid = "invoice_payment.paid",
+    ChargeRefunded = "charge.refunded",
+    RefundCreated = "refund.created",
+    RefundUpdated = "refund.updated",
+    RefundFailed = "refund.failed",
+    CreditNoteCreated = "credit_note.created",
+    DisputeCreated = "charge.dispute.created",
+    DisputeUpdated = "charge.dispute.updated",
+    DisputeClosed = "charge.dispute.closed",
+    DisputeFundsWithdrawn = "charge.dispute.funds_withdrawn",
+    DisputeFundsReinstated = "charge.dispute.funds_reinstated",
 }
 
 #[derive(Deserialize)]
@@ -78,8 +101,11 @@ pub struct Event {
 pub struct Content {
     /// Its type.
     pub kind: EventType,
-    /// The object that it is about.
+    /// What must be read if it leaves a doubt: the object that it is about, or the payment that a refund or a dispute
+    /// is about.
     pub object_id: String,
+    /// Whether Stripe must be asked whose it is when no row of ours is found.
+    pub may_be_ours: bool,
     /// What it means, or why that can't be told.
     pub observation: Result<Observation, Unknown>,
 }
@@ -129,42 +155,105 @@ impl Observer {
         at: OffsetDateTime,
     ) -> Result<Option<Content>, serde_json::Error> {
         let json = object.get();
+        let told = |object_id, observation| {
+            Ok(Some(Content {
+                kind,
+                object_id,
+                may_be_ours: false,
+                observation,
+            }))
+        };
         let session = |news| {
             let session: Session = serde_json::from_str(json)?;
             let observation = self.session(&session, at, Freshness::Event, news);
-            Ok(Some(Content {
-                kind,
-                object_id: session.id,
-                observation,
-            }))
+            told(session.id, observation)
         };
         let subscription = |news| {
             let subscription: Subscription = serde_json::from_str(json)?;
             let observation = self.subscription(&subscription, at, Freshness::Event, news);
-            Ok(Some(Content {
-                kind,
-                object_id: subscription.id,
-                observation,
-            }))
+            told(subscription.id, observation)
         };
         let invoice = |news| {
             let invoice: Invoice = serde_json::from_str(json)?;
-            let observation = self.invoice(&invoice, at, Freshness::Event, news);
-            Ok(observation.map(|facts| Content {
+            match self.invoice(&invoice, at, Freshness::Event, news) {
+                Some(observation) => told(invoice.id, Ok(observation)),
+                None => Ok(None),
+            }
+        };
+        // A payment without a payment intent is none that Checkout made.
+        let payment = |observation: Observation| {
+            let id = observation.subject.payment_intent.clone();
+            let content = |object_id| Content {
                 kind,
-                object_id: invoice.id().to_owned(),
-                observation: Ok(facts),
-            }))
+                object_id,
+                may_be_ours: true,
+                observation: Ok(observation),
+            };
+            Ok(id.map(content))
         };
         match kind {
-            EventType::SessionCompleted => session(News::SessionCompleted),
-            EventType::SessionExpired => session(News::SessionExpired),
-            EventType::SubscriptionCreated | EventType::SubscriptionUpdated => {
-                subscription(News::Plain)
+            EventType::SessionCompleted | EventType::SessionAsyncPaymentSucceeded => {
+                session(News::SessionCompleted)
             }
+            EventType::SessionAsyncPaymentFailed => session(News::FirstPaymentFailed),
+            EventType::SessionExpired => session(News::SessionExpired),
+            EventType::SubscriptionCreated
+            | EventType::SubscriptionUpdated
+            | EventType::SubscriptionPaused
+            | EventType::SubscriptionResumed => subscription(News::Plain),
             EventType::SubscriptionDeleted => subscription(News::Deleted),
-            EventType::InvoicePaid | EventType::InvoicePaymentSucceeded => invoice(News::Plain),
+            EventType::InvoicePaid
+            | EventType::InvoicePaymentSucceeded
+            | EventType::InvoicePaymentActionRequired
+            | EventType::InvoiceFinalizationFailed
+            | EventType::InvoiceVoided
+            | EventType::InvoiceMarkedUncollectible => invoice(News::Plain),
             EventType::InvoicePaymentFailed => invoice(News::PaymentFailed),
+            EventType::InvoicePaymentPaid => {
+                let payment: InvoicePayment = serde_json::from_str(json)?;
+                let observation = Self::invoice_payment(&payment, at);
+                told(payment.id, Ok(observation))
+            }
+            EventType::ChargeRefunded => {
+                let charge: Charge = serde_json::from_str(json)?;
+                payment(self.charge_refunded(&charge, at))
+            }
+            EventType::RefundCreated | EventType::RefundUpdated | EventType::RefundFailed => {
+                let refund: Refund = serde_json::from_str(json)?;
+                payment(Self::refund(&refund, at))
+            }
+            EventType::DisputeCreated
+            | EventType::DisputeUpdated
+            | EventType::DisputeClosed
+            | EventType::DisputeFundsWithdrawn
+            | EventType::DisputeFundsReinstated => {
+                let dispute: Dispute = serde_json::from_str(json)?;
+                payment(Self::dispute(&dispute, at))
+            }
+            EventType::CreditNoteCreated => {
+                let note: CreditNote = serde_json::from_str(json)?;
+                let observation = Self::credit_note(&note, at);
+                match observation.subject.invoice.clone() {
+                    Some(invoice) => told(invoice, Ok(observation)),
+                    None => Ok(None),
+                }
+            }
+            EventType::CustomerDeleted => {
+                let customer: Reference = serde_json::from_str(json)?;
+                let subject = Subject {
+                    customer: Some(customer.id.clone()),
+                    ..Subject::default()
+                };
+                told(
+                    customer.id,
+                    Ok(Observation {
+                        subject,
+                        at,
+                        freshness: Freshness::Event,
+                        facts: Vec::new(),
+                    }),
+                )
+            }
         }
     }
 }

@@ -3,8 +3,10 @@
 
 pub mod client;
 pub mod event;
+pub mod money;
 pub mod objects;
 pub mod observe;
+mod pace;
 pub mod requests;
 pub mod signature;
 

@@ -174,6 +174,8 @@ pub struct Subscription {
     pub ended_at: Option<i64>,
     /// Set while Stripe collects nothing.
     pub pause_collection: Option<IgnoredAny>,
+    /// The newest invoice.
+    pub latest_invoice: Option<Expandable<Invoice>>,
 }
 
 /// An item of a subscription.
@@ -254,10 +256,26 @@ pub struct StatusTransitions {
 /// A payment of an invoice.
 #[derive(Clone, Debug, Deserialize)]
 pub struct InvoicePayment {
+    /// `inpay_…`.
+    #[serde(default)]
+    pub id: String,
+    /// The invoice.
+    pub invoice: Option<Expandable<Invoice>>,
     /// `open`, `paid`, `canceled`.
     pub status: Option<String>,
     /// What paid.
     pub payment: Option<InvoicePaymentSource>,
+}
+
+impl InvoicePayment {
+    /// `pi_…` of what paid.
+    pub fn payment_intent_id(&self) -> Option<&str> {
+        self.payment
+            .as_ref()?
+            .payment_intent
+            .as_ref()
+            .map(Expandable::id)
+    }
 }
 
 /// What paid an invoice.
@@ -272,6 +290,11 @@ impl Invoice {
         self.parent
             .as_ref()
             .and_then(|parent| parent.subscription_details.as_ref())
+    }
+
+    /// When it was paid: Unix seconds.
+    pub fn paid_at(&self) -> Option<i64> {
+        self.status_transitions.as_ref()?.paid_at
     }
 
     /// `sub_…`, wherever it stands.
@@ -304,6 +327,10 @@ impl Invoice {
 pub struct PaymentIntent {
     /// `pi_…`.
     pub id: String,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// Ours, on a payment without an invoice.
+    pub metadata: Option<Metadata>,
     /// The charge that succeeded, or the last that failed.
     pub latest_charge: Option<Expandable<Charge>>,
 }
@@ -313,11 +340,61 @@ pub struct PaymentIntent {
 pub struct Charge {
     /// `ch_…`.
     pub id: String,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// The payment intent's, on a payment without an invoice.
+    pub metadata: Option<Metadata>,
     /// Unix seconds.
     pub created: Option<i64>,
     /// Whether money came.
     #[serde(default)]
     pub paid: bool,
+    /// Whether all of it went back.
+    #[serde(default)]
+    pub refunded: bool,
+    /// Minor units of all refunds so far; used only to tell some from none.
+    pub amount_refunded: Option<i64>,
+    /// Before 2022-11-15.
+    pub refunds: Option<List<Refund>>,
+}
+
+/// A refund.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refund {
+    /// `re_…`.
+    pub id: String,
+    /// `pending`, `requires_action`, `succeeded`, `failed`, `canceled`.
+    pub status: Option<String>,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// May name the lines that are refunded.
+    pub metadata: Option<Metadata>,
+}
+
+/// A dispute.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Dispute {
+    /// `du_…` or `dp_…`.
+    pub id: String,
+    /// `needs_response`, `won`, `lost`, `warning_closed`, …
+    pub status: Option<String>,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+}
+
+/// A credit note.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CreditNote {
+    /// `cn_…`.
+    pub id: String,
+    /// The invoice that it corrects.
+    pub invoice: Option<Expandable<Reference>>,
 }
 
 /// A price.

@@ -78,6 +78,19 @@ impl Observer {
         }
         if news == News::FirstPaymentFailed {
             facts.push(Fact::FirstPaymentFailed(at));
+            if let Some(intent) = intent.filter(|_| invoice.is_none()) {
+                let (kind, reference) = (TransactionKind::PaymentFailed, intent.id().to_owned());
+                let payment_intent = Some(reference.clone());
+                facts.push(Fact::Transaction(
+                    Transaction {
+                        kind,
+                        reference,
+                        payment_intent,
+                        at,
+                    },
+                    Scope::Basket,
+                ));
+            }
         }
         if let Some(intent) = intent {
             facts.push(Fact::PaymentIntent(intent.id().to_owned()));
@@ -116,6 +129,7 @@ impl Observer {
             checkout: checkout.and_then(|id| id.parse().ok()),
             subscriptions: self.internal_ids(session.metadata.as_ref()),
             mode: session.mode.as_deref().and_then(Mode::parse),
+            ..Subject::default()
         };
         Ok(Observation {
             subject,
@@ -135,6 +149,13 @@ impl Observer {
     ) -> Result<Observation, Unknown> {
         let mut facts = Vec::with_capacity(2);
         subscription_facts(subscription, at, news, &mut facts)?;
+        if let Some(invoice) = subscription
+            .latest_invoice
+            .as_ref()
+            .and_then(Expandable::object)
+        {
+            invoice_facts(invoice, at, News::Plain, &mut facts);
+        }
         let subject = Subject {
             stripe_subscription: Some(subscription.id.clone()),
             customer: subscription
@@ -181,7 +202,7 @@ impl Observer {
     }
 
     /// The internal ids in metadata; what isn't an id of ours is somebody else's text.
-    fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
+    pub(super) fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
         let text = metadata
             .and_then(|metadata| metadata.get(&self.metadata_key))
             .map_or("", String::as_str);
@@ -205,7 +226,7 @@ fn paid_at(session: &Session) -> Option<OffsetDateTime> {
                 .and_then(Expandable::object)
                 .filter(|charge| charge.paid)
         });
-    let invoice_paid = invoice.and_then(|invoice| invoice.status_transitions.as_ref()?.paid_at);
+    let invoice_paid = invoice.and_then(Invoice::paid_at);
     invoice_paid.or_else(|| charge?.created).and_then(time_of)
 }
 
@@ -264,33 +285,10 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
     } else {
         Scope::Recurring
     };
-    let payment_intent = invoice.payment_intent_id().map(str::to_owned);
-    if invoice.status.as_deref() == Some("paid") {
-        let at = invoice
-            .status_transitions
-            .as_ref()
-            .and_then(|at| at.paid_at)
-            .and_then(time_of)
-            .unwrap_or(at);
-        let (reference, kind) = (invoice.id.clone(), TransactionKind::Payment);
-        if first || invoice.total.is_some_and(|total| total > 0) {
-            facts.push(Fact::Paid(at, scope));
-        }
-        if invoice.amount_paid.is_some_and(|paid| paid > 0) {
-            facts.push(Fact::Transaction(
-                Transaction {
-                    kind,
-                    reference,
-                    payment_intent,
-                    at,
-                },
-                scope,
-            ));
-        }
-    } else if news == News::PaymentFailed {
-        let reference = format!("{}#{}", invoice.id, invoice.attempt_count.unwrap_or(1));
-        let kind = TransactionKind::PaymentFailed;
-        facts.push(Fact::Transaction(
+    let intent = invoice.payment_intent_id().map(str::to_owned);
+    let transaction = |kind, reference, at| {
+        let payment_intent = intent.clone();
+        Fact::Transaction(
             Transaction {
                 kind,
                 reference,
@@ -298,10 +296,31 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
                 at,
             },
             scope,
-        ));
+        )
+    };
+    if invoice.status.as_deref() == Some("paid") {
+        let at = invoice.paid_at().and_then(time_of).unwrap_or(at);
+        if first || invoice.total.is_some_and(|total| total > 0) {
+            facts.push(Fact::Paid(at, scope));
+            facts.push(Fact::InvoicePaid(at));
+        }
+        if invoice.amount_paid.is_some_and(|paid| paid > 0) {
+            facts.push(transaction(
+                TransactionKind::Payment,
+                invoice.id.clone(),
+                at,
+            ));
+        }
+        // The one-off lines of a basket were paid by its first invoice.
+        facts.extend(intent.clone().filter(|_| first).map(Fact::PaymentIntent));
+    } else if first && matches!(invoice.status.as_deref(), Some("void" | "uncollectible")) {
+        facts.push(Fact::FirstPaymentFailed(at));
+    } else if news == News::PaymentFailed {
+        let reference = format!("{}#{}", invoice.id, invoice.attempt_count.unwrap_or(1));
+        facts.push(transaction(TransactionKind::PaymentFailed, reference, at));
     }
 }
 
-fn time_of(seconds: i64) -> Option<OffsetDateTime> {
+pub(super) fn time_of(seconds: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()
 }

@@ -2,6 +2,11 @@
 
 use std::collections::HashMap;
 
+use serde_json::value::RawValue;
+use stripe_billing::invoice_payment::{
+    ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
+};
+use stripe_billing::subscription::{CancelSubscription, RetrieveSubscription};
 use stripe_checkout::checkout_session::{
     CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionLineItems,
     CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
@@ -10,13 +15,18 @@ use stripe_checkout::checkout_session::{
 };
 use stripe_client_core::StripeRequest as _;
 use stripe_core::customer::CreateCustomer;
-use stripe_core::event::RetrieveEvent;
+use stripe_core::dispute::ListDispute;
+use stripe_core::event::{ListEvent, RetrieveEvent};
+use stripe_core::payment_intent::RetrievePaymentIntent;
+use stripe_core::refund::ListRefund;
 use stripe_product::price::{ListPrice, RetrievePrice};
 use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode};
 use time::OffsetDateTime;
 
 use super::client::{Answer, Operation, Stripe, StripeError};
-use super::objects::{List, Price, Reference, Session, Subscription};
+use super::objects::{
+    Dispute, InvoicePayment, List, PaymentIntent, Price, Reference, Refund, Session, Subscription,
+};
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
 
 /// The metadata key of the checkout's id.
@@ -254,21 +264,93 @@ impl Stripe {
             .await
     }
 
-    /// A subscription as it is now.
+    /// A subscription as it is now, with its newest invoice.
     pub async fn retrieve_subscription(
         &self,
         id: &str,
     ) -> Result<Answer<Subscription>, StripeError> {
-        let request = stripe_billing::subscription::RetrieveSubscription::new(id);
+        let request = RetrieveSubscription::new(id).expand(["latest_invoice".to_owned()]);
         self.call(Operation::RetrieveSubscription, request.build(), None)
             .await
     }
 
-    /// An event as it was sent: Stripe keeps them for 30 days.
-    pub async fn retrieve_event(
+    /// Ends a subscription at once.
+    pub async fn cancel_subscription(&self, id: &str) -> Result<Answer<Subscription>, StripeError> {
+        let request = CancelSubscription::new(id);
+        self.call(Operation::CancelSubscription, request.build(), None)
+            .await
+    }
+
+    /// Which invoices a payment paid, with the invoices.
+    pub async fn list_invoices_of_payment(
+        &self,
+        payment: &str,
+    ) -> Result<Answer<List<InvoicePayment>>, StripeError> {
+        let mut by = ListInvoicePaymentPayment::new(ListInvoicePaymentPaymentType::PaymentIntent);
+        by.payment_intent = Some(payment.to_owned());
+        let request = ListInvoicePayment::new()
+            .payment(by)
+            .expand(["data.invoice".to_owned()]);
+        self.call(Operation::ListInvoicePayments, request.build(), None)
+            .await
+    }
+
+    /// Which payments paid an invoice.
+    pub async fn list_payments_of_invoice(
+        &self,
+        invoice: &str,
+    ) -> Result<Answer<List<InvoicePayment>>, StripeError> {
+        let request = ListInvoicePayment::new().invoice(invoice).limit(PAGE);
+        self.call(Operation::ListInvoicePayments, request.build(), None)
+            .await
+    }
+
+    /// A payment with its charge.
+    pub async fn retrieve_payment_intent(
         &self,
         id: &str,
-    ) -> Result<Box<serde_json::value::RawValue>, StripeError> {
+    ) -> Result<Answer<PaymentIntent>, StripeError> {
+        let request = RetrievePaymentIntent::new(id).expand(["latest_charge".to_owned()]);
+        self.call(Operation::RetrievePaymentIntent, request.build(), None)
+            .await
+    }
+
+    /// The refunds of a payment: Stripe allows fewer than a page of them.
+    pub async fn list_refunds(&self, payment: &str) -> Result<Answer<List<Refund>>, StripeError> {
+        let request = ListRefund::new().payment_intent(payment).limit(PAGE);
+        self.call(Operation::ListRefunds, request.build(), None)
+            .await
+    }
+
+    /// The disputes of a payment.
+    pub async fn list_disputes(&self, payment: &str) -> Result<Answer<List<Dispute>>, StripeError> {
+        let request = ListDispute::new().payment_intent(payment).limit(PAGE);
+        self.call(Operation::ListDisputes, request.build(), None)
+            .await
+    }
+
+    /// Events made from `from` up to `to` (not included), newest first, one page after the event `after`.
+    pub async fn list_events(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Box<RawValue>>>, StripeError> {
+        let created = stripe_types::RangeQueryTs::Bounds(stripe_types::RangeBoundsTs {
+            gte: Some(from.unix_timestamp()),
+            lt: Some(to.unix_timestamp()),
+            ..stripe_types::RangeBoundsTs::default()
+        });
+        let mut request = ListEvent::new().created(created).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListEvents, request.build(), None)
+            .await
+    }
+
+    /// An event as it was sent: Stripe keeps them for 30 days.
+    pub async fn retrieve_event(&self, id: &str) -> Result<Box<RawValue>, StripeError> {
         Ok(self
             .call(
                 Operation::RetrieveEvent,

@@ -52,6 +52,10 @@ const ROOMS: &[Room] = &[
         knows: &["domain", "stripe", "storage", "clock", "settings"],
     },
     Room {
+        name: "commands",
+        knows: &["settings", "app", "services"],
+    },
+    Room {
         name: "http",
         knows: &[
             "domain",
@@ -79,8 +83,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("config", &["settings"]),
     ("metrics_exporter_prometheus", &["telemetry"]),
     ("tracing_subscriber", &["telemetry", "settings"]),
-    ("anyhow", &["main"]),
-    ("clap", &["main"]),
+    ("anyhow", &["main", "commands"]),
+    ("clap", &["main", "commands"]),
 ];
 
 /// All that the domain may use beside the standard library.

@@ -1,0 +1,189 @@
+//! The operator's commands: look at events and apply them again, compare with Stripe.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use dues::app;
+use dues::services::Services;
+use dues::services::compare::Compared;
+use dues::settings::Settings;
+use tokio_util::sync::CancellationToken;
+
+/// What to do with events.
+#[derive(Subcommand)]
+pub(crate) enum Events {
+    /// List the newest events
+    List {
+        /// Only those in this state: applied, ignored, deferred, failed, flagged
+        #[arg(long, value_parser = ["applied", "ignored", "deferred", "failed", "flagged"])]
+        state: Option<String>,
+        /// At most so many
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+        /// Print JSON instead of a table
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show one event as JSON
+    Show {
+        /// evt_…
+        id: String,
+    },
+    /// Read events from Stripe again and apply them, whatever became of them before
+    Replay {
+        /// evt_…, one or several
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+}
+
+/// How to reconcile.
+#[derive(Args)]
+pub(crate) struct Reconcile {
+    /// Compare every checkout that has not ended with Stripe, instead of walking Stripe's events
+    #[arg(long)]
+    full: bool,
+    /// Write what Stripe says where the two differ
+    #[arg(long, requires = "full")]
+    apply: bool,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+async fn services() -> anyhow::Result<Services> {
+    let (services, _) = app::build_services(Arc::new(Settings::from_environment()?)).await?;
+    Ok(services.in_background())
+}
+
+/// `dues events …`
+pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
+    let services = services().await?;
+    match command {
+        Events::List { state, limit, json } => {
+            let events = services.events(state.as_deref(), limit.into()).await?;
+            if json {
+                println!("{}", serde_json::to_string_pretty(&events)?);
+                return Ok(());
+            }
+            println!(
+                "{:<10} {:<32} {:<45} {:<22} CAUSE",
+                "STATE", "EVENT", "TYPE", "ABOUT"
+            );
+            for event in &events {
+                let cause = event.last_error.as_deref().unwrap_or("");
+                let columns = (&event.state, &event.id, &event.r#type, &event.object_id);
+                println!(
+                    "{:<10} {:<32} {:<45} {:<22} {cause}",
+                    columns.0, columns.1, columns.2, columns.3
+                );
+            }
+            eprintln!("{} event(s)", events.len());
+        }
+        Events::Show { id } => {
+            let event = services.event(&id).await?.with_context(|| {
+                format!("no event {id} is recorded: it concerns none of our rows, or it never came (dues events replay {id})")
+            })?;
+            println!("{}", serde_json::to_string_pretty(&event)?);
+        }
+        Events::Replay { ids } => {
+            for id in ids {
+                let outcome = services
+                    .replay(&id)
+                    .await
+                    .with_context(|| format!("{id} can't be replayed"))?;
+                println!("{id} {}", outcome.as_str());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// `dues reconcile …`; interrupted, it ends in order, and the next run goes on.
+pub(crate) async fn reconcile(
+    how: Reconcile,
+    interrupted: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let services = services().await?;
+    let stop = CancellationToken::new();
+    let work = async {
+        if how.full {
+            let compared = services
+                .compare(how.apply, &stop, |so_far| {
+                    eprintln!(
+                        "{} checkouts compared, {} differ",
+                        so_far.checkouts,
+                        so_far.drift.len()
+                    );
+                })
+                .await?;
+            report(&compared, how.json)
+        } else {
+            let walked = services
+                .reconcile_events(&stop, |at, so_far| {
+                    eprintln!(
+                        "up to {at}: {} events listed, {} applied",
+                        so_far.listed, so_far.applied
+                    );
+                })
+                .await?;
+            if how.json {
+                println!("{}", serde_json::to_string(&walked)?);
+            } else {
+                println!(
+                    "{} events listed; new to us: {} applied, {} left to the worker, {} flagged",
+                    walked.listed, walked.applied, walked.deferred, walked.flagged
+                );
+            }
+            Ok(())
+        }
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        done = &mut work => done,
+        () = interrupted => {
+            eprintln!("stopping; the next run goes on from here");
+            stop.cancel();
+            work.await
+        }
+    }
+}
+
+fn report(compared: &Compared, json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string_pretty(compared)?);
+    } else {
+        println!(
+            "{:<38} {:<24} {:<20} {:<20} MENDED",
+            "SUBSCRIPTION", "PLAN", "HERE", "AT STRIPE"
+        );
+        for drift in &compared.drift {
+            let mended = if drift.mended { "yes" } else { "no" };
+            let columns = (
+                &drift.subscription_id,
+                &drift.plan,
+                drift.ours,
+                drift.stripe,
+            );
+            println!(
+                "{:<38} {:<24} {:<20} {:<20} {mended}",
+                columns.0, columns.1, columns.2, columns.3
+            );
+        }
+        println!(
+            "{} checkouts compared, {} subscriptions differ",
+            compared.checkouts,
+            compared.drift.len()
+        );
+        for error in &compared.errors {
+            eprintln!("not compared: {error}");
+        }
+    }
+    anyhow::ensure!(
+        compared.errors.is_empty(),
+        "{} checkouts could not be compared",
+        compared.errors.len()
+    );
+    Ok(())
+}

@@ -1,0 +1,43 @@
+//! Rows of `cursors`: how far long walks have come.
+
+use sqlx::postgres::PgExecutor;
+use time::OffsetDateTime;
+
+use super::StorageError;
+
+/// Where a walk has come to; none before its first step.
+pub async fn find(db: impl PgExecutor<'_>, name: &str) -> Result<Option<String>, StorageError> {
+    let row: Option<(String,)> = sqlx::query_as("SELECT position FROM cursors WHERE name = $1")
+        .bind(name)
+        .fetch_optional(db)
+        .await?;
+    Ok(row.map(|(position,)| position))
+}
+
+/// Notes how far a walk has come.
+pub async fn update(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    position: &str,
+    now: OffsetDateTime,
+) -> Result<(), StorageError> {
+    sqlx::query(
+        "INSERT INTO cursors (name, position, updated_at) VALUES ($1, $2, $3)
+         ON CONFLICT (name) DO UPDATE SET position = excluded.position, updated_at = excluded.updated_at",
+    )
+    .bind(name)
+    .bind(position)
+    .bind(now)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Ends a walk: the next one begins at the beginning.
+pub async fn delete(db: impl PgExecutor<'_>, name: &str) -> Result<(), StorageError> {
+    sqlx::query("DELETE FROM cursors WHERE name = $1")
+        .bind(name)
+        .execute(db)
+        .await?;
+    Ok(())
+}
