@@ -74,7 +74,7 @@ POST /v1/test_helpers/test_clocks/{}/advance
 # Needed in practice, though the description calls them optional.
 REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
 # Returned only when expanded, though the description does not mark them.
-INCLUDABLE = {"breakdown", "currency_options", "taxes", "discounts", "tiers"}
+INCLUDABLE = {"breakdown", "confirmation_secret", "currency_options", "taxes", "discounts", "tiers"}
 
 
 class Table:

@@ -127,9 +127,12 @@ impl StartingPoint {
     }
 }
 
+/// Adds the endpoint of the options, or moves the one of the last start to where it is now.
 fn seed_webhook(world: &mut World, webhook: &Webhook) {
-    let known = world.store.ids_where("webhook_endpoint", |e| {
-        e.text("url") == webhook.url && !e.flag("deleted")
+    let is_seeded =
+        |row: &Value| world.store.hidden(row.text("id"), "seeded") == &Value::Bool(true);
+    let known = world.store.ids_where("webhook_endpoint", |row| {
+        is_seeded(row) && !row.flag("deleted")
     });
     let id = known.into_iter().next().unwrap_or_else(|| {
         let id = ids::new("we");
@@ -138,9 +141,26 @@ fn seed_webhook(world: &mut World, webhook: &Webhook) {
             "description": "From the sandbox's options", "enabled_events": ["*"], "livemode": false, "metadata": {},
             "status": "enabled", "url": webhook.url,
         }));
+        world.store.hide(&id, "seeded", true);
         id
     });
+    world.change(&id, |endpoint| endpoint.set("url", webhook.url.as_str()));
     world.store.hide(&id, "secrets", webhook.secrets.clone());
+}
+
+/// Lets the links of loaded objects lead here: the port may be another one now.
+fn adopt_links(world: &mut World, url: &str) {
+    url.clone_into(&mut world.base_url);
+    for (kind, path) in [
+        ("checkout.session", "c/pay"),
+        ("billing_portal.session", "p/session"),
+    ] {
+        for id in world.store.ids_where(kind, |row| row.has("url")) {
+            world.change(&id, |object| {
+                object.set("url", format!("{url}/{path}/{id}"));
+            });
+        }
+    }
 }
 
 fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
@@ -210,7 +230,7 @@ impl Sandbox {
             .local_addr()
             .map_err(|error| StartError::Listen(options.listen, error))?;
         let url = format!("http://{address}");
-        world.base_url.clone_from(&url);
+        adopt_links(&mut world, &url);
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

@@ -225,6 +225,11 @@ impl World {
             self.deliveries.set_state(id, DeliveryState::Dropped);
             return None;
         };
+        if endpoint.text("status") == "disabled" {
+            // Later retries go on once it is enabled again.
+            self.finish_delivery(id, Err("the endpoint is disabled".to_owned()));
+            return None;
+        }
         let body = match &delivery.body {
             Some(body) => body.clone(),
             None => render::event(

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::engine::billing;
 use crate::error::ApiError;
 use crate::json::{Json, list};
 use crate::table;
@@ -124,6 +125,11 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
             "/v1/invoice_payments",
             those("invoice_payment", "invoice"),
         )),
+        ("invoice", "confirmation_secret") => {
+            let (_, intent) = billing::open_payment(world, id)?;
+            let secret = world.store.copy(&intent)["client_secret"].clone();
+            Some(json!({"client_secret": secret, "type": "payment_intent"}))
+        }
         ("charge", "refunds") => Some(list(
             &format!("/v1/charges/{id}/refunds"),
             those("refund", "charge"),

@@ -68,6 +68,9 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Body>) -> Result<Resp
         _ => {
             let outgoing = execute(app, &call, Some(&fault)).await;
             call.record(app, Some(&outgoing));
+            if fault.kind == FaultKind::TimeoutAfterEffect {
+                tokio::time::sleep(Duration::from_millis(fault.stall_ms)).await;
+            }
             Ok(call.respond(app, &outgoing))
         }
     }
@@ -116,7 +119,7 @@ async fn execute(app: &App, call: &Incoming, fault: Option<&Fault>) -> Outgoing 
     if kind == Some(FaultKind::Stall) {
         tokio::time::sleep(pause).await;
     }
-    let outgoing = app.with(|world| {
+    app.with(|world| {
         if kind == Some(FaultKind::Error500Stored) {
             let outgoing = Outgoing::from(server_error());
             store(world, key, &outgoing, true);
@@ -136,11 +139,7 @@ async fn execute(app: &App, call: &Incoming, fault: Option<&Fault>) -> Outgoing 
         };
         store(world, key, &outgoing, executed);
         outgoing
-    });
-    if kind == Some(FaultKind::TimeoutAfterEffect) {
-        tokio::time::sleep(pause).await;
-    }
-    outgoing
+    })
 }
 
 fn store(world: &mut World, key: Option<&str>, outgoing: &Outgoing, executed: bool) {

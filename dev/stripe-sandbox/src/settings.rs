@@ -75,6 +75,9 @@ pub(crate) struct Chaos {
     pub seed: u64,
     #[serde(skip)]
     rng: Option<fastrand::Rng>,
+    /// Of its own: how often the queue is shuffled depends on timing, what happens to an event must not.
+    #[serde(skip)]
+    shuffler: Option<fastrand::Rng>,
 }
 
 impl Chaos {
@@ -106,6 +109,9 @@ impl Chaos {
 
     /// Puts deliveries in random order.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
-        self.rng().shuffle(items);
+        let seed = self.seed;
+        self.shuffler
+            .get_or_insert_with(|| fastrand::Rng::with_seed(seed))
+            .shuffle(items);
     }
 }

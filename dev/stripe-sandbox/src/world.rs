@@ -111,6 +111,15 @@ impl World {
             .ok_or_else(|| ApiError::missing(kind, id))
     }
 
+    /// What a price costs in a currency, in minor units.
+    pub(crate) fn unit_amount(&self, price: &Value, currency: &str) -> i64 {
+        let options = self.store.hidden(price.text("id"), "currency_options");
+        options.get(currency).map_or_else(
+            || price.int("unit_amount"),
+            |option| option.int("unit_amount"),
+        )
+    }
+
     /// Adds an object and announces it when it has an event for that.
     pub(crate) fn create(&mut self, object: Value, event: Option<&str>) -> Value {
         self.store.insert(object.clone());

@@ -85,10 +85,12 @@ fn finalize(world: &mut World, call: &Call) -> ApiResult {
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.";
         return Err(ApiError::coded("invoice_not_editable", message));
     }
-    billing::finalize(world, call.id());
-    if invoice.text("collection_method") == "charge_automatically" && invoice.int("amount_due") == 0
-    {
-        return Ok(billing::mark_paid(world, call.id(), false));
+    let open = billing::finalize(world, call.id());
+    if invoice.text("collection_method") == "charge_automatically" {
+        if invoice.int("amount_due") == 0 {
+            return Ok(billing::mark_paid(world, call.id(), false));
+        }
+        billing::intent_for(world, &open);
     }
     Ok(world.store.copy(call.id()))
 }

@@ -134,17 +134,10 @@ fn one(
         .copy(price.text("product"))
         .text("name")
         .to_owned();
-    // The line shows the price in its own currency; what is charged is in the session's.
-    let mut shown = price;
-    if shown.text("currency") != wanted {
-        shown.set("unit_amount", option["unit_amount"].clone());
-        shown.set("unit_amount_decimal", option["unit_amount_decimal"].clone());
-        shown.set("currency", wanted.as_str());
-    }
     Ok(json!({
         "id": ids::new("li"), "object": "item", "adjustable_quantity": adjustable(line), "amount_discount": 0,
         "amount_subtotal": amount, "amount_tax": 0, "amount_total": amount, "currency": wanted, "description": name,
-        "metadata": new_metadata(line.get("metadata")), "price": shown, "quantity": quantity,
+        "metadata": new_metadata(line.get("metadata")), "price": price, "quantity": quantity,
     }))
 }
 

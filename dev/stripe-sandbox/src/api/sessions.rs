@@ -95,6 +95,11 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     if let Some(customer) = &customer {
         check_currency(world, params, customer, &currency)?;
     }
+    let method_types = method_types(params, &currency);
+    if method_types.is_empty() {
+        let message = "No valid payment method types for this Checkout Session.";
+        return Err(ApiError::invalid(message));
+    }
     let id = ids::new("cs_test_a1");
     let now = world.now();
     let expires_at = params.opt_int("expires_at").unwrap_or(now + 86_400);
@@ -120,7 +125,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     for (key, value) in json!({
         "payment_intent": null, "payment_link": null, "payment_method_collection": (mode == "subscription").then_some("always"),
         "payment_method_configuration_details": null, "payment_method_options": {},
-        "payment_method_types": ["card", "sepa_debit"], "payment_status": "unpaid", "permissions": null,
+        "payment_method_types": method_types, "payment_status": "unpaid", "permissions": null,
         "phone_number_collection": {"enabled": params["phone_number_collection"].flag("enabled")}, "presentment_details": null,
         "recovered_from": null, "redirect_on_completion": null, "return_url": null,
         "saved_payment_method_options": null, "setup_intent": null, "shipping_address_collection": null,
@@ -288,6 +293,19 @@ fn check_currency(
         ))),
         None => Ok(()),
     }
+}
+
+/// Cards everywhere, debits in euro; unless the caller allows or excludes some.
+fn method_types(params: &Value, currency: &str) -> Vec<&'static str> {
+    let allowed = params.items("allowed_payment_method_types");
+    let excluded = params.items("excluded_payment_method_types");
+    let fits = |kind: &&str| {
+        let is_listed = |list: &[Value]| list.iter().any(|given| given == *kind);
+        (*kind == "card" || currency == "eur")
+            && (allowed.is_empty() || is_listed(allowed))
+            && !is_listed(excluded)
+    };
+    ["card", "sepa_debit"].into_iter().filter(fits).collect()
 }
 
 fn invoice_creation(given: &Value) -> Value {

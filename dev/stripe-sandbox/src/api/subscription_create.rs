@@ -106,7 +106,10 @@ pub(super) fn create(world: &mut World, call: &Call) -> ApiResult {
         );
         return Ok(world.store.copy(&id));
     }
-    billing::finalize(world, &invoice_id);
+    let open = billing::finalize(world, &invoice_id);
+    if open.int("amount_due") > 0 {
+        billing::intent_for(world, &open);
+    }
     if !is_trial && !sends {
         world.plan(now + INCOMPLETE_SECONDS, Task::ExpireIncomplete(id.clone()));
     }

@@ -114,11 +114,7 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
             "invoice_item_details": {"invoice_item": ids::new("ii"), "proration": false,
                 "proration_details": {"credited_items": null}, "subscription": subscription}}),
     };
-    let unit = line
-        .price
-        .get("unit_amount_decimal")
-        .cloned()
-        .unwrap_or_default();
+    let unit = (line.amount / line.quantity.max(1)).to_string();
     json!({
         "id": ids::new("il"), "object": "line_item", "amount": line.amount, "currency": currency,
         "description": line.description, "discount_amounts": [], "discountable": true, "discounts": [],
@@ -179,6 +175,31 @@ pub(crate) fn invoice_of(world: &World, intent: &str) -> Option<String> {
     paying.next().map(|row| row.text("invoice").to_owned())
 }
 
+/// The payment intent of an open invoice, made if there is none, for what is still due.
+pub(crate) fn intent_for(world: &mut World, invoice: &Value) -> String {
+    let amount = invoice.int("amount_remaining");
+    if let Some((_, intent)) = open_payment(world, invoice.text("id")) {
+        world.change(&intent, |object| object.set("amount", amount));
+        return intent;
+    }
+    let description = match invoice.text("billing_reason") {
+        "subscription_create" => "Subscription creation",
+        "manual" => "Payment for Invoice",
+        _ => "Subscription update",
+    };
+    let new = NewIntent {
+        amount,
+        currency: invoice.text("currency"),
+        customer: invoice.opt_text("customer"),
+        data: &Value::Null,
+        description: Some(description),
+        kind: "card",
+    };
+    let intent = payments::new_intent(world, &new).text("id").to_owned();
+    add_payment(world, invoice, &intent);
+    intent
+}
+
 /// How an open invoice is to be paid.
 #[derive(Default)]
 pub(crate) struct Collect {
@@ -197,25 +218,11 @@ pub(crate) fn collect(world: &mut World, id: &str, how: &Collect) -> Result<Valu
     let subscription = invoice["parent"]["subscription_details"]
         .opt_text("subscription")
         .map(str::to_owned);
-    let intent = if let Some((_, intent)) = open_payment(world, id) {
-        intent
-    } else {
-        let new = NewIntent {
-            amount: invoice.int("amount_remaining"),
-            currency: invoice.text("currency"),
-            customer: invoice.opt_text("customer"),
-            data: &Value::Null,
-            description: Some(if subscription.is_some() {
-                "Subscription update"
-            } else {
-                "Payment for Invoice"
-            }),
-            kind: "card",
-        };
-        let intent = payments::new_intent(world, &new).text("id").to_owned();
-        add_payment(world, &invoice, &intent);
-        intent
-    };
+    let intent = intent_for(world, &invoice);
+    if world.store.copy(&intent).text("status") == "processing" {
+        let message = "The payment of this invoice is processing.";
+        return Err(ApiError::coded("payment_intent_unexpected_state", message));
+    }
     let method = how.method.clone().or_else(|| {
         let owner = subscription
             .as_deref()

@@ -120,19 +120,6 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     if session.text("status") != "open" {
         return Err(NotPaid::NotOpen(session));
     }
-    let number = payment
-        .iban
-        .as_deref()
-        .or(payment.card.as_deref())
-        .unwrap_or("4242424242424242");
-    let Some(instrument) = instruments::find(number) else {
-        let message = "Your card number is incorrect. (The sandbox takes Stripe's test cards and accounts only.)";
-        return Err(
-            ApiError::new(402, "card_error", Some("incorrect_number"), message)
-                .param("number")
-                .into(),
-        );
-    };
     if let Some(customer) = session.opt_text("customer")
         && world.store.copy(customer).flag("deleted")
     {
@@ -142,11 +129,15 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     let session = world.store.copy(id);
     let due = session.int("amount_total");
     let billing = buyer(world, &session, payment);
-    let method = instruments::payment_method(world, instrument, &billing);
-    let method = method.text("id").to_owned();
-    if due == 0 {
+    let instrument = instrument_for(&session, payment, due)?;
+    let method = instrument.map(|instrument| {
+        instruments::payment_method(world, instrument, &billing)
+            .text("id")
+            .to_owned()
+    });
+    let (Some(instrument), Some(method), true) = (instrument, method.clone(), due > 0) else {
         let customer = customer_for(world, &session, &billing);
-        keep_method(world, &session, &method, customer.as_deref());
+        keep_method(world, &session, method.as_deref(), customer.as_deref());
         let deal = Deal {
             customer,
             method,
@@ -155,7 +146,7 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
             billing,
         };
         return Ok(completion::complete(world, id, &deal));
-    }
+    };
     let intent = intent_for(world, &session, due, instrument);
     // A customer is made for a buyer who pays, not for one who is declined.
     let behaviour = instrument
@@ -169,7 +160,7 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     };
     if goes_through {
         world.change(&intent, |object| object.set("customer", customer.clone()));
-        keep_method(world, &session, &method, customer.as_deref());
+        keep_method(world, &session, Some(&method), customer.as_deref());
     }
     let payment_status = match payments::attempt(world, &intent, &method, behaviour) {
         Attempt::Paid => "paid",
@@ -185,12 +176,48 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     };
     let deal = Deal {
         customer,
-        method,
+        method: Some(method),
         intent: Some(intent),
         payment_status,
         billing,
     };
     Ok(completion::complete(world, id, &deal))
+}
+
+/// The instrument that the buyer names; none where nothing is due and none must be collected.
+fn instrument_for(
+    session: &Value,
+    payment: &Payment,
+    due: i64,
+) -> Result<Option<&'static Instrument>, ApiError> {
+    let number = payment.iban.as_deref().or(payment.card.as_deref());
+    if number.is_none() && due == 0 && session.text("payment_method_collection") == "if_required" {
+        return Ok(None);
+    }
+    let Some(instrument) = instruments::find(number.unwrap_or("4242424242424242")) else {
+        let message = "Your card number is incorrect. (The sandbox takes Stripe's test cards and accounts only.)";
+        return Err(
+            ApiError::new(402, "card_error", Some("incorrect_number"), message).param("number"),
+        );
+    };
+    if !is_offered(session, instrument) {
+        let message = format!(
+            "This session does not accept payments by {}.",
+            instrument.kind()
+        );
+        return Err(
+            ApiError::new(402, "invalid_request_error", None, message).param("payment_method")
+        );
+    }
+    Ok(Some(instrument))
+}
+
+/// Whether a session takes an instrument's kind.
+pub(crate) fn is_offered(session: &Value, instrument: &Instrument) -> bool {
+    session
+        .items("payment_method_types")
+        .iter()
+        .any(|kind| kind == instrument.kind())
 }
 
 /// Sets the amount that a donor chose, where the price leaves it open.
@@ -272,12 +299,12 @@ fn customer_for(world: &mut World, session: &Value, billing: &Value) -> Option<S
 }
 
 /// Attaches the payment method to the customer where it will be charged again.
-fn keep_method(world: &mut World, session: &Value, method: &str, customer: Option<&str>) {
+fn keep_method(world: &mut World, session: &Value, method: Option<&str>, customer: Option<&str>) {
     let data = world
         .store
         .hidden(session.text("id"), "payment_intent_data");
     let kept = session.text("mode") == "subscription" || data.has("setup_future_usage");
-    if let (true, Some(customer)) = (kept, customer) {
+    if let (true, Some(method), Some(customer)) = (kept, method, customer) {
         instruments::attach(world, method, customer);
     }
 }

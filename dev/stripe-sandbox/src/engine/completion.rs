@@ -11,7 +11,8 @@ use crate::world::World;
 /// What the buyer and the session agreed on.
 pub(crate) struct Deal {
     pub customer: Option<String>,
-    pub method: String,
+    /// None where the session collects one only if it is needed.
+    pub method: Option<String>,
     /// None where nothing was due.
     pub intent: Option<String>,
     pub payment_status: &'static str,
@@ -96,7 +97,7 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
             .iter()
             .map(|line| (line["price"].clone(), line.int("quantity")))
             .collect(),
-        method: Some(&deal.method),
+        method: deal.method.as_deref(),
         data: &data,
         collection_method: "charge_automatically",
         days_until_due: None,

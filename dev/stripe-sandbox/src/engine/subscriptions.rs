@@ -163,7 +163,7 @@ pub(crate) fn lines(
             let amount = if free.is_some() {
                 0
             } else {
-                price.int("unit_amount") * quantity
+                world.unit_amount(price, subscription.text("currency")) * quantity
             };
             let description = free.map_or_else(
                 || format!("{quantity} × {name}"),

@@ -18,6 +18,9 @@ use crate::engine::instruments::INSTRUMENTS;
 use crate::json::Json;
 use crate::world::World;
 
+/// The instruments that are not folded away.
+const SHOWN_AT_ONCE: usize = 7;
+
 type Shared = State<Arc<App>>;
 
 /// What the page's form sends.
@@ -169,7 +172,7 @@ fn summary(world: &World, session: &Value, body: &mut String) {
                 format!("every {interval}")
             };
             let price = money(
-                line["price"].int("unit_amount") * line.int("quantity"),
+                world.unit_amount(&line["price"], currency) * line.int("quantity"),
                 currency,
             );
             format!("<br><span class=\"soft\">{price} {every}</span>")
@@ -229,8 +232,12 @@ fn form(world: &World, session: &Value, body: &mut String) {
         ),
     }
     body.push_str("<h2>Pay with a test instrument</h2>");
-    for (at, instrument) in INSTRUMENTS.iter().enumerate() {
-        if at == 7 {
+    let offered: Vec<_> = INSTRUMENTS
+        .iter()
+        .filter(|instrument| checkout::is_offered(session, instrument))
+        .collect();
+    for (at, instrument) in offered.iter().enumerate() {
+        if at == SHOWN_AT_ONCE {
             body.push_str("<details><summary>More test cards and accounts</summary>");
         }
         let checked = if at == 0 { " checked" } else { "" };
@@ -241,15 +248,20 @@ fn form(world: &World, session: &Value, body: &mut String) {
             escape(instrument.label)
         );
     }
+    if offered.len() > SHOWN_AT_ONCE {
+        body.push_str("</details>");
+    }
+    if session.int("amount_total") == 0
+        && session.text("payment_method_collection") == "if_required"
+    {
+        body.push_str("<label class=\"choice\"><input type=\"radio\" name=\"instrument\" value=\"\">No payment method</label>");
+    }
     let verb = if session.text("mode") == "subscription" {
         "Subscribe"
     } else {
         "Pay"
     };
-    let _ = write!(
-        body,
-        "</details><button type=\"submit\">{verb}</button></form>"
-    );
+    let _ = write!(body, "<button type=\"submit\">{verb}</button></form>");
     body.push_str(
         "<p class=\"soft\">This page belongs to a sandbox. It takes test cards only.</p>",
     );

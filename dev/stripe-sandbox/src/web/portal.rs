@@ -147,7 +147,7 @@ fn subscription_card(
             .text("name")
             .to_owned();
         let price = money(
-            item["price"].int("unit_amount") * item.int("quantity"),
+            world.unit_amount(&item["price"], subscription.text("currency")) * item.int("quantity"),
             subscription.text("currency"),
         );
         let _ = write!(

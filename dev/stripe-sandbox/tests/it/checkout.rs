@@ -451,3 +451,72 @@ async fn an_expired_session_can_be_recovered_once_it_offers_that() {
     assert_eq!(copy["metadata"], json!({"k": "v"}));
     bench.pay(copy, "4242424242424242").await.ok();
 }
+
+#[tokio::test]
+async fn debits_are_for_euro_and_for_those_who_allow_them() {
+    let bench = Bench::start().await;
+    let in_dollars = bench
+        .session("subscription", "annual", "&currency=usd")
+        .await;
+    let cards_only = bench
+        .session("payment", "share", "&allowed_payment_method_types[]=card")
+        .await;
+    for session in [in_dollars, cards_only] {
+        assert_eq!(session["payment_method_types"], json!(["card"]));
+        let refused = bench.pay(&session, "AT611904300234573201").await;
+        assert_eq!(refused.error(), (402, "", "payment_method"));
+    }
+}
+
+#[tokio::test]
+async fn a_price_in_another_currency_stays_itself() {
+    let bench = Bench::start().await;
+    let session = bench
+        .session("subscription", "annual", "&currency=usd")
+        .await;
+    bench.pay(&session, "4242424242424242").await.ok();
+    bench.advance_days(367).await;
+    let done = full(&bench, &session).await;
+    let price = &done["subscription"]["items"]["data"][0]["price"];
+    assert_eq!(
+        (&price["currency"], &price["unit_amount"]),
+        (&json!("eur"), &json!(3_000))
+    );
+    let invoices = bench.get("/v1/invoices").await.ok();
+    let totals: Vec<(&Value, &Value)> = invoices["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| (&row["total"], &row["currency"]))
+        .collect();
+    assert_eq!(
+        totals,
+        [
+            (&json!(3_300), &json!("usd")),
+            (&json!(3_300), &json!("usd"))
+        ]
+    );
+}
+
+#[tokio::test]
+async fn a_trial_without_a_card_ends_as_it_was_told() {
+    for (behavior, status) in [
+        ("cancel", "canceled"),
+        ("pause", "paused"),
+        ("create_invoice", "past_due"),
+    ] {
+        let bench = Bench::start().await;
+        let more = format!(
+            "&payment_method_collection=if_required&subscription_data[trial_period_days]=7\
+             &subscription_data[trial_settings][end_behavior][missing_payment_method]={behavior}"
+        );
+        let session = bench.session("subscription", "monthly", &more).await;
+        bench
+            .control(&format!("checkout/{}/pay", text(&session["id"])), json!({}))
+            .await;
+        bench.advance_days(8).await;
+        let ended = full(&bench, &session).await;
+        assert_eq!(ended["subscription"]["default_payment_method"], json!(null));
+        assert_eq!(ended["subscription"]["status"], status, "{behavior}");
+    }
+}

@@ -87,7 +87,10 @@ async fn the_state_survives_a_restart() {
     let bench = Bench::with(options.clone()).await;
     let (subscription, _) = bench.subscribe("monthly", "4242424242424242").await;
     let price = bench.price("monthly").await;
-    bench.advance_days(20).await;
+    let open = bench.session("payment", "share", "").await;
+    bench
+        .control("clock/advance", json!({"seconds": 3_600}))
+        .await;
     bench
         .post_with("/v1/customers", "name=A", &[("idempotency-key", "k")])
         .await
@@ -110,7 +113,13 @@ async fn the_state_survives_a_restart() {
         .post_with("/v1/customers", "name=A", &[("idempotency-key", "k")])
         .await;
     assert_eq!(replayed.header("idempotent-replayed"), "true");
-    again.advance_days(12).await;
+    let open = format!("/v1/checkout/sessions/{}", open["id"].as_str().unwrap());
+    let url = again.get(&open).await.ok()["url"].clone();
+    assert!(
+        url.as_str().unwrap().starts_with(&again.url),
+        "links lead to where it is now"
+    );
+    again.advance_days(32).await;
     let invoices = again
         .get(&format!("/v1/invoices?subscription={subscription}"))
         .await

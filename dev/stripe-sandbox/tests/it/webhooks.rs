@@ -320,3 +320,42 @@ async fn a_payment_can_wait_for_its_webhook() {
         .await;
     assert_has(&hook.types(), &["checkout.session.completed"]);
 }
+
+#[tokio::test]
+async fn a_disabled_endpoint_gets_its_events_once_it_is_enabled() {
+    let (bench, hook) = Bench::with_hook().await;
+    bench
+        .control("settings", json!({"webhook_retry_ms": vec![20; 200]}))
+        .await;
+    bench.customer().await;
+    bench.control("deliveries/settle", json!({})).await;
+    hook.forget();
+    let endpoint = text(&bench.look("objects/webhook_endpoint").await[0]["id"]);
+    let path = format!("/v1/webhook_endpoints/{endpoint}");
+    hook.answer(&[500]);
+    bench.customer().await;
+    while hook.received().is_empty() {
+        bench.control("deliveries/settle", json!({})).await;
+    }
+    assert_eq!(
+        bench.post(&path, "disabled=true").await.ok()["status"],
+        "disabled"
+    );
+    let seen = hook.received().len();
+    bench.customer().await;
+    bench.post(&path, "disabled=false").await.ok();
+    while hook.received().len() == seen
+        && bench.control("deliveries/settle", json!({})).await["pending"] != 0
+    {}
+    assert_eq!(
+        bench
+            .look("deliveries")
+            .await
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap()["state"],
+        "delivered"
+    );
+    assert!(hook.types().iter().all(|kind| kind == "customer.created"));
+}
