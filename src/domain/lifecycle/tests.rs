@@ -472,6 +472,276 @@ fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
     assert!(merge(&mut basket, &observation, MARGIN, at(1000)).doubtful);
 }
 
+fn dispute(
+    id: &str,
+    state: DisputeState,
+    payment_at: Option<i64>,
+    lost_at: Option<i64>,
+) -> Dispute {
+    Dispute {
+        reference: id.into(),
+        state,
+        payment_intent: Some("pi_1".into()),
+        at: at(20),
+        payment_at: payment_at.map(at),
+        lost_at: lost_at.map(at),
+    }
+}
+
+/// The status of a single paid line (the newest invoice at 10) with these disputes.
+fn disputed(recurring: bool, disputes: &[Dispute]) -> (Status, Reason) {
+    let facts = [
+        paid(),
+        Fact::InvoicePaid(at(10)),
+        Fact::Disputes(disputes.to_vec()),
+    ];
+    status_after(recurring, &facts, 30)
+}
+
+#[test]
+fn an_open_dispute_holds_a_line_up_and_a_lost_one_ends_what_it_paid_for() {
+    use DisputeState::{Lost, Open, Won};
+    let (open, won) = (
+        dispute("du_1", Open, Some(10), None),
+        dispute("du_1", Won, Some(10), None),
+    );
+    let lost = dispute("du_1", Lost, Some(10), Some(25));
+    assert_eq!(
+        disputed(true, std::slice::from_ref(&open)),
+        (Status::OnHold, Reason::Disputed)
+    );
+    assert_eq!(
+        disputed(false, std::slice::from_ref(&open)),
+        (Status::OnHold, Reason::Disputed)
+    );
+    assert_eq!(
+        disputed(true, std::slice::from_ref(&won)),
+        (Status::Active, Reason::Paid)
+    );
+    assert_eq!(disputed(false, &[won]), (Status::Active, Reason::Paid));
+    assert_eq!(
+        disputed(true, std::slice::from_ref(&lost)),
+        (Status::OnHold, Reason::DisputeLost)
+    );
+    assert_eq!(
+        disputed(false, std::slice::from_ref(&lost)),
+        (Status::Ended, Reason::DisputeLost)
+    );
+    let both = [open, dispute("du_2", Lost, Some(10), Some(25))];
+    assert_eq!(
+        disputed(false, &both),
+        (Status::Ended, Reason::DisputeLost),
+        "what is lost weighs more"
+    );
+}
+
+#[test]
+fn only_the_newest_payment_s_dispute_holds_a_membership_up_and_a_later_payment_makes_up_for_a_loss()
+{
+    use DisputeState::{Lost, Open};
+    assert_eq!(
+        disputed(true, &[dispute("du_1", Open, Some(9), None)]),
+        (Status::Active, Reason::Paid)
+    );
+    assert_eq!(
+        disputed(true, &[dispute("du_1", Open, None, None)]),
+        (Status::OnHold, Reason::Disputed)
+    );
+    assert_eq!(
+        disputed(true, &[dispute("du_1", Lost, Some(5), Some(9))]),
+        (Status::Active, Reason::Paid)
+    );
+    assert_eq!(
+        disputed(true, &[dispute("du_1", Lost, Some(5), Some(10))]),
+        (Status::OnHold, Reason::DisputeLost)
+    );
+}
+
+#[test]
+fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_stays() {
+    let mut basket = basket(vec![line(true)]);
+    for (state, lost_at) in [
+        (DisputeState::Open, None),
+        (DisputeState::Lost, Some(40)),
+        (DisputeState::Lost, Some(25)),
+    ] {
+        let facts = vec![Fact::Disputes(vec![dispute(
+            "du_1",
+            state,
+            Some(10),
+            lost_at,
+        )])];
+        merge(
+            &mut basket,
+            &observe(facts, at(50), Freshness::Live),
+            MARGIN,
+            at(60),
+        );
+    }
+    assert_eq!(
+        basket.lines[0].disputes,
+        [dispute("du_1", DisputeState::Lost, Some(10), Some(25))]
+    );
+    basket.lines[0].concerned = false;
+    let facts = vec![Fact::Disputes(vec![dispute(
+        "du_2",
+        DisputeState::Open,
+        None,
+        None,
+    )])];
+    merge(
+        &mut basket,
+        &observe(facts, at(50), Freshness::Live),
+        MARGIN,
+        at(60),
+    );
+    assert_eq!(
+        basket.lines[0].disputes.len(),
+        1,
+        "another payment's dispute is not this line's"
+    );
+}
+
+#[test]
+fn a_full_refund_ends_every_one_off_line_and_no_recurring_one() {
+    let mut basket = basket(vec![line(true), line(false), line(false)]);
+    let facts = vec![paid(), Fact::Refunded(Refund::Full, Vec::new())];
+    merge(
+        &mut basket,
+        &observe(facts, at(20), Freshness::Event),
+        MARGIN,
+        at(30),
+    );
+    let statuses: Vec<_> = basket
+        .lines
+        .iter()
+        .map(|line| (line.status, line.refund))
+        .collect();
+    let ended = (Status::Ended, Refund::Full);
+    assert_eq!(statuses, [(Status::Active, Refund::None), ended, ended]);
+}
+
+#[test]
+fn a_partial_refund_of_a_basket_is_read_and_touches_the_lines_that_it_names() {
+    let mut basket = basket(vec![line(true), line(false), line(false)]);
+    let event = observe(
+        vec![paid(), Fact::Refunded(Refund::Part, Vec::new())],
+        at(20),
+        Freshness::Event,
+    );
+    assert!(merge(&mut basket, &event, MARGIN, at(30)).doubtful);
+    assert!(basket.lines.iter().all(|line| line.refund == Refund::None));
+    let named = vec![basket.lines[1].id];
+    let live = observe(
+        vec![Fact::Refunded(Refund::Part, named)],
+        at(20),
+        Freshness::Live,
+    );
+    assert!(!merge(&mut basket, &live, MARGIN, at(30)).doubtful);
+    let refunds: Vec<_> = basket.lines.iter().map(|line| line.refund).collect();
+    assert_eq!(refunds, [Refund::None, Refund::Part, Refund::None]);
+    assert!(
+        basket
+            .lines
+            .iter()
+            .all(|line| line.status == Status::Active)
+    );
+}
+
+#[test]
+fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
+    let mut basket = basket(vec![line(false)]);
+    let mut tell = |fact, freshness| {
+        let observation = observe(vec![paid(), fact], at(20), freshness);
+        let doubtful = merge(&mut basket, &observation, MARGIN, at(30)).doubtful;
+        (basket.lines[0].refund, doubtful)
+    };
+    let refunded = |refund| Fact::Refunded(refund, Vec::new());
+    assert_eq!(
+        tell(refunded(Refund::Part), Freshness::Event),
+        (Refund::Part, false)
+    );
+    assert_eq!(
+        tell(refunded(Refund::Full), Freshness::Event),
+        (Refund::Full, false)
+    );
+    assert_eq!(
+        tell(refunded(Refund::Part), Freshness::Event),
+        (Refund::Full, false)
+    );
+    assert_eq!(
+        tell(Fact::RefundFailed, Freshness::Event),
+        (Refund::Full, true)
+    );
+    assert_eq!(
+        tell(refunded(Refund::Part), Freshness::Live),
+        (Refund::Part, false)
+    );
+    assert_eq!(
+        tell(refunded(Refund::Full), Freshness::Event),
+        (Refund::Part, true)
+    );
+    assert_eq!(
+        tell(refunded(Refund::None), Freshness::Live),
+        (Refund::None, false)
+    );
+    let mut other = line(false);
+    other.concerned = false;
+    let mut basket = self::basket(vec![other]);
+    merge(
+        &mut basket,
+        &observe(
+            vec![refunded(Refund::Full), Fact::RefundFailed],
+            at(20),
+            Freshness::Event,
+        ),
+        MARGIN,
+        at(30),
+    );
+    assert_eq!(
+        (basket.lines[0].refund, basket.lines[0].refund_failed),
+        (Refund::None, false)
+    );
+}
+
+#[test]
+fn a_refund_named_twice_by_one_source_is_one_row_that_has_come_furthest() {
+    use crate::domain::subscription::RefundProgress::{Pending, Succeeded};
+    let refund = |progress, seconds, payment_intent: Option<&str>| {
+        let kind = TransactionKind::Refund(progress);
+        let payment_intent = payment_intent.map(Into::into);
+        Fact::Transaction(
+            Transaction {
+                kind,
+                reference: "re_1".into(),
+                payment_intent,
+                at: at(seconds),
+            },
+            Scope::Concerned,
+        )
+    };
+    let mut basket = basket(vec![line(false)]);
+    let facts = vec![
+        refund(Succeeded, 9, None),
+        refund(Pending, 7, Some("pi_1")),
+        refund(Pending, 8, None),
+    ];
+    let merged = merge(
+        &mut basket,
+        &observe(facts, at(20), Freshness::Event),
+        MARGIN,
+        at(30),
+    );
+    let (kind, reference) = (TransactionKind::Refund(Succeeded), "re_1".into());
+    let row = Transaction {
+        kind,
+        reference,
+        payment_intent: Some("pi_1".into()),
+        at: at(7),
+    };
+    assert_eq!(merged.transactions, [(basket.lines[0].id, row)]);
+}
+
 fn growing_fact() -> impl Strategy<Value = Fact> {
     let scope = prop_oneof![Just(Scope::Basket), Just(Scope::Recurring)];
     let seconds = 0..200_i64;
@@ -486,6 +756,9 @@ fn growing_fact() -> impl Strategy<Value = Fact> {
             .prop_map(|s| Fact::FirstPaymentFailed(at(s))),
         seconds.clone().prop_map(|s| Fact::Ended(at(s))),
         Just(Fact::PaymentIntent("pi_1".into())),
+        seconds.clone().prop_map(|s| Fact::InvoicePaid(at(s))),
+        prop_oneof![Just(Refund::Part), Just(Refund::Full)]
+            .prop_map(|refund| Fact::Refunded(refund, Vec::new())),
         (seconds, scope, 0..3_u8).prop_map(|(s, scope, n)| {
             let (kind, reference) = (TransactionKind::Payment, format!("in_{n}"));
             Fact::Transaction(
