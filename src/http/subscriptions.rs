@@ -17,7 +17,8 @@ use crate::domain::plan::Kind;
 use crate::domain::subscription::{self, Status};
 use crate::services::Services;
 use crate::services::holdings::{Filter, StatusChangeRow, TransactionRow};
-use crate::services::subscribe::{Buyer, Opened, Order, OrderLine, SubscribeError};
+use crate::services::order::{Order, OrderLine};
+use crate::services::subscribe::{Buyer, Opened, SubscribeError};
 
 /// Entries of a page unless asked otherwise, and the most.
 const LIMIT: (i64, i64) = (20, 100);

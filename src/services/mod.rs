@@ -10,6 +10,7 @@ mod customers;
 pub mod events;
 pub mod holdings;
 pub mod ingest;
+pub mod order;
 pub mod reconcile;
 pub mod repair;
 pub mod settle;
