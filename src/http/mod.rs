@@ -10,8 +10,10 @@ mod entitlements;
 mod errors;
 pub mod extract;
 mod health;
+mod history;
 mod limits;
 mod openapi;
+mod page;
 mod plans;
 pub mod problem;
 pub mod state;
@@ -46,6 +48,7 @@ fn member_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(plans::routes())
         .merge(subscriptions::routes())
+        .merge(history::routes())
         .merge(entitlements::routes())
         .merge(checkout::routes())
 }

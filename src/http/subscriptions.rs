@@ -10,18 +10,15 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::extract::{IdempotencyKey, Json, Member, Path, Query};
+use super::page::{Page, limit, page, parsed};
 use super::problem::{ApiError, Problem};
 use super::state::AppState;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::plan::Kind;
 use crate::domain::subscription::{self, Status};
-use crate::services::Services;
-use crate::services::holdings::{Filter, StatusChangeRow, TransactionRow};
+use crate::services::holdings::Filter;
 use crate::services::order::{Order, OrderLine};
 use crate::services::subscribe::{Buyer, Opened, SubscribeError};
-
-/// Entries of a page unless asked otherwise, and the most.
-const LIMIT: (i64, i64) = (20, 100);
 
 /// What to buy: a plan, or a basket of lines.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -112,15 +109,6 @@ pub(super) struct Subscription {
     created_at: OffsetDateTime,
 }
 
-/// A page of a list, newest first.
-#[derive(Debug, Serialize, ToSchema)]
-struct Page<T: ToSchema> {
-    /// The entries.
-    data: Vec<T>,
-    /// To be sent as `cursor` for the next page; null on the last.
-    next_cursor: Option<String>,
-}
-
 /// Which subscriptions to list.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -136,54 +124,10 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
-/// Which part of a list.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-struct PageQuery {
-    /// 1 to 100; by default 20.
-    limit: Option<i64>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-}
-
-/// A reference to a payment or a failed payment.
-#[derive(Debug, Serialize, ToSchema)]
-struct Transaction {
-    /// Ours.
-    id: Uuid,
-    /// `payment` or `payment_failed`.
-    kind: String,
-    /// At Stripe, where the amount is.
-    #[schema(example = "in_1Abc")]
-    stripe_reference: String,
-    /// When it happened.
-    #[serde(with = "time::serde::rfc3339")]
-    occurred_at: OffsetDateTime,
-}
-
-/// One change of status.
-#[derive(Debug, Serialize, ToSchema)]
-struct Change {
-    /// Null for the first.
-    from: Option<String>,
-    /// The status from then on.
-    to: String,
-    /// What happened.
-    reason: String,
-    /// By which way we learnt of it.
-    #[schema(example = "webhook")]
-    cause: String,
-    /// When it was recorded.
-    #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
-}
-
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
         .routes(routes!(show))
-        .routes(routes!(list_transactions))
-        .routes(routes!(list_changes))
 }
 
 /// Buy: the answer's `checkout.url` is where to send the browser.
@@ -270,59 +214,6 @@ async fn show(
     Ok(Json(Subscription::of(&line, state.clock.now())))
 }
 
-/// Payments and failed payments of a subscription, newest first; the amounts are at Stripe.
-#[utoipa::path(get, path = "/v1/subscriptions/{id}/transactions", tag = "subscriptions", security(("bearer" = [])),
-    params(("id" = Uuid, Path), PageQuery),
-    responses((status = 200, body = Page<Transaction>),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
-async fn list_transactions(
-    State(services): State<Services>,
-    Member(member): Member,
-    Path(id): Path<Uuid>,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<Page<Transaction>>, ApiError> {
-    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
-    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
-    let rows = services
-        .transactions(&member.user, id, before, limit + 1)
-        .await?;
-    let rows = rows.ok_or_else(ApiError::not_found)?;
-    let entry = |row: TransactionRow| Transaction {
-        id: row.id,
-        kind: row.kind,
-        stripe_reference: row.stripe_reference,
-        occurred_at: row.occurred_at,
-    };
-    Ok(Json(page(rows, limit, |row| row.id.to_string(), entry)))
-}
-
-/// The history of a subscription, newest first.
-#[utoipa::path(get, path = "/v1/subscriptions/{id}/changes", tag = "subscriptions", security(("bearer" = [])),
-    params(("id" = Uuid, Path), PageQuery),
-    responses((status = 200, body = Page<Change>),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
-async fn list_changes(
-    State(services): State<Services>,
-    Member(member): Member,
-    Path(id): Path<Uuid>,
-    Query(query): Query<PageQuery>,
-) -> Result<Json<Page<Change>>, ApiError> {
-    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
-    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
-    let rows = services
-        .status_changes(&member.user, id, before, limit + 1)
-        .await?;
-    let rows = rows.ok_or_else(ApiError::not_found)?;
-    let entry = |row: StatusChangeRow| Change {
-        from: row.from_status,
-        to: row.to_status,
-        reason: row.reason,
-        cause: row.cause,
-        at: row.at,
-    };
-    Ok(Json(page(rows, limit, |row| row.seq.to_string(), entry)))
-}
-
 /// The order that a body stands for.
 fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
     let NewSubscriptions {
@@ -375,50 +266,6 @@ fn as_written(error: SubscribeError) -> SubscribeError {
             SubscribeError::Invalid(invalid)
         }
         other => other,
-    }
-}
-
-fn limit(asked: Option<i64>) -> Result<i64, ApiError> {
-    let (default, most) = LIMIT;
-    match asked.unwrap_or(default) {
-        limit if (1..=most).contains(&limit) => Ok(limit),
-        _ => Err(ApiError::validation_failed().field(
-            "limit",
-            "out_of_range",
-            format!("From 1 to {most}."),
-        )),
-    }
-}
-
-fn parsed<T>(
-    field: &str,
-    text: Option<&str>,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Result<Option<T>, ApiError> {
-    let value = text.map(|text| parse(text).ok_or(text)).transpose();
-    value.map_err(|_| {
-        ApiError::validation_failed().field(
-            field,
-            "unknown_value",
-            "This is not a value it can have.",
-        )
-    })
-}
-
-/// A page of at most `limit` of the rows, of which one more was asked for to see whether there are more.
-fn page<R, T: ToSchema>(
-    mut rows: Vec<R>,
-    limit: i64,
-    cursor: impl Fn(&R) -> String,
-    entry: impl Fn(R) -> T,
-) -> Page<T> {
-    let limit = usize::try_from(limit).unwrap_or_default();
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next_cursor = rows.last().filter(|_| more).map(cursor);
-    Page {
-        data: rows.into_iter().map(entry).collect(),
-        next_cursor,
     }
 }
 

@@ -8,13 +8,15 @@ use uuid::Uuid;
 use super::StorageError;
 use crate::domain::ids::SubscriptionId;
 
-/// A reference to a payment or a failed payment at Stripe.
+/// A reference to money that moved, failed to, went back or is claimed back.
 #[derive(Clone, Debug, FromRow)]
 pub struct TransactionRow {
     /// Ours.
     pub id: Uuid,
-    /// `payment` or `payment_failed`.
+    /// `payment`, `payment_failed`, `refund` or `dispute`.
     pub kind: String,
+    /// How a refund or a dispute stands.
+    pub state: Option<String>,
     /// At Stripe.
     pub stripe_reference: String,
     /// When it happened.
@@ -29,7 +31,7 @@ pub async fn find(
     limit: i64,
 ) -> Result<Vec<TransactionRow>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT id, kind, stripe_reference, occurred_at FROM transactions
+        "SELECT id, kind, state, stripe_reference, occurred_at FROM transactions
           WHERE subscription_id = $1 AND ($2::uuid IS NULL OR (occurred_at, id) <
                 (SELECT occurred_at, id FROM transactions WHERE id = $2))
           ORDER BY occurred_at DESC, id DESC LIMIT $3",

@@ -1,0 +1,111 @@
+//! What happened to a subscription: its money and its changes of status.
+
+use axum::extract::State;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use super::extract::{Json, Member, Path, Query};
+use super::page::{Page, PageQuery, limit, page, parsed};
+use super::problem::{ApiError, Problem};
+use super::state::AppState;
+use crate::domain::ids::SubscriptionId;
+use crate::services::Services;
+use crate::services::holdings::{StatusChangeRow, TransactionRow};
+
+/// A reference to a payment or a failed payment.
+#[derive(Debug, Serialize, ToSchema)]
+struct Transaction {
+    /// Ours.
+    id: Uuid,
+    /// `payment`, `payment_failed`, `refund` or `dispute`.
+    kind: String,
+    /// Of a refund `pending`, `succeeded`, `failed`; of a dispute `open`, `won`, `lost`; else null.
+    state: Option<String>,
+    /// At Stripe, where the amount is.
+    #[schema(example = "in_1Abc")]
+    stripe_reference: String,
+    /// When it happened.
+    #[serde(with = "time::serde::rfc3339")]
+    occurred_at: OffsetDateTime,
+}
+
+/// One change of status.
+#[derive(Debug, Serialize, ToSchema)]
+struct Change {
+    /// Null for the first.
+    from: Option<String>,
+    /// The status from then on.
+    to: String,
+    /// What happened.
+    reason: String,
+    /// By which way we learnt of it.
+    #[schema(example = "webhook")]
+    cause: String,
+    /// When it was recorded.
+    #[serde(with = "time::serde::rfc3339")]
+    at: OffsetDateTime,
+}
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(list_transactions))
+        .routes(routes!(list_changes))
+}
+
+/// Payments and failed payments of a subscription, newest first; the amounts are at Stripe.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}/transactions", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), PageQuery),
+    responses((status = 200, body = Page<Transaction>),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+async fn list_transactions(
+    State(services): State<Services>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Transaction>>, ApiError> {
+    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
+    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
+    let rows = services
+        .transactions(&member.user, id, before, limit + 1)
+        .await?;
+    let rows = rows.ok_or_else(ApiError::not_found)?;
+    let entry = |row: TransactionRow| Transaction {
+        id: row.id,
+        kind: row.kind,
+        state: row.state,
+        stripe_reference: row.stripe_reference,
+        occurred_at: row.occurred_at,
+    };
+    Ok(Json(page(rows, limit, |row| row.id.to_string(), entry)))
+}
+
+/// The history of a subscription, newest first.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}/changes", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path), PageQuery),
+    responses((status = 200, body = Page<Change>),
+        (status = 404, body = Problem, content_type = "application/problem+json")))]
+async fn list_changes(
+    State(services): State<Services>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Page<Change>>, ApiError> {
+    let (id, limit) = (SubscriptionId(id), limit(query.limit)?);
+    let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
+    let rows = services
+        .status_changes(&member.user, id, before, limit + 1)
+        .await?;
+    let rows = rows.ok_or_else(ApiError::not_found)?;
+    let entry = |row: StatusChangeRow| Change {
+        from: row.from_status,
+        to: row.to_status,
+        reason: row.reason,
+        cause: row.cause,
+        at: row.at,
+    };
+    Ok(Json(page(rows, limit, |row| row.seq.to_string(), entry)))
+}
