@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use dues::app;
 use dues::services::Services;
 use dues::services::compare::Compared;
+use dues::services::events::types;
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +26,8 @@ pub(crate) enum Events {
         #[arg(long)]
         json: bool,
     },
+    /// List the types that Dues acts on: what the webhook endpoint at Stripe should be subscribed to
+    Types,
     /// Show one event as JSON
     Show {
         /// evt_…
@@ -59,9 +62,14 @@ async fn services() -> anyhow::Result<Services> {
 
 /// `dues events …`
 pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
-    let services = services().await?;
     match command {
+        Events::Types => {
+            for name in types() {
+                println!("{name}");
+            }
+        }
         Events::List { state, limit, json } => {
+            let services = services().await?;
             let events = services.events(state.as_deref(), limit.into()).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&events)?);
@@ -82,12 +90,14 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             eprintln!("{} event(s)", events.len());
         }
         Events::Show { id } => {
+            let services = services().await?;
             let event = services.event(&id).await?.with_context(|| {
                 format!("no event {id} is recorded: it concerns none of our rows, or it never came (dues events replay {id})")
             })?;
             println!("{}", serde_json::to_string_pretty(&event)?);
         }
         Events::Replay { ids } => {
+            let services = services().await?;
             for id in ids {
                 let outcome = services
                     .replay(&id)

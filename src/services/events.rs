@@ -6,6 +6,7 @@ use super::subscribe::SubscribeError;
 use crate::domain::facts::Cause;
 use crate::storage::StorageError;
 use crate::storage::webhook_events;
+use crate::stripe::event::EventType;
 pub use crate::storage::webhook_events::EventRow;
 
 /// Why an event was not replayed.
@@ -17,6 +18,11 @@ pub enum ReplayError {
     /// Stripe has it no more, or the rows could not be written.
     #[error(transparent)]
     Work(#[from] SubscribeError),
+}
+
+/// The types of event that Dues acts on: what a webhook endpoint at Stripe should be subscribed to.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    EventType::ALL.iter().map(|kind| kind.as_str())
 }
 
 impl Services {
