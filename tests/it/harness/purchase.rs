@@ -1,13 +1,15 @@
 //! A purchase, step by step, as a member, her browser and Stripe make it.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
 use reqwest::Method;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::TestApp;
 use super::call::{Answer, Call};
+use super::{TestApp, WEBHOOK_SECRET};
 
 /// The card that always works.
 pub(crate) const GOOD_CARD: &str = "4242424242424242";
@@ -339,5 +341,44 @@ impl TestApp {
             .fetch_one(&self.pool)
             .await
             .expect("the row is there")
+    }
+
+    /// A delivery of an event, signed now as Stripe signs, with this endpoint's secret.
+    pub(crate) fn delivery_signed_with(&self, secret: &str, event: &Value) -> Call {
+        // Stripe's bodies are pretty-printed: who signs a body that was written anew finds out.
+        let body = format!("{event:#}");
+        let at = self.clock.wall().unix_timestamp();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, format!("{at}.{body}").as_bytes());
+        let mut signature = format!("t={at},v1=");
+        for byte in tag.as_ref() {
+            let _ = write!(signature, "{byte:02x}");
+        }
+        self.post("/webhooks/stripe")
+            .header("stripe-signature", signature)
+            .body(body)
+    }
+
+    /// A delivery of an event, signed as the endpoint signs.
+    pub(crate) fn delivery(&self, event: &Value) -> Call {
+        self.delivery_signed_with(WEBHOOK_SECRET, event)
+    }
+
+    /// Delivers an event; returns what became of it.
+    pub(crate) async fn deliver(&self, event: &Value) -> String {
+        let answer = self.delivery(event).send().await.assert_status(200).json();
+        let outcome = answer["outcome"].as_str().expect("an outcome");
+        outcome.to_owned()
+    }
+
+    /// Stripe's events of that type, oldest first.
+    pub(crate) async fn events_of(&self, kind: &str) -> Vec<Value> {
+        let path = format!("/v1/events?limit=100&type={kind}");
+        let mut events = self.sandbox.stripe(&path).await["data"]
+            .as_array()
+            .cloned()
+            .expect("a list");
+        events.reverse();
+        events
     }
 }
