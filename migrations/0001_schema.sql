@@ -46,7 +46,7 @@ CREATE TABLE checkouts (
     CONSTRAINT checkouts_idempotency UNIQUE (user_id, idempotency_key)
 );
 CREATE INDEX checkouts_open ON checkouts (user_id) WHERE status = 'open';
-CREATE INDEX checkouts_unattached ON checkouts (next_repair_at) WHERE status = 'open' AND stripe_session_id IS NULL;
+CREATE INDEX checkouts_sweep ON checkouts (next_repair_at) WHERE status = 'open';
 COMMENT ON TABLE checkouts IS 'One hosted Checkout Session at Stripe: lines that are paid together';
 COMMENT ON COLUMN checkouts.id IS 'client_reference_id and idempotency key of the session at Stripe';
 COMMENT ON COLUMN checkouts.user_id IS 'Who buys';
@@ -61,7 +61,7 @@ COMMENT ON COLUMN checkouts.request_hash IS 'SHA-256 of the client''s request, k
 COMMENT ON COLUMN checkouts.cancel_token_hash IS 'SHA-256 of the random token in the cancel link';
 COMMENT ON COLUMN checkouts.cancel_requested_at IS 'When the member went back from Stripe''s page; the checkout ends only when Stripe says expired';
 COMMENT ON COLUMN checkouts.expires_at IS 'When Stripe will expire the session; fixed before the session is asked for, so that a retry is identical';
-COMMENT ON COLUMN checkouts.next_repair_at IS 'When the sweep looks (again) for the session of a checkout that has none';
+COMMENT ON COLUMN checkouts.next_repair_at IS 'When the sweep may look (again) for a missing session, or whether an overdue one has expired';
 COMMENT ON COLUMN checkouts.created_at IS 'When the member asked';
 
 CREATE TABLE subscriptions (

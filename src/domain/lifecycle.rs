@@ -76,7 +76,12 @@ fn merge_fact(
     match fact {
         Fact::SessionCompleted => advance(&mut basket.checkout, SessionStatus::Complete),
         Fact::SessionExpired => advance(&mut basket.checkout, SessionStatus::Expired),
-        Fact::SessionNeverOpened => advance(&mut basket.checkout, SessionStatus::Failed),
+        // Said of a checkout that has got its session meanwhile, it is old news.
+        Fact::SessionNeverOpened => {
+            if basket.checkout.stripe_session.is_none() {
+                advance(&mut basket.checkout, SessionStatus::Failed);
+            }
+        }
         Fact::CancelRequested(at) => merge_min(&mut basket.checkout.cancel_requested_at, *at),
         Fact::Paid(at, scope) => {
             for line in in_scope(basket, *scope) {

@@ -6,8 +6,8 @@ use super::subscribe::SubscribeError;
 use crate::domain::facts::Cause;
 use crate::storage::StorageError;
 use crate::storage::webhook_events;
-use crate::stripe::event::EventType;
 pub use crate::storage::webhook_events::EventRow;
+use crate::stripe::event::EventType;
 
 /// Why an event was not replayed.
 #[derive(Debug, thiserror::Error)]

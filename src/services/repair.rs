@@ -87,31 +87,42 @@ impl Services {
         }
     }
 
-    /// Repairs what is due; returns how many checkouts were looked at.
-    pub(super) async fn sweep_unattached(&self) -> Result<usize, SubscribeError> {
+    /// Looks after checkouts that were left alone: those without a session are repaired, and of those that should have
+    /// expired Stripe is asked whether they have. Returns how many were looked at.
+    pub(super) async fn sweep_checkouts(&self) -> Result<usize, SubscribeError> {
         let now = self.clock.now();
         let batch = i64::from(self.settings.worker.batch);
+        let lease_until = now + Duration::MINUTE;
         let due =
-            checkouts::lock_unattached(&self.pool, now, now + Duration::MINUTE, batch).await?;
+            checkouts::lock_neglected(&self.pool, now, now - SKEW, lease_until, batch).await?;
         let count = due.len();
         for id in due {
             let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
                 continue;
             };
-            match self.repair(&basket, Cause::Sweep).await {
-                Ok(Repaired::TooEarly) => {}
-                Ok(Repaired::Attached(_)) => {
-                    tracing::info!(checkout_id = %id, "the checkout's session was found")
-                }
-                Ok(Repaired::Failed) => {
-                    tracing::warn!(checkout_id = %id, "the checkout was never opened at Stripe")
-                }
-                // One checkout that can't be repaired must not keep the others waiting.
-                Err(error) => {
-                    tracing::warn!(checkout_id = %id, %error, "the checkout could not be repaired yet")
-                }
+            // One checkout that can't be looked after must not keep the others waiting.
+            if let Err(error) = self.sweep_checkout(basket).await {
+                tracing::warn!(checkout_id = %id, %error, "the checkout could not be looked after yet");
             }
         }
         Ok(count)
+    }
+
+    async fn sweep_checkout(&self, basket: Basket) -> Result<(), SubscribeError> {
+        let id = basket.checkout.id;
+        if basket.checkout.stripe_session.is_some() {
+            self.read_session(basket, Cause::Sweep).await?;
+            return Ok(());
+        }
+        match self.repair(&basket, Cause::Sweep).await? {
+            Repaired::TooEarly => {}
+            Repaired::Attached(_) => {
+                tracing::info!(checkout_id = %id, "the checkout's session was found");
+            }
+            Repaired::Failed => {
+                tracing::warn!(checkout_id = %id, "the checkout was never opened at Stripe");
+            }
+        }
+        Ok(())
     }
 }

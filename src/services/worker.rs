@@ -26,7 +26,7 @@ pub async fn run(services: Services, stop: CancellationToken) {
     while !stop.is_cancelled() {
         let mut did = [
             step("settle_deferred", services.settle_deferred()).await,
-            step("repair_checkouts", services.sweep_unattached()).await,
+            step("sweep_checkouts", services.sweep_checkouts()).await,
             step("end_terms", services.end_terms()).await,
             step("end_unpaid", services.cancel_unpaid()).await,
         ]

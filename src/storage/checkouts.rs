@@ -200,22 +200,25 @@ pub async fn find_cancel_token(
     Ok(row.map(|(hash,)| hash))
 }
 
-/// Takes checkouts whose session is missing and due to be looked for, and puts each off until `lease_until`, so that
-/// other replicas leave them alone meanwhile.
-pub async fn lock_unattached(
+/// Takes open checkouts that are due to be looked after (those without a session, and those that should have expired
+/// before `overdue`), and puts each off until `lease_until`, so that other replicas leave them alone meanwhile.
+pub async fn lock_neglected(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
+    overdue: OffsetDateTime,
     lease_until: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<CheckoutId>, StorageError> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
-        "UPDATE checkouts SET next_repair_at = $2
+        "UPDATE checkouts SET next_repair_at = $3
           WHERE id IN (SELECT id FROM checkouts
-                        WHERE status = 'open' AND stripe_session_id IS NULL AND next_repair_at <= $1
-                        ORDER BY next_repair_at LIMIT $3 FOR UPDATE SKIP LOCKED)
+                        WHERE status = 'open' AND next_repair_at <= $1
+                          AND (stripe_session_id IS NULL OR expires_at < $2)
+                        ORDER BY next_repair_at LIMIT $4 FOR UPDATE SKIP LOCKED)
          RETURNING id",
     )
     .bind(now)
+    .bind(overdue)
     .bind(lease_until)
     .bind(limit)
     .fetch_all(db)

@@ -78,19 +78,7 @@ impl Observer {
         }
         if news == News::FirstPaymentFailed {
             facts.push(Fact::FirstPaymentFailed(at));
-            if let Some(intent) = intent.filter(|_| invoice.is_none()) {
-                let (kind, reference) = (TransactionKind::PaymentFailed, intent.id().to_owned());
-                let payment_intent = Some(reference.clone());
-                facts.push(Fact::Transaction(
-                    Transaction {
-                        kind,
-                        reference,
-                        payment_intent,
-                        at,
-                    },
-                    Scope::Basket,
-                ));
-            }
+            facts.extend(first_payment_failed(session, at));
         }
         if let Some(intent) = intent {
             facts.push(Fact::PaymentIntent(intent.id().to_owned()));
@@ -253,6 +241,25 @@ fn payment(session: &Session, at: OffsetDateTime) -> Option<Fact> {
     Some(Fact::Transaction(transaction, Scope::Basket))
 }
 
+/// The first payment that came back: of a session with an invoice, that invoice's first attempt.
+fn first_payment_failed(session: &Session, at: OffsetDateTime) -> Option<Fact> {
+    let intent = session
+        .payment_intent
+        .as_ref()
+        .map(|intent| intent.id().to_owned());
+    let reference = match &session.invoice {
+        Some(invoice) => format!("{}#1", invoice.id()),
+        None => intent.clone()?,
+    };
+    let transaction = Transaction {
+        kind: TransactionKind::PaymentFailed,
+        reference,
+        payment_intent: intent,
+        at,
+    };
+    Some(Fact::Transaction(transaction, Scope::Basket))
+}
+
 fn subscription_facts(
     subscription: &Subscription,
     at: OffsetDateTime,
@@ -269,7 +276,10 @@ fn subscription_facts(
             collection_paused: subscription.pause_collection.is_some(),
         }));
     }
+    // One that was never paid in time has an end too, but its status says more.
+    let expired = subscription.status.as_deref() == Some(StripeStatus::IncompleteExpired.as_str());
     let ended_at = subscription.ended_at.and_then(time_of);
+    let ended_at = ended_at.filter(|_| !expired);
     facts.extend(
         ended_at
             .or((news == News::Deleted).then_some(at))

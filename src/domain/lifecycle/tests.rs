@@ -87,6 +87,9 @@ fn snapshot(status: StripeStatus) -> Snapshot {
 /// The status of a single line of a fresh basket after these facts, at `now` seconds.
 fn status_after(recurring: bool, facts: &[Fact], now: i64) -> (Status, Reason) {
     let mut basket = basket(vec![line(recurring)]);
+    if facts.contains(&Fact::SessionNeverOpened) {
+        basket.checkout.stripe_session = None;
+    }
     let observation = observe(facts.to_vec(), at(0), Freshness::Event);
     merge(&mut basket, &observation, MARGIN, at(now));
     (basket.lines[0].status, basket.lines[0].reason)
