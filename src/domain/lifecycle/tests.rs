@@ -475,6 +475,14 @@ fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
     assert!(merge(&mut basket, &observation, MARGIN, at(1000)).doubtful);
 }
 
+#[test]
+fn a_checkout_that_got_its_session_meanwhile_is_not_given_up() {
+    let mut basket = basket(vec![line(true)]);
+    let observation = observe(vec![Fact::SessionNeverOpened], at(0), Freshness::Event);
+    merge(&mut basket, &observation, MARGIN, at(1));
+    assert_eq!(basket.checkout.status, SessionStatus::Open);
+}
+
 fn dispute(
     id: &str,
     state: DisputeState,
