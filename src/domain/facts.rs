@@ -253,9 +253,7 @@ impl Subject {
         }
         Ok(())
     }
-}
 
-impl Subject {
     /// Whether it names an object at Stripe, and not only a row of ours.
     fn is_from_stripe(&self) -> bool {
         self.session.is_some()
@@ -278,5 +276,113 @@ impl Basket {
     /// The one line that renews, if any.
     pub fn recurring(&self) -> Option<&super::subscription::Subscription> {
         self.lines.iter().find(|line| line.recurring)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{at, basket, line};
+    use super::*;
+
+    /// A bound basket of a recurring and a one-off line, and a subject that may speak about it.
+    fn pair() -> (Basket, Subject) {
+        let mut basket = basket(vec![line(true), line(false)]);
+        basket.lines[0].stripe_subscription = Some("sub_1".into());
+        basket
+            .lines
+            .iter_mut()
+            .for_each(|line| line.concerned = false);
+        let subject = Subject {
+            session: Some("cs_1".into()),
+            stripe_subscription: Some("sub_1".into()),
+            customer: Some("cus_1".into()),
+            checkout: Some(basket.checkout.id),
+            subscriptions: basket.lines.iter().map(|line| line.id).collect(),
+            mode: Some(Mode::Subscription),
+            ..Subject::default()
+        };
+        (basket, subject)
+    }
+
+    #[test]
+    fn each_rule_is_broken_by_what_it_is_about_and_by_nothing_else() {
+        let other = || Some("other".to_owned());
+        type Edit = fn(&mut Subject);
+        let (basket, subject) = pair();
+        assert_eq!(subject.check(&basket), Ok(()));
+        let cases: [(Edit, Contradiction); 5] = [
+            (
+                |s| s.checkout = Some(CheckoutId::new(at(1))),
+                Contradiction::SeveralCheckouts,
+            ),
+            (
+                |s| s.session = Some("cs_2".into()),
+                Contradiction::OtherSession,
+            ),
+            (
+                |s| s.stripe_subscription = Some("sub_2".into()),
+                Contradiction::OtherSubscription,
+            ),
+            (|s| s.mode = Some(Mode::Payment), Contradiction::OtherMode),
+            (
+                |s| s.subscriptions.push(SubscriptionId::new(at(1))),
+                Contradiction::OtherLines,
+            ),
+        ];
+        for (edit, contradiction) in cases {
+            let mut subject = subject.clone();
+            edit(&mut subject);
+            assert_eq!(subject.check(&basket), Err(contradiction));
+        }
+        let foreign = Subject {
+            customer: other(),
+            ..subject.clone()
+        };
+        assert_eq!(foreign.check(&basket), Err(Contradiction::OtherCustomer));
+        let mut one_off = basket.clone();
+        one_off.lines.remove(0);
+        let subject = Subject {
+            subscriptions: Vec::new(),
+            ..subject
+        };
+        assert_eq!(
+            subject.check(&one_off),
+            Err(Contradiction::NothingRecurring)
+        );
+    }
+
+    #[test]
+    fn metadata_alone_counts_only_with_the_same_customer() {
+        let (mut basket, mut subject) = pair();
+        basket.checkout.stripe_session = None;
+        basket.lines[0].stripe_subscription = None;
+        assert_eq!(
+            subject.check(&basket),
+            Ok(()),
+            "metadata and customer agree"
+        );
+        subject.customer = None;
+        assert_eq!(subject.check(&basket), Err(Contradiction::OtherCustomer));
+        basket.checkout.stripe_customer = None;
+        subject.customer = Some("cus_1".into());
+        assert_eq!(subject.check(&basket), Err(Contradiction::OtherCustomer));
+        basket.checkout.stripe_session = Some("cs_1".into());
+        assert_eq!(subject.check(&basket), Ok(()), "a foreign key is enough");
+        let payment = Subject {
+            payment_intent: Some("pi_1".into()),
+            ..Subject::default()
+        };
+        assert_eq!(payment.check(&basket), Err(Contradiction::OtherCustomer));
+        basket.lines[1].concerned = true;
+        assert_eq!(payment.check(&basket), Ok(()), "its payment is a line's");
+        let ours = Subject {
+            checkout: Some(basket.checkout.id),
+            ..Subject::default()
+        };
+        assert_eq!(
+            ours.check(&basket),
+            Ok(()),
+            "our own wish names nothing at Stripe"
+        );
     }
 }

@@ -4,4 +4,6 @@ pub mod facts;
 pub mod ids;
 pub mod lifecycle;
 pub mod plan;
+#[cfg(test)]
+mod samples;
 pub mod subscription;

@@ -1,69 +1,13 @@
 //! The table of the design row by row, then what holds for any facts in any order.
 
 use proptest::prelude::*;
-use time::macros::datetime;
 
 use super::*;
 use crate::domain::facts::{Subject, TransactionKind};
-use crate::domain::ids::{CheckoutId, UserId};
-use crate::domain::plan::{Kind, Term};
-use crate::domain::subscription::Mode;
+use crate::domain::plan::Term;
+use crate::domain::samples::{at, basket, line};
 
-const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 const MARGIN: Duration = Duration::seconds(2);
-
-fn at(seconds: i64) -> OffsetDateTime {
-    START + Duration::seconds(seconds)
-}
-
-fn line(recurring: bool) -> Subscription {
-    Subscription {
-        id: SubscriptionId::new(START),
-        plan: "plan".into(),
-        kind: Kind::Membership,
-        quantity: 1,
-        recurring,
-        term: None,
-        status: Status::PendingActivation,
-        reason: Reason::AwaitingPayment,
-        version: 1,
-        stripe_subscription: None,
-        stripe_line_item: None,
-        payment_intent: None,
-        stripe: None,
-        first_paid_at: None,
-        last_paid_at: None,
-        payment_failed_at: None,
-        current_period_end: None,
-        cancel_at: None,
-        cancel_at_period_end: false,
-        collection_paused: false,
-        term_ends_at: None,
-        ended_at: None,
-        refund: Refund::None,
-        refund_failed: false,
-        disputes: Vec::new(),
-        concerned: true,
-        created_at: START,
-    }
-}
-
-fn basket(lines: Vec<Subscription>) -> Basket {
-    Basket {
-        checkout: Checkout {
-            id: CheckoutId::new(START),
-            user: UserId::new("alice"),
-            mode: Mode::Subscription,
-            status: SessionStatus::Open,
-            stripe_session: Some("cs_1".into()),
-            stripe_customer: Some("cus_1".into()),
-            cancel_requested_at: None,
-            expires_at: at(3600),
-            created_at: START,
-        },
-        lines,
-    }
-}
 
 fn observe(facts: Vec<Fact>, at: OffsetDateTime, freshness: Freshness) -> Observation {
     Observation {

@@ -1,0 +1,68 @@
+//! Rows for the tests of this room.
+
+use time::macros::datetime;
+use time::{Duration, OffsetDateTime};
+
+use super::ids::{CheckoutId, SubscriptionId, UserId};
+use super::plan::Kind;
+use super::subscription::{
+    Basket, Checkout, Mode, Reason, Refund, SessionStatus, Status, Subscription,
+};
+
+const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
+
+/// So many seconds after the beginning.
+pub(super) fn at(seconds: i64) -> OffsetDateTime {
+    START + Duration::seconds(seconds)
+}
+
+/// A line that nothing has happened to; the payment that a subject names is its own.
+pub(super) fn line(recurring: bool) -> Subscription {
+    Subscription {
+        id: SubscriptionId::new(START),
+        plan: "plan".into(),
+        kind: Kind::Membership,
+        quantity: 1,
+        recurring,
+        term: None,
+        status: Status::PendingActivation,
+        reason: Reason::AwaitingPayment,
+        version: 1,
+        stripe_subscription: None,
+        stripe_line_item: None,
+        payment_intent: None,
+        stripe: None,
+        first_paid_at: None,
+        last_paid_at: None,
+        payment_failed_at: None,
+        current_period_end: None,
+        cancel_at: None,
+        cancel_at_period_end: false,
+        collection_paused: false,
+        term_ends_at: None,
+        ended_at: None,
+        refund: Refund::None,
+        refund_failed: false,
+        disputes: Vec::new(),
+        concerned: true,
+        created_at: START,
+    }
+}
+
+/// An open checkout with these lines.
+pub(super) fn basket(lines: Vec<Subscription>) -> Basket {
+    Basket {
+        checkout: Checkout {
+            id: CheckoutId::new(START),
+            user: UserId::new("alice"),
+            mode: Mode::Subscription,
+            status: SessionStatus::Open,
+            stripe_session: Some("cs_1".into()),
+            stripe_customer: Some("cus_1".into()),
+            cancel_requested_at: None,
+            expires_at: at(3600),
+            created_at: START,
+        },
+        lines,
+    }
+}
