@@ -1,6 +1,6 @@
 //! The queue of webhook deliveries: at least once, in no guaranteed order, retried until a 2xx.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -66,78 +66,6 @@ pub(crate) struct Delivery {
     pub log: Vec<Attempt>,
 }
 
-/// All deliveries, with those still to be sent at hand.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Deliveries {
-    all: BTreeMap<u64, Delivery>,
-    #[serde(skip)]
-    open: BTreeSet<u64>,
-    #[serde(skip)]
-    by_event: HashMap<String, Vec<u64>>,
-}
-
-impl Deliveries {
-    /// Adds a delivery.
-    pub(crate) fn insert(&mut self, delivery: Delivery) {
-        self.by_event
-            .entry(delivery.event.clone())
-            .or_default()
-            .push(delivery.id);
-        if delivery.state.is_open() {
-            self.open.insert(delivery.id);
-        }
-        self.all.insert(delivery.id, delivery);
-    }
-
-    /// Rebuilds what is not saved. What was on its way has no answer: at least once means again.
-    pub(crate) fn reindex(&mut self) {
-        for (_, mut delivery) in std::mem::take(&mut self.all) {
-            if delivery.state == DeliveryState::InFlight {
-                delivery.state = DeliveryState::Waiting;
-            }
-            self.insert(delivery);
-        }
-    }
-
-    /// Moves a delivery to another state.
-    pub(crate) fn set_state(&mut self, id: u64, state: DeliveryState) {
-        let Some(delivery) = self.all.get_mut(&id) else {
-            return;
-        };
-        delivery.state = state;
-        if state.is_open() {
-            self.open.insert(id);
-        } else {
-            self.open.remove(&id);
-        }
-    }
-
-    /// A delivery to change; its state is changed by [`Self::set_state`].
-    pub(crate) fn get_mut(&mut self, id: u64) -> Option<&mut Delivery> {
-        self.all.get_mut(&id)
-    }
-
-    /// Those that were never tried, oldest first.
-    pub(crate) fn waiting(&self) -> Vec<Delivery> {
-        self.open()
-            .filter(|delivery| delivery.state == DeliveryState::Waiting)
-            .cloned()
-            .collect()
-    }
-
-    fn open(&self) -> impl Iterator<Item = &Delivery> {
-        self.open.iter().filter_map(|id| self.all.get(id))
-    }
-
-    fn of_event(&self, event: &str) -> impl Iterator<Item = &Delivery> {
-        self.by_event
-            .get(event)
-            .into_iter()
-            .flatten()
-            .filter_map(|id| self.all.get(id))
-    }
-}
-
 /// Whether deliveries are held back.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Hold(pub bool);
@@ -170,53 +98,44 @@ impl World {
             return (vec![], None);
         }
         let now = wall_ms();
-        let is_in_flight = |delivery: &&Delivery| delivery.state == DeliveryState::InFlight;
-        let mut line_is_busy = self
-            .deliveries
-            .open()
-            .filter(is_in_flight)
-            .any(|delivery| delivery.in_line);
-        let busy = self.deliveries.open().filter(is_in_flight).count();
-        let room = self.settings.webhook_concurrency.saturating_sub(busy);
-        let to_send = || {
-            self.deliveries
-                .open()
-                .filter(|delivery| delivery.state != DeliveryState::InFlight)
-        };
-        let next = to_send()
-            .map(|delivery| delivery.due_ms)
-            .filter(|due| *due > now)
-            .min();
-        let mut due: Vec<(i64, u64, u64, bool)> = to_send()
-            .filter(|delivery| delivery.due_ms <= now)
-            .map(|delivery| {
-                (
-                    delivery.due_ms,
-                    delivery.rank,
-                    delivery.id,
-                    delivery.in_line,
-                )
-            })
-            .collect();
-        due.sort_unstable();
-        if self.chaos.shuffle {
-            self.chaos.shuffle(&mut due);
-        }
+        let room = self
+            .settings
+            .webhook_concurrency
+            .saturating_sub(self.deliveries.in_flight().len());
         let mut jobs = vec![];
-        for (_, _, id, in_line) in due {
-            if jobs.len() == room {
+        while jobs.len() < room {
+            let chosen = self.choose_due(now, room - jobs.len());
+            if chosen.is_empty() {
                 break;
             }
-            if in_line && std::mem::replace(&mut line_is_busy, true) {
-                continue;
+            for id in chosen {
+                jobs.extend(self.start_delivery(id));
             }
-            jobs.extend(self.start_delivery(id));
         }
-        (jobs, next)
+        (jobs, self.deliveries.next_due(now))
+    }
+
+    /// Chooses what to send next; of those that keep an order, one at a time.
+    fn choose_due(&mut self, now: i64, room: usize) -> Vec<u64> {
+        let mut line_is_busy = self.deliveries.in_flight().any(|delivery| delivery.in_line);
+        let may_go =
+            |delivery: &&Delivery| !delivery.in_line || !std::mem::replace(&mut line_is_busy, true);
+        let due = self
+            .deliveries
+            .due(now)
+            .filter(may_go)
+            .map(|delivery| delivery.id);
+        if !self.chaos.shuffle {
+            return due.take(room).collect();
+        }
+        let mut due: Vec<u64> = due.collect();
+        self.chaos.shuffle(&mut due);
+        due.truncate(room);
+        due
     }
 
     fn start_delivery(&mut self, id: u64) -> Option<Job> {
-        let delivery = self.deliveries.all.get(&id)?;
+        let delivery = self.deliveries.get(id)?;
         let endpoint = self
             .store
             .get(&delivery.endpoint)
@@ -260,26 +179,31 @@ impl World {
     /// Notes the answer to an attempt and plans the next one where it failed.
     pub(crate) fn finish_delivery(&mut self, id: u64, answer: Result<u16, String>) {
         self.dirty = true;
-        let Some(delivery) = self.deliveries.get_mut(id) else {
+        let Some(event) = self
+            .deliveries
+            .get(id)
+            .map(|delivery| delivery.event.clone())
+        else {
             return;
         };
-        delivery.attempts += 1;
-        let status = answer.as_ref().ok().copied();
-        delivery.log.push(Attempt {
-            at: wall_ms() / 1000,
-            status,
-            error: answer.err(),
+        let retries = &self.settings.webhook_retry_ms;
+        self.deliveries.change(id, |delivery| {
+            delivery.attempts += 1;
+            let status = answer.as_ref().ok().copied();
+            delivery.log.push(Attempt {
+                at: wall_ms() / 1000,
+                status,
+                error: answer.err(),
+            });
+            delivery.state = if status.is_some_and(|status| (200..300).contains(&status)) {
+                DeliveryState::Delivered
+            } else if let Some(wait) = retries.get(delivery.attempts - 1) {
+                delivery.due_ms = wall_ms() + wait;
+                DeliveryState::Retrying
+            } else {
+                DeliveryState::Failed
+            };
         });
-        let event = delivery.event.clone();
-        let state = if status.is_some_and(|status| (200..300).contains(&status)) {
-            DeliveryState::Delivered
-        } else if let Some(wait) = self.settings.webhook_retry_ms.get(delivery.attempts - 1) {
-            delivery.due_ms = wall_ms() + wait;
-            DeliveryState::Retrying
-        } else {
-            DeliveryState::Failed
-        };
-        self.deliveries.set_state(id, state);
         let pending = self.undelivered_endpoints(&event);
         if let Some(event) = self.store.get_mut(&event) {
             event.set("pending_webhooks", pending);
@@ -306,7 +230,7 @@ impl World {
     pub(crate) fn count_deliveries(&self) -> Counts {
         let now = wall_ms();
         let mut counts = Counts::default();
-        for delivery in self.deliveries.all.values() {
+        for delivery in self.deliveries.all() {
             match delivery.state {
                 DeliveryState::InFlight => {
                     counts.busy += 1;
@@ -332,7 +256,7 @@ impl World {
     /// Every attempt, and every delivery that had none, as the control API shows them.
     pub(crate) fn delivery_log(&self) -> Vec<Value> {
         let mut rows = vec![];
-        for delivery in self.deliveries.all.values() {
+        for delivery in self.deliveries.all() {
             let kind = self
                 .store
                 .get(&delivery.event)

@@ -121,10 +121,19 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
                 items,
             ))
         }
-        ("invoice", "payments") => Some(list(
-            "/v1/invoice_payments",
-            those("invoice_payment", "invoice"),
-        )),
+        ("invoice", "payments") => {
+            let ids = world
+                .store
+                .hidden(id, "payments")
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            let rows = ids
+                .iter()
+                .rev()
+                .filter_map(|id| world.store.get(id.as_str()?).cloned());
+            Some(list("/v1/invoice_payments", rows.collect()))
+        }
         ("invoice", "confirmation_secret") => {
             let (_, intent) = billing::open_payment(world, id)?;
             let secret = world.store.copy(&intent)["client_secret"].clone();

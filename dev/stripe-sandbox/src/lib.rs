@@ -1,8 +1,9 @@
 //! A stateful, in-memory Stripe over HTTP: as strict and as awkward as the real one.
 //!
-//! A request goes from [`server`](crate) (accept loop) either to the API under `/v1`, to the hosted pages that
-//! a buyer sees, or to the control API under `/_sandbox/`. All three change one [`World`](crate) behind one
-//! lock; what changes there emits events, and the sender delivers them to the webhook endpoints.
+//! A request goes from `server` (the accept loop) to `gateway` and `api` when its path begins with `/v1`, else to
+//! `web` (the pages that a buyer sees) or `control` (the API under `/_sandbox/`). All of them change one `World`
+//! behind one lock; `engine` knows what follows from what. Each change emits events, and `sender` delivers them to the
+//! webhook endpoints.
 //!
 //! The crate shares no code with whatever it is used to test, so that both cannot agree on a mistake.
 
@@ -26,6 +27,7 @@ mod ids;
 mod journal;
 mod json;
 mod listing;
+mod queue;
 mod render;
 mod seed;
 mod sender;

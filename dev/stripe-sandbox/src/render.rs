@@ -143,11 +143,12 @@ fn older_previous(kind: &str, previous: &mut Value) {
 }
 
 fn payment_of<'a>(store: &'a Store, invoice: &str) -> Option<&'a Value> {
-    let mut payments = store
-        .all("invoice_payment")
-        .iter()
-        .filter(|row| row.text("invoice") == invoice);
-    store.get(payments.next_back()?["payment"].text("payment_intent"))
+    let payment = store
+        .hidden(invoice, "payments")
+        .as_array()?
+        .last()?
+        .as_str()?;
+    store.get(store.get(payment)?["payment"].text("payment_intent"))
 }
 
 fn older_invoice(store: &Store, value: &mut Value) {
@@ -208,11 +209,7 @@ fn older_line(store: &Store, value: &mut Value) {
 }
 
 fn invoice_of(store: &Store, intent: &str) -> Value {
-    let mut payments = store.all("invoice_payment").iter();
-    let payment = payments.find(|row| row["payment"].text("payment_intent") == intent);
-    payment
-        .map(|row| row["invoice"].clone())
-        .unwrap_or_default()
+    store.hidden(intent, "invoice").clone()
 }
 
 fn rows_of(store: &Store, kind: &str, key: &str, id: &str, url: &str) -> Value {

@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::clock::{Clock, wall_ms};
-use crate::delivery::{Deliveries, Delivery, DeliveryState, Hold};
+use crate::delivery::{Delivery, DeliveryState, Hold};
 use crate::error::{ApiError, ApiResult};
 use crate::faults::Fault;
 use crate::idempotency::Stored;
 use crate::journal::Journal;
 use crate::json::{Json, previous_attributes};
+use crate::queue::Deliveries;
 use crate::settings::{Chaos, Settings};
 use crate::store::Store;
 use crate::{ids, table};

@@ -107,11 +107,11 @@ pub(super) async fn release(State(app): Shared, body: Bytes) -> Answer {
         let now = crate::clock::wall_ms();
         for delivery in &going {
             let rank = world.next_number();
-            if let Some(delivery) = world.deliveries.get_mut(delivery.id) {
+            world.deliveries.change(delivery.id, |delivery| {
                 delivery.in_line = how.order.is_some();
                 delivery.due_ms = now;
                 delivery.rank = rank;
-            }
+            });
         }
         json!({"released": going.len(), "dropped": dropped.len()})
     })))

@@ -155,13 +155,24 @@ pub(crate) fn add_payment(world: &mut World, invoice: &Value, intent: &str) -> V
         "livemode": false, "payment": {"payment_intent": intent, "type": "payment_intent"}, "status": "open",
         "status_transitions": {"canceled_at": null, "paid_at": null},
     });
+    let id = invoice.text("id");
+    let mut payments = world
+        .store
+        .hidden(id, "payments")
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    payments.push(payment["id"].clone());
+    world.store.hide(id, "payments", payments);
+    world.store.hide(intent, "invoice", id);
     world.create(payment, None)
 }
 
 /// The open payment of an invoice, with its payment intent.
 pub(crate) fn open_payment(world: &World, invoice: &str) -> Option<(String, String)> {
-    let fits = |row: &&Value| row.text("invoice") == invoice && row.text("status") == "open";
-    let payment = world.store.all("invoice_payment").iter().find(fits)?;
+    let payments = world.store.hidden(invoice, "payments").as_array()?.iter();
+    let mut payments = payments.filter_map(|id| world.store.get(id.as_str()?));
+    let payment = payments.find(|row| row.text("status") == "open")?;
     Some((
         payment.text("id").to_owned(),
         payment["payment"].text("payment_intent").to_owned(),
@@ -170,9 +181,11 @@ pub(crate) fn open_payment(world: &World, invoice: &str) -> Option<(String, Stri
 
 /// The invoice that a payment intent pays.
 pub(crate) fn invoice_of(world: &World, intent: &str) -> Option<String> {
-    let payments = world.store.all("invoice_payment").iter();
-    let mut paying = payments.filter(|row| row["payment"].text("payment_intent") == intent);
-    paying.next().map(|row| row.text("invoice").to_owned())
+    world
+        .store
+        .hidden(intent, "invoice")
+        .as_str()
+        .map(str::to_owned)
 }
 
 /// The payment intent of an open invoice, made if there is none, for what is still due.
