@@ -222,12 +222,21 @@ pub struct Invoice {
     pub subscription: Option<Expandable<Reference>>,
     /// Before 2025-03-31, from 2023 on.
     pub subscription_details: Option<SubscriptionDetails>,
+    /// The only place before 2023 where the subscription's metadata stands.
+    pub lines: Option<List<InvoiceLine>>,
     /// Before 2025-03-31.
     pub payment_intent: Option<Expandable<Reference>>,
     /// Since 2025-03-31, when expanded.
     pub payments: Option<List<InvoicePayment>>,
     /// When it changed.
     pub status_transitions: Option<StatusTransitions>,
+}
+
+/// A line of an invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLine {
+    /// Of a subscription's line at first a copy of the subscription's.
+    pub metadata: Option<Metadata>,
 }
 
 /// What an invoice is for.

@@ -178,7 +178,7 @@ impl Observer {
                 .customer
                 .as_ref()
                 .map(|reference| reference.id().to_owned()),
-            subscriptions: self.internal_ids(invoice.subscription_metadata()),
+            subscriptions: self.ids_of_invoice(invoice),
             ..Subject::default()
         };
         Some(Observation {
@@ -187,6 +187,16 @@ impl Observer {
             freshness,
             facts,
         })
+    }
+
+    /// The internal ids of an invoice: in the copy of its subscription's metadata, in old versions in its lines'.
+    fn ids_of_invoice(&self, invoice: &Invoice) -> Vec<SubscriptionId> {
+        let mut ids = self.internal_ids(invoice.subscription_metadata());
+        if ids.is_empty() {
+            let lines = invoice.lines.iter().flat_map(|lines| &lines.data);
+            ids.extend(lines.flat_map(|line| self.internal_ids(line.metadata.as_ref())));
+        }
+        ids
     }
 
     /// The internal ids in metadata; what isn't an id of ours is somebody else's text.
