@@ -7,6 +7,7 @@ use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
 use super::subscribe::SubscribeError;
 use crate::domain::facts::{Cause, Freshness, Observation, Subject};
+use crate::domain::ids::CheckoutId;
 use crate::domain::subscription::{Basket, Reason};
 use crate::storage::baskets::{self, By, Written};
 use crate::storage::subscriptions;
@@ -195,12 +196,19 @@ impl Services {
             } else {
                 None
             };
+            // Of all events only the one that closes a dispute knows when; any other's time would be a guess.
+            let closed_at = if disputes.is_empty() {
+                None
+            } else {
+                let closed = EventType::DisputeClosed.as_str();
+                webhook_events::find_newest(&self.pool, id, closed).await?
+            };
             let now = PaymentNow {
                 intent: intent.body,
                 refunds,
                 disputes,
                 invoice_paid_at,
-                lost_at: event.created,
+                closed_at,
             };
             let (observation, flag) = self.observer.payment_now(&now, intent.at);
             let (written, _) = self.write(&basket, &observation, None, &by).await?;
@@ -278,23 +286,37 @@ impl Services {
                 .await?;
         let mut ended = 0;
         for (checkout, stripe) in due {
-            let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
-                continue;
-            };
-            let basket = self
-                .read_subscription(basket, &stripe, Cause::Sweep, &stripe)
-                .await?;
-            let unpaid = basket
-                .recurring()
-                .is_some_and(|line| line.reason == Reason::FirstPaymentFailed);
-            if unpaid {
-                self.stripe.cancel_subscription(&stripe).await?;
-                self.read_subscription(basket, &stripe, Cause::Sweep, &stripe)
-                    .await?;
-                ended += 1;
+            match self.cancel_if_unpaid(checkout, &stripe).await {
+                Ok(cancelled) => ended += usize::from(cancelled),
+                // One that can't be ended must not keep the others waiting.
+                Err(error) => {
+                    tracing::warn!(checkout_id = %checkout, %error, "an unpaid subscription could not be ended yet");
+                }
             }
         }
         Ok(ended)
+    }
+
+    async fn cancel_if_unpaid(
+        &self,
+        checkout: CheckoutId,
+        stripe: &str,
+    ) -> Result<bool, SubscribeError> {
+        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
+            return Ok(false);
+        };
+        let basket = self
+            .read_subscription(basket, stripe, Cause::Sweep, stripe)
+            .await?;
+        let unpaid = basket
+            .recurring()
+            .is_some_and(|line| line.reason == Reason::FirstPaymentFailed);
+        if unpaid {
+            self.stripe.cancel_subscription(stripe).await?;
+            self.read_subscription(basket, stripe, Cause::Sweep, stripe)
+                .await?;
+        }
+        Ok(unpaid)
     }
 }
 

@@ -85,8 +85,8 @@ pub async fn insert(
     Ok(inserted.rows_affected() > 0)
 }
 
-/// Takes due deferred events, at most one an object, and puts each off until `lease_until`: other replicas leave them
-/// alone meanwhile, and a worker that dies gives them back by dying.
+/// Takes due deferred events, at most one an object, the newest, and puts each off until `lease_until`: other replicas
+/// leave them alone meanwhile, and a worker that dies gives them back by dying.
 pub async fn lock_deferred(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
@@ -99,7 +99,8 @@ pub async fn lock_deferred(
                        ORDER BY next_attempt_at LIMIT $3 FOR UPDATE SKIP LOCKED),
               taken AS (UPDATE webhook_events e SET attempts = e.attempts + 1, next_attempt_at = $2
                           FROM due WHERE e.id = due.id RETURNING e.id, e.type, e.object_id, e.created, e.attempts)
-         SELECT DISTINCT ON (object_id) id, type, object_id, created, attempts FROM taken ORDER BY object_id, id",
+         SELECT DISTINCT ON (object_id) id, type, object_id, created, attempts FROM taken
+          ORDER BY object_id, created DESC, id",
     )
     .bind(now)
     .bind(lease_until)
@@ -234,6 +235,21 @@ pub async fn find_by_id(
         .bind(id)
         .fetch_optional(db)
         .await?)
+}
+
+/// When the newest event of that type about an object was made.
+pub async fn find_newest(
+    db: impl PgExecutor<'_>,
+    object_id: &str,
+    kind: &str,
+) -> Result<Option<OffsetDateTime>, StorageError> {
+    Ok(sqlx::query_scalar(
+        "SELECT max(created) FROM webhook_events WHERE object_id = $1 AND type = $2",
+    )
+    .bind(object_id)
+    .bind(kind)
+    .fetch_one(db)
+    .await?)
 }
 
 /// Forgets an event, so that it is applied like a new one; whether it was there.

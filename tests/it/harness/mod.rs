@@ -12,6 +12,7 @@
 
 mod call;
 pub(crate) mod issuer;
+pub(crate) mod lifecycle;
 pub(crate) mod purchase;
 mod sandbox;
 
