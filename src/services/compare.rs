@@ -6,8 +6,8 @@ use tokio_util::sync::CancellationToken;
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
 use super::subscribe::SubscribeError;
-use crate::domain::facts::{Cause, Freshness};
-use crate::domain::ids::CheckoutId;
+use crate::domain::facts::{Cause, Freshness, Transaction};
+use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::lifecycle;
 use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
 use crate::storage::baskets::{self, By, Written};
@@ -104,7 +104,7 @@ impl Services {
             let Some(ours) = baskets::find_by_id(&self.pool, id).await? else {
                 return Ok(Vec::new());
             };
-            let Some(theirs) = self.according_to_stripe(&ours).await? else {
+            let Some((theirs, money)) = self.according_to_stripe(&ours).await? else {
                 return Ok(Vec::new());
             };
             let pairs = || {
@@ -130,7 +130,8 @@ impl Services {
                     .map_err(crate::storage::StorageError::from)?;
                 let now = self.clock.now();
                 let written =
-                    baskets::update(&mut connection, &ours, &theirs, &[], None, &by, now).await?;
+                    baskets::update(&mut connection, &ours, &theirs, &money, None, &by, now)
+                        .await?;
                 if written == Written::Moved {
                     continue;
                 }
@@ -143,8 +144,12 @@ impl Services {
     }
 
     /// The basket as its objects at Stripe alone would have it: our own facts that come from Stripe are forgotten
-    /// first, but for refunds and disputes. None when there is no session to ask for, or no way to read it.
-    async fn according_to_stripe(&self, ours: &Basket) -> Result<Option<Basket>, SubscribeError> {
+    /// first, but for refunds and disputes. With the payments that go with it. None when there is no session to ask
+    /// for, or no way to read it.
+    async fn according_to_stripe(
+        &self,
+        ours: &Basket,
+    ) -> Result<Option<(Basket, Vec<(SubscriptionId, Transaction)>)>, SubscribeError> {
         let Some(session) = &ours.checkout.stripe_session else {
             return Ok(None);
         };
@@ -167,13 +172,13 @@ impl Services {
             line.ended_at = None;
             line.stripe = None;
         }
-        lifecycle::merge(
+        let merged = lifecycle::merge(
             &mut theirs,
             &observation,
             time::Duration::ZERO,
             self.clock.now(),
         );
-        Ok(Some(theirs))
+        Ok(Some((theirs, merged.transactions)))
     }
 }
 

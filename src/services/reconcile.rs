@@ -9,6 +9,7 @@ use super::ingest::Ingested;
 use super::subscribe::SubscribeError;
 use crate::domain::facts::Cause;
 use crate::storage::{checkouts, cursors, webhook_events};
+use crate::stripe::event::Event;
 use crate::stripe::objects::Reference;
 
 /// The walk's name among the cursors.
@@ -31,6 +32,17 @@ pub struct Walked {
     pub deferred: usize,
     /// New to us and flagged.
     pub flagged: usize,
+}
+
+impl Walked {
+    fn count(&mut self, taken: Ingested) {
+        match taken {
+            Ingested::Applied => self.applied += 1,
+            Ingested::Deferred => self.deferred += 1,
+            Ingested::Flagged => self.flagged += 1,
+            Ingested::Duplicate | Ingested::Foreign | Ingested::Uninteresting => {}
+        }
+    }
 }
 
 impl Services {
@@ -76,6 +88,8 @@ impl Services {
         walked: &mut Walked,
     ) -> Result<bool, SubscribeError> {
         let mut after: Option<String> = None;
+        // What names nothing but an invoice is told apart from a stranger's only when the invoice itself was taken in.
+        let mut unclaimed: Vec<Event> = Vec::new();
         loop {
             let page = self
                 .stripe
@@ -99,11 +113,10 @@ impl Services {
                         continue;
                     }
                 };
-                match self.take(&event, Cause::Reconcile).await? {
-                    Ingested::Applied => walked.applied += 1,
-                    Ingested::Deferred => walked.deferred += 1,
-                    Ingested::Flagged => walked.flagged += 1,
-                    Ingested::Duplicate | Ingested::Foreign | Ingested::Uninteresting => {}
+                let taken = self.take(&event, Cause::Reconcile).await?;
+                walked.count(taken);
+                if taken == Ingested::Foreign && event.names_an_invoice() {
+                    unclaimed.push(event);
                 }
             }
             if stop.is_cancelled() {
@@ -111,8 +124,12 @@ impl Services {
             }
             after = ids.last().cloned();
             if !page.has_more || after.is_none() {
-                return Ok(true);
+                break;
             }
         }
+        for event in &unclaimed {
+            walked.count(self.take(event, Cause::Reconcile).await?);
+        }
+        Ok(true)
     }
 }

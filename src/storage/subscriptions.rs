@@ -184,7 +184,8 @@ pub async fn find_holder(
     Ok(row.map(|(checkout, plan)| (CheckoutId(checkout), plan)))
 }
 
-/// Checkouts with a line whose fixed term is over, though its status does not say so yet.
+/// Checkouts with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until
+/// its dispute is decided.
 pub async fn find_terms_over(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
@@ -192,7 +193,7 @@ pub async fn find_terms_over(
 ) -> Result<Vec<CheckoutId>, StorageError> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
         "SELECT DISTINCT checkout_id FROM subscriptions
-          WHERE term_ends_at <= $1 AND status <> 'ENDED' AND NOT recurring LIMIT $2",
+          WHERE term_ends_at <= $1 AND status = 'ACTIVE' AND NOT recurring LIMIT $2",
     )
     .bind(now)
     .bind(limit)

@@ -126,6 +126,16 @@ pub enum ParseError {
     },
 }
 
+impl Event {
+    /// Whether it names its row by nothing but an invoice.
+    pub fn names_an_invoice(&self) -> bool {
+        let observation = self.content.as_ref().map(|content| &content.observation);
+        observation
+            .and_then(|observation| observation.as_ref().ok())
+            .is_some_and(|observation| observation.subject.invoice.is_some())
+    }
+}
+
 impl Observer {
     /// Reads an event: the object only if its type is one that we act on.
     pub fn event(&self, body: &[u8]) -> Result<Event, ParseError> {

@@ -23,8 +23,8 @@ pub struct PaymentNow {
     pub disputes: Vec<Dispute>,
     /// When its invoice was paid, if it has one.
     pub invoice_paid_at: Option<OffsetDateTime>,
-    /// By when a lost dispute is known to be lost.
-    pub lost_at: OffsetDateTime,
+    /// When a dispute of it was closed, if Stripe has told that already.
+    pub closed_at: Option<OffsetDateTime>,
 }
 
 impl Observer {
@@ -206,7 +206,7 @@ fn dispute_now(dispute: &Dispute, now: &PaymentNow) -> Option<subscription::Disp
         payment_intent: Some(now.intent.id.clone()),
         at: dispute.created.and_then(time_of)?,
         payment_at: now.invoice_paid_at,
-        lost_at: (state == DisputeState::Lost).then_some(now.lost_at),
+        lost_at: now.closed_at.filter(|_| state == DisputeState::Lost),
     })
 }
 
