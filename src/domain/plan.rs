@@ -73,7 +73,7 @@ fn add_months(start: OffsetDateTime, months: i32) -> OffsetDateTime {
     let index = start.year() * 12 + i32::from(u8::from(start.month())) - 1 + months;
     let year = index.div_euclid(12);
     // 0 to 11, so that the cast and the month are always in range.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    #[expect(clippy::cast_possible_truncation)]
     let month = Month::January.nth_next(index.rem_euclid(12) as u8);
     let day = start.day().min(month.length(year));
     Date::from_calendar_date(year, month, day).map_or(start, |date| start.replace_date(date))

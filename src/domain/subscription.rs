@@ -205,6 +205,10 @@ pub struct StripeState {
 
 /// One line of a checkout: a row of `subscriptions` and the facts in it.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, not a state"
+)]
 pub struct Subscription {
     /// Our id.
     pub id: SubscriptionId,

@@ -57,13 +57,16 @@ impl Services {
         let margin =
             Duration::try_from(self.settings.stripe.snapshot_margin).unwrap_or(Duration::MAX);
         let merged = lifecycle::merge(&mut after, observation, margin, now);
-        let event = event.map(|event| match merged.doubtful {
-            true => EventRecord {
-                state: EventState::Deferred,
-                next_attempt_at: Some(now),
-                ..event
-            },
-            false => event,
+        let event = event.map(|event| {
+            if merged.doubtful {
+                EventRecord {
+                    state: EventState::Deferred,
+                    next_attempt_at: Some(now),
+                    ..event
+                }
+            } else {
+                event
+            }
         });
         let nothing_new = event.is_none() && merged.transactions.is_empty() && after == *before;
         let written = if nothing_new {

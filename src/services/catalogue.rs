@@ -15,7 +15,7 @@ use crate::stripe::requests::MAX_LOOKUP_KEYS;
 use crate::stripe::{Stripe, StripeError};
 
 /// Prices older than this are refreshed behind the back of whoever asks.
-const FRESH: Duration = Duration::from_secs(60);
+const FRESH: Duration = Duration::from_mins(1);
 
 /// The plans and what is known of their prices.
 pub struct Catalogue {

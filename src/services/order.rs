@@ -52,20 +52,28 @@ pub(super) struct Chosen<'a> {
     pub mode: Mode,
 }
 
-/// Checks an order against the catalogue; every wrong field is named.
-pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a>, Vec<Invalid>> {
-    let mut invalid = Vec::new();
-    let mut wrong = |field: String, code, detail: String| {
-        invalid.push(Invalid {
+/// What is wrong with an order, field by field.
+#[derive(Default)]
+struct Problems(Vec<Invalid>);
+
+impl Problems {
+    fn add(&mut self, field: impl Into<String>, code: &'static str, detail: impl Into<String>) {
+        let (field, detail) = (field.into(), detail.into());
+        self.0.push(Invalid {
             field,
             code,
             detail,
-        })
-    };
+        });
+    }
+}
+
+/// Checks an order against the catalogue; every wrong field is named.
+pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a>, Vec<Invalid>> {
+    let mut wrong = Problems::default();
     let mut lines: Vec<(&Offer, u32, Option<i64>)> = Vec::with_capacity(order.lines.len());
     if !(1..=MAX_LINES).contains(&order.lines.len()) {
-        wrong(
-            "lines".into(),
+        wrong.add(
+            "lines",
             "out_of_range",
             format!("A basket has 1 to {MAX_LINES} lines."),
         );
@@ -73,57 +81,37 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
     for (index, line) in order.lines.iter().enumerate() {
         let field = |name| format!("lines[{index}].{name}");
         let Some(offer) = offers.iter().find(|offer| offer.plan.code == line.plan) else {
-            wrong(
+            wrong.add(
                 field("plan"),
                 "unknown_plan",
-                "There is no plan with this code.".into(),
+                "There is no plan with this code.",
             );
             continue;
         };
         if lines.iter().any(|(other, ..)| other.plan.code == line.plan) {
-            wrong(
+            wrong.add(
                 field("plan"),
                 "duplicate",
-                "Each plan stands in a basket once; use quantity.".into(),
+                "Each plan stands in a basket once; use quantity.",
             );
         }
         if offer.recurring.is_some() && lines.iter().any(|(other, ..)| other.recurring.is_some()) {
-            wrong(
+            wrong.add(
                 field("plan"),
                 "second_recurring",
-                "A basket has at most one plan that renews.".into(),
+                "A basket has at most one plan that renews.",
             );
         }
-        let quantity = line.quantity.unwrap_or(1);
-        if !(1..=offer.plan.max_quantity).contains(&quantity) {
-            wrong(
+        let (quantity, most) = (line.quantity.unwrap_or(1), offer.plan.max_quantity);
+        if !(1..=most).contains(&quantity) {
+            wrong.add(
                 field("quantity"),
                 "out_of_range",
-                format!("From 1 to {} for this plan.", offer.plan.max_quantity),
+                format!("From 1 to {most} for this plan."),
             );
         }
-        match (offer.plan.amount, line.amount) {
-            (None, None) => {}
-            (None, Some(_)) => wrong(
-                field("amount"),
-                "not_allowed",
-                "The price of this plan is fixed.".into(),
-            ),
-            (Some(_), None) => {
-                wrong(
-                    field("amount"),
-                    "required",
-                    "The buyer chooses the amount of this plan.".into(),
-                );
-            }
-            (Some(bounds), Some(amount)) if !(bounds.min..=bounds.max).contains(&amount) => {
-                let detail = format!(
-                    "From {} to {} minor units for this plan.",
-                    bounds.min, bounds.max
-                );
-                wrong(field("amount"), "out_of_range", detail);
-            }
-            (Some(_), Some(_)) => {}
+        if let Some((code, detail)) = amount_problem(offer, line.amount) {
+            wrong.add(field("amount"), code, detail);
         }
         lines.push((offer, quantity, line.amount));
     }
@@ -132,10 +120,10 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
         .as_deref()
         .is_some_and(|locale| !requests::is_locale(locale))
     {
-        wrong(
-            "locale".into(),
+        wrong.add(
+            "locale",
             "unknown_locale",
-            "Stripe's page does not speak this language.".into(),
+            "Stripe's page does not speak this language.",
         );
     }
     let asked = order
@@ -153,7 +141,7 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
             "The plan {} can't be bought in this currency.",
             offer.plan.code
         );
-        wrong("currency".into(), "unavailable_currency", detail);
+        wrong.add("currency", "unavailable_currency", detail);
     }
     let recurring = lines.iter().any(|(offer, ..)| offer.recurring.is_some());
     let mode = if recurring {
@@ -161,14 +149,33 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
     } else {
         Mode::Payment
     };
-    if invalid.is_empty() {
+    if wrong.0.is_empty() {
         Ok(Chosen {
             lines,
             currency,
             mode,
         })
     } else {
-        Err(invalid)
+        Err(wrong.0)
+    }
+}
+
+/// What is wrong with the amount that a buyer chose, or did not choose.
+fn amount_problem(offer: &Offer, amount: Option<i64>) -> Option<(&'static str, String)> {
+    match (offer.plan.amount, amount) {
+        (None, Some(_)) => Some(("not_allowed", "The price of this plan is fixed.".into())),
+        (Some(_), None) => Some((
+            "required",
+            "The buyer chooses the amount of this plan.".into(),
+        )),
+        (Some(bounds), Some(amount)) if !(bounds.min..=bounds.max).contains(&amount) => {
+            let (min, max) = (bounds.min, bounds.max);
+            Some((
+                "out_of_range",
+                format!("From {min} to {max} minor units for this plan."),
+            ))
+        }
+        (None, None) | (Some(_), Some(_)) => None,
     }
 }
 

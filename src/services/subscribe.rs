@@ -210,26 +210,7 @@ impl Services {
         };
         let session = match self.open_at_stripe(&customer, buyer, session).await {
             Ok(session) => session,
-            Err(error) => {
-                let (refused, stored) = match &error {
-                    SubscribeError::Stripe(cause) => (cause.is_refusal(), cause.is_stored()),
-                    _ => (false, false),
-                };
-                // The same answer would come for ever; whether it hides a session is told by Stripe's list.
-                if stored {
-                    match self.reopen(id).await {
-                        Ok(Some(opened)) => return Ok(opened),
-                        Ok(None) | Err(SubscribeError::InProgress) => {}
-                        Err(error) => return Err(error.into()),
-                    }
-                }
-                // Stripe said no: nobody has the URL, so the purchase is over and the key free again. On any other
-                // error the session may exist; the sweep or a repeat finds out.
-                if refused || stored {
-                    self.end_unopened(id, Cause::Member).await?;
-                }
-                return Err(error.into());
-            }
+            Err(error) => return Ok(self.after_failure(id, error).await?),
         };
         // Transaction 2: the session's id.
         let basket = baskets::find_by_id(&self.pool, id)
@@ -250,6 +231,32 @@ impl Services {
             basket,
             url: session.url,
         })
+    }
+
+    /// What becomes of a checkout whose session Stripe did not give.
+    async fn after_failure(
+        &self,
+        id: CheckoutId,
+        error: SubscribeError,
+    ) -> Result<Opened, SubscribeError> {
+        let (refused, stored) = match &error {
+            SubscribeError::Stripe(cause) => (cause.is_refusal(), cause.is_stored()),
+            _ => (false, false),
+        };
+        // The same answer would come for ever; whether it hides a session is told by Stripe's list.
+        if stored {
+            match self.reopen(id).await {
+                Ok(Some(opened)) => return Ok(opened),
+                Ok(None) | Err(SubscribeError::InProgress) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        // Stripe said no: nobody has the URL, so the purchase is over and the key free again. On any other error the
+        // session may exist; the sweep or a repeat finds out.
+        if refused || stored {
+            self.end_unopened(id, Cause::Member).await?;
+        }
+        Err(error)
     }
 
     async fn open_at_stripe(
@@ -368,9 +375,10 @@ impl Services {
             }
         };
         let basket = self.expire(basket).await?;
-        match basket.lines.iter().any(|line| line.status != Status::Ended) {
-            true => Err(SubscribeError::AlreadyHeld(plan)),
-            false => Ok(()),
+        if basket.lines.iter().any(|line| line.status != Status::Ended) {
+            Err(SubscribeError::AlreadyHeld(plan))
+        } else {
+            Ok(())
         }
     }
 
@@ -412,5 +420,5 @@ pub(super) fn token_hash(token: &str) -> Vec<u8> {
 fn random_token() -> Result<String, SubscribeError> {
     let mut bytes = [0; 16];
     rand::fill(&mut bytes).map_err(|_| SubscribeError::Random)?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
 }

@@ -194,52 +194,8 @@ fn checkout(id: CheckoutId, row: &PgRow) -> Result<Checkout, StorageError> {
     })
 }
 
-/// Writes what has changed between two states of a basket, with its transactions, its history and the event that told
-/// it, in one statement: all of it, or nothing if a line has moved since `before` was read.
-///
-/// A transaction that is known already keeps its earliest time and learns its payment intent.
-pub async fn update(
-    db: &mut PgConnection,
-    before: &Basket,
-    after: &Basket,
-    transactions: &[(SubscriptionId, Transaction)],
-    event: Option<&EventRecord<'_>>,
-    by: &By<'_>,
-    now: OffsetDateTime,
-) -> Result<Written, StorageError> {
-    let ids: Vec<Uuid> = before.lines.iter().map(|line| line.id.0).collect();
-    let versions: Vec<i64> = before.lines.iter().map(|line| line.version).collect();
-    let checkout_moved = before.checkout != after.checkout;
-    let moved = || {
-        let pairs = before.lines.iter().zip(&after.lines);
-        pairs.filter(move |(before, after)| checkout_moved || before != after)
-    };
-    let lines: Vec<Value> = moved().map(|(_, after)| line_json(after)).collect();
-    let changes: Vec<Value> = moved()
-        .filter(|(before, after)| before.status != after.status)
-        .map(|(before, after)| {
-            change_json(
-                before.status.as_str(),
-                after.status.as_str(),
-                after.id,
-                after.reason,
-                by,
-            )
-        })
-        .collect();
-    let money = transactions
-        .iter()
-        .map(|(line, money)| transaction_json(*line, money, now));
-    let disputes = moved().flat_map(|(before, after)| {
-        let news = after
-            .disputes
-            .iter()
-            .filter(|dispute| !before.disputes.contains(dispute));
-        news.map(|dispute| dispute_json(after.id, dispute, now))
-    });
-    let transactions: Vec<Value> = money.chain(disputes).collect();
-    let outcome: (bool, bool) = sqlx::query_as(
-        "WITH locked AS MATERIALIZED (
+/// Locks the lines whose versions are still those that were read; only if all are, writes everything else.
+const UPDATE: &str = "WITH locked AS MATERIALIZED (
              SELECT s.id FROM subscriptions s
                JOIN unnest($1::uuid[], $2::bigint[]) AS expected (id, version)
                  ON s.id = expected.id AND s.version = expected.version
@@ -301,28 +257,73 @@ pub async fn update(
                FROM go, jsonb_to_recordset($18) AS n (subscription_id uuid, from_status text, to_status text,
                     reason text, cause text, cause_ref text, actor text)
          )
-         SELECT EXISTS (SELECT FROM guard), EXISTS (SELECT FROM go)",
-    )
-    .bind(ids)
-    .bind(versions)
-    .bind(event.map(|event| event.id))
-    .bind(event.map(|event| event.kind))
-    .bind(event.map(|event| event.object_id))
-    .bind(event.map(|event| event.created))
-    .bind(now)
-    .bind(event.map(|event| event.state.as_str()))
-    .bind(event.and_then(|event| event.next_attempt_at))
-    .bind(after.checkout.id.0)
-    .bind(after.checkout.status.as_str())
-    .bind(&after.checkout.stripe_session)
-    .bind(&after.checkout.stripe_customer)
-    .bind(after.checkout.cancel_requested_at)
-    .bind(checkout_moved)
-    .bind(Value::Array(lines))
-    .bind(Value::Array(transactions))
-    .bind(Value::Array(changes))
-    .fetch_one(db)
-    .await?;
+         SELECT EXISTS (SELECT FROM guard), EXISTS (SELECT FROM go)";
+
+/// Writes what has changed between two states of a basket, with its transactions, its history and the event that told
+/// it, in one statement: all of it, or nothing if a line has moved since `before` was read.
+///
+/// A transaction that is known already keeps its earliest time and learns its payment intent.
+pub async fn update(
+    db: &mut PgConnection,
+    before: &Basket,
+    after: &Basket,
+    transactions: &[(SubscriptionId, Transaction)],
+    event: Option<&EventRecord<'_>>,
+    by: &By<'_>,
+    now: OffsetDateTime,
+) -> Result<Written, StorageError> {
+    let ids: Vec<Uuid> = before.lines.iter().map(|line| line.id.0).collect();
+    let versions: Vec<i64> = before.lines.iter().map(|line| line.version).collect();
+    let checkout_moved = before.checkout != after.checkout;
+    let moved = || {
+        let pairs = before.lines.iter().zip(&after.lines);
+        pairs.filter(move |(before, after)| checkout_moved || before != after)
+    };
+    let lines: Vec<Value> = moved().map(|(_, after)| line_json(after)).collect();
+    let changes: Vec<Value> = moved()
+        .filter(|(before, after)| before.status != after.status)
+        .map(|(before, after)| {
+            change_json(
+                before.status.as_str(),
+                after.status.as_str(),
+                after.id,
+                after.reason,
+                by,
+            )
+        })
+        .collect();
+    let money = transactions
+        .iter()
+        .map(|(line, money)| transaction_json(*line, money, now));
+    let disputes = moved().flat_map(|(before, after)| {
+        let news = after
+            .disputes
+            .iter()
+            .filter(|dispute| !before.disputes.contains(dispute));
+        news.map(|dispute| dispute_json(after.id, dispute, now))
+    });
+    let transactions: Vec<Value> = money.chain(disputes).collect();
+    let outcome: (bool, bool) = sqlx::query_as(UPDATE)
+        .bind(ids)
+        .bind(versions)
+        .bind(event.map(|event| event.id))
+        .bind(event.map(|event| event.kind))
+        .bind(event.map(|event| event.object_id))
+        .bind(event.map(|event| event.created))
+        .bind(now)
+        .bind(event.map(|event| event.state.as_str()))
+        .bind(event.and_then(|event| event.next_attempt_at))
+        .bind(after.checkout.id.0)
+        .bind(after.checkout.status.as_str())
+        .bind(&after.checkout.stripe_session)
+        .bind(&after.checkout.stripe_customer)
+        .bind(after.checkout.cancel_requested_at)
+        .bind(checkout_moved)
+        .bind(Value::Array(lines))
+        .bind(Value::Array(transactions))
+        .bind(Value::Array(changes))
+        .fetch_one(db)
+        .await?;
     Ok(match outcome {
         (true, true) => Written::Done,
         (true, false) => Written::Duplicate,

@@ -14,6 +14,7 @@ use crate::domain::subscription::{
 
 /// A row as the database holds it.
 #[derive(FromRow)]
+#[expect(clippy::struct_excessive_bools, reason = "as the table has them")]
 pub(super) struct SubscriptionRow {
     id: Uuid,
     plan: String,

@@ -351,9 +351,12 @@ fn read<T: DeserializeOwned>(
     };
     // https://docs.stripe.com/api/idempotent_requests: a failure is stored too, and given again to every repeat.
     let stored = status.is_server_error() && header("Idempotent-Replayed") == Some("true");
-    let retry = |error| match wanted && !stored {
-        true => Attempt::Retry(error),
-        false => Attempt::Fatal(error),
+    let retry = |error| {
+        if wanted && !stored {
+            Attempt::Retry(error)
+        } else {
+            Attempt::Fatal(error)
+        }
     };
     // An earlier attempt with this key is still being worked on: no answer yet, rather than a bad one.
     if status == StatusCode::CONFLICT {

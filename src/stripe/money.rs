@@ -168,13 +168,13 @@ impl Observer {
             .iter()
             .filter(|refund| progress(refund) == Some(RefundProgress::Succeeded))
             .collect();
-        let names = |refund: &&Refund| self.internal_ids(refund.metadata.as_ref());
-        let named: Vec<SubscriptionId> = done.iter().flat_map(names).collect();
+        let lines_of = |refund: &&Refund| self.internal_ids(refund.metadata.as_ref());
+        let named: Vec<SubscriptionId> = done.iter().flat_map(lines_of).collect();
         let refund = charge
             .and_then(refunded)
             .unwrap_or(subscription::Refund::None);
         let unnamed = refund == subscription::Refund::Part
-            && done.iter().any(|refund| names(refund).is_empty());
+            && done.iter().any(|refund| lines_of(refund).is_empty());
         let mut facts: Vec<Fact> = now.refunds.iter().filter_map(refund_fact).collect();
         facts.push(Fact::Refunded(refund, named));
         facts.push(Fact::Disputes(

@@ -191,9 +191,10 @@ impl Stripe {
         if let Some(locale) = &new.locale {
             request = request.locale(locale_of(locale));
         }
-        let key = match new.replaced {
-            false => new.checkout.to_string(),
-            true => format!("{}:{}", new.checkout, new.customer),
+        let key = if new.replaced {
+            format!("{}:{}", new.checkout, new.customer)
+        } else {
+            new.checkout.to_string()
         };
         Ok(self
             .call(Operation::CreateSession, request.build(), Some(&key))
