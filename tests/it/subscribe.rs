@@ -40,6 +40,7 @@ async fn a_one_off_plan_is_paid_once_and_stays() {
     let app = TestApp::start().await;
     let alice = app.member("alice");
     let purchase = app.open(&alice, "credits-20").await;
+    assert!(purchase.url.starts_with(app.sandbox.url()));
     let page = app.browse(&app.pay(&purchase).await).await;
     assert!(page.query().expect("a query").contains("status=ACTIVE"));
     app.settle().await;
