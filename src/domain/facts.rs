@@ -306,8 +306,8 @@ mod tests {
 
     #[test]
     fn each_rule_is_broken_by_what_it_is_about_and_by_nothing_else() {
-        let other = || Some("other".to_owned());
         type Edit = fn(&mut Subject);
+        let other = || Some("other".to_owned());
         let (basket, subject) = pair();
         assert_eq!(subject.check(&basket), Ok(()));
         let cases: [(Edit, Contradiction); 5] = [

@@ -66,7 +66,7 @@ mod tests {
         );
         assert_eq!(taken(false, start + Duration::from_millis(500)), 2);
         assert_eq!(
-            taken(false, start + Duration::from_secs(60)),
+            taken(false, start + Duration::from_mins(1)),
             4,
             "it holds one second's worth"
         );
