@@ -6,6 +6,7 @@ mod auth;
 mod bad_input;
 mod checkout_return;
 mod command_line;
+mod convergence;
 mod disputes;
 mod harness;
 mod lifecycle_one_off;

@@ -14,6 +14,7 @@ mod call;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
 pub(crate) mod purchase;
+pub(crate) mod replica;
 mod sandbox;
 
 use std::collections::HashMap;
