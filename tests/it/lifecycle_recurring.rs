@@ -195,6 +195,23 @@ async fn a_renewal_that_is_given_up_or_voided_by_hand_is_no_payment_and_ends_not
 }
 
 #[tokio::test]
+async fn a_renewal_whose_invoice_can_not_be_finalized_waits_for_the_organisation() {
+    let app = TestApp::start().await;
+    let purchase = app.sell(MONTHLY, GOOD_CARD).await;
+    let id = &purchase.subscription;
+    app.stripe_settings(json!({ "finalization_fails": true }))
+        .await;
+    app.advance(MONTH).await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    let seen = app.events_in("applied").await;
+    assert!(seen.contains(&"invoice.finalization_failed".to_owned()));
+    assert_eq!(app.money(id).await, ["payment"]);
+    pay_newest(&app, id, &[]).await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    assert_eq!(app.money(id).await, ["payment", "payment"]);
+}
+
+#[tokio::test]
 async fn a_cancellation_at_the_periods_end_is_in_force_until_then() {
     let app = TestApp::start().await;
     let purchase = app.sell(MONTHLY, GOOD_CARD).await;

@@ -27,6 +27,8 @@ pub(crate) struct Settings {
     pub retry_hours: Vec<i64>,
     /// Whether an invoice whose retries are exhausted becomes `uncollectible`.
     pub uncollectible_at_end: bool,
+    /// Whether drafts can't be finalized by themselves, as where the customer's place is unknown to the tax.
+    pub finalization_fails: bool,
     /// Wall milliseconds from a failed webhook attempt to the next.
     pub webhook_retry_ms: Vec<i64>,
     /// Wall milliseconds that an endpoint has to answer.
@@ -47,6 +49,7 @@ impl Default for Settings {
             final_failure: FinalFailure::default(),
             retry_hours: vec![48; 7],
             uncollectible_at_end: false,
+            finalization_fails: false,
             webhook_retry_ms: vec![1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000],
             webhook_timeout_ms: 10_000,
             webhook_concurrency: 4,

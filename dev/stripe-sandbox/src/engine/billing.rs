@@ -138,6 +138,7 @@ pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
         invoice.set("number", format!("SANDBOX-{number:04}"));
         invoice.set("effective_at", now);
         invoice.set("automatically_finalizes_at", Value::Null);
+        invoice.set("last_finalization_error", Value::Null);
         invoice.set("hosted_invoice_url", hosted.as_str());
         invoice.set("invoice_pdf", hosted.as_str());
         invoice.set("ending_balance", 0);
@@ -370,6 +371,18 @@ pub(crate) fn mark_uncollectible(world: &mut World, id: &str, reason: &str) -> V
 pub(crate) fn advance_draft(world: &mut World, id: &str) {
     let invoice = world.store.copy(id);
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
+        return;
+    }
+    if world.settings.finalization_fails {
+        let failed = world.change(id, |invoice| {
+            let message = "The customer's location isn't recognized. Set a valid customer address in order to \
+                           automatically calculate tax.";
+            invoice.set(
+                "last_finalization_error",
+                json!({"code": "customer_tax_location_invalid", "message": message, "type": "invalid_request_error"}),
+            );
+        });
+        world.emit("invoice.finalization_failed", &failed, None);
         return;
     }
     let subscription = invoice["parent"]["subscription_details"]

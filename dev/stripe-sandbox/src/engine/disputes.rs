@@ -76,10 +76,8 @@ pub(crate) fn open(world: &mut World, charge: &str, reason: &str) -> ApiResult {
         "status": if is_inquiry { "warning_needs_response" } else { "needs_response" },
     });
     if before["payment_method_details"].text("type") != "card" {
-        dispute.set(
-            "payment_method_details",
-            json!({"type": before["payment_method_details"]["type"]}),
-        );
+        // Stripe tells details of cards and of a few wallets alone.
+        dispute.set("payment_method_details", Value::Null);
     }
     let dispute = world.create(dispute, None);
     world.update(charge, "charge.updated", |object| {
