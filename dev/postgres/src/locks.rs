@@ -7,6 +7,7 @@
 use std::fs::{self, File, TryLockError};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::error::Error;
 
@@ -31,8 +32,16 @@ pub(crate) fn is_held(directory: &Path) -> Result<bool, Error> {
 }
 
 /// Whether some process holds the directory's lock without excluding others.
+///
+/// Looks more than once, as a watchdog excludes others for an instant each time that it looks.
 pub(crate) fn is_shared(directory: &Path) -> Result<bool, Error> {
-    Ok(try_exclusive(directory)?.is_none() && !is_held(directory)?)
+    for _ in 0..3 {
+        if try_exclusive(directory)?.is_some() || is_held(directory)? {
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    Ok(true)
 }
 
 fn wait(directory: &Path, lock: fn(&File) -> std::io::Result<()>) -> Result<File, Error> {

@@ -21,7 +21,13 @@ impl Scratch {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("dev-postgres-{}-{number}", std::process::id());
-        let path = std::env::temp_dir().join(name);
+        let memory = Path::new("/dev/shm");
+        let parent = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let path = parent.join(name);
         fs::create_dir_all(&path)?;
         Ok(Self(path))
     }
@@ -163,10 +169,10 @@ async fn server_outlives_the_user_that_started_it_while_another_holds_it() -> Ou
 #[tokio::test]
 async fn killed_server_is_started_again_by_the_next_user() -> Outcome {
     let scratch = Scratch::new()?;
-    let cluster = Cluster::demo(&scratch.0).await?;
+    let cluster = Cluster::throw_away(&scratch.0).await?;
     let server = cluster.server_pid();
     kill("-9", &server.to_string())?;
-    let again = Cluster::demo(&scratch.0).await?;
+    let again = Cluster::throw_away(&scratch.0).await?;
     assert_ne!(again.server_pid(), server);
     // The first handle leads to the new server.
     assert!(answers(&cluster.url("postgres")).await);
@@ -200,7 +206,7 @@ async fn cluster_in_use_is_not_removed_and_one_just_left_is() -> Outcome {
     let scratch = Scratch::new()?;
     let directory = scratch.0.join("cluster");
     Cluster::remove(&directory).await?;
-    let cluster = Cluster::demo(&directory).await?;
+    let cluster = Cluster::throw_away(&directory).await?;
     match Cluster::remove(&directory).await {
         Err(Error::InUse { .. }) => {}
         other => return Err(format!("{other:?}").into()),
@@ -216,7 +222,7 @@ async fn cluster_in_use_is_not_removed_and_one_just_left_is() -> Outcome {
 async fn interrupted_initdb_is_begun_anew() -> Outcome {
     let scratch = Scratch::new()?;
     fs::create_dir_all(scratch.0.join("data.new/half"))?;
-    let cluster = Cluster::demo(&scratch.0).await?;
+    let cluster = Cluster::throw_away(&scratch.0).await?;
     assert!(answers(&cluster.url("postgres")).await);
     assert!(!scratch.0.join("data.new").exists());
     cluster.close().await?;
@@ -226,12 +232,12 @@ async fn interrupted_initdb_is_begun_anew() -> Outcome {
 #[tokio::test]
 async fn cleared_temporary_directory_costs_a_restart_and_no_more() -> Outcome {
     let scratch = Scratch::new()?;
-    let first = Cluster::demo(&scratch.0).await?;
+    let first = Cluster::throw_away(&scratch.0).await?;
     let text = fs::read_to_string(scratch.0.join("data/postmaster.pid"))?;
     let socket = text.lines().nth(4).unwrap_or_default();
     assert!(socket.len() > 4, "{text}");
     fs::remove_dir_all(socket)?;
-    let second = Cluster::demo(&scratch.0).await?;
+    let second = Cluster::throw_away(&scratch.0).await?;
     assert!(answers(&first.url("postgres")).await);
     drop(second);
     first.close().await?;
@@ -241,7 +247,7 @@ async fn cleared_temporary_directory_costs_a_restart_and_no_more() -> Outcome {
 #[tokio::test]
 async fn pid_file_of_another_program_is_no_obstacle() -> Outcome {
     let scratch = Scratch::new()?;
-    Cluster::demo(&scratch.0).await?.close().await?;
+    Cluster::throw_away(&scratch.0).await?.close().await?;
     // As after a power cut, when the number has since gone to somebody else: to us.
     let pid = std::process::id();
     let data = scratch.0.join("data");
@@ -250,7 +256,7 @@ async fn pid_file_of_another_program_is_no_obstacle() -> Outcome {
         data.display()
     );
     fs::write(data.join("postmaster.pid"), text)?;
-    let cluster = Cluster::demo(&scratch.0).await?;
+    let cluster = Cluster::throw_away(&scratch.0).await?;
     assert_ne!(cluster.server_pid(), pid);
     cluster.close().await?;
     Ok(())
@@ -259,7 +265,7 @@ async fn pid_file_of_another_program_is_no_obstacle() -> Outcome {
 #[tokio::test]
 async fn server_without_its_watchdog_is_replaced() -> Outcome {
     let scratch = Scratch::new()?;
-    let cluster = Cluster::demo(&scratch.0).await?;
+    let cluster = Cluster::throw_away(&scratch.0).await?;
     let server = pid_in(&scratch.0).unwrap_or_default();
     let parent = Command::new("ps")
         .args(["-o", "ppid=", "-p", &server])
@@ -267,7 +273,15 @@ async fn server_without_its_watchdog_is_replaced() -> Outcome {
     let watchdog = String::from_utf8(parent.stdout)?.trim().to_owned();
     assert_ne!(watchdog, "1");
     kill("-9", &watchdog)?;
-    let again = Cluster::demo(&scratch.0).await?;
+    while Command::new("kill")
+        .args(["-0", &watchdog])
+        .stderr(Stdio::null())
+        .status()?
+        .success()
+    {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let again = Cluster::throw_away(&scratch.0).await?;
     assert_ne!(again.server_pid().to_string(), server);
     assert!(answers(&cluster.url("postgres")).await);
     drop(again);
@@ -278,9 +292,9 @@ async fn server_without_its_watchdog_is_replaced() -> Outcome {
 #[tokio::test]
 async fn data_of_an_unknown_version_is_refused_with_a_way_out() -> Outcome {
     let scratch = Scratch::new()?;
-    Cluster::demo(&scratch.0).await?.close().await?;
+    Cluster::throw_away(&scratch.0).await?.close().await?;
     fs::write(scratch.0.join("data/PG_VERSION"), "9\n")?;
-    match Cluster::demo(&scratch.0).await {
+    match Cluster::throw_away(&scratch.0).await {
         Err(error @ Error::DataVersion { made_by: 9, .. }) => {
             assert!(error.to_string().contains("install Postgres 9, or delete"));
             Ok(())
@@ -292,9 +306,9 @@ async fn data_of_an_unknown_version_is_refused_with_a_way_out() -> Outcome {
 #[tokio::test]
 async fn broken_configuration_is_reported_with_what_the_server_said() -> Outcome {
     let scratch = Scratch::new()?;
-    Cluster::demo(&scratch.0).await?.close().await?;
+    Cluster::throw_away(&scratch.0).await?.close().await?;
     fs::write(scratch.0.join("data/postgresql.conf"), "no_such_key = 1\n")?;
-    match Cluster::demo(&scratch.0).await {
+    match Cluster::throw_away(&scratch.0).await {
         Err(error @ Error::Start { .. }) => {
             assert!(error.to_string().contains("no_such_key"), "{error}");
             Ok(())
@@ -307,7 +321,7 @@ async fn broken_configuration_is_reported_with_what_the_server_said() -> Outcome
 async fn directory_that_others_may_write_in_is_refused() -> Outcome {
     let scratch = Scratch::new()?;
     Command::new("chmod").arg("777").arg(&scratch.0).status()?;
-    match Cluster::demo(&scratch.0).await {
+    match Cluster::throw_away(&scratch.0).await {
         Err(Error::NotOurs { path }) => assert_eq!(path, scratch.0),
         other => return Err(format!("{other:?}").into()),
     }
