@@ -88,17 +88,18 @@ async fn a_page_that_nobody_pays_expires() {
 }
 
 /// A plans file in which the top-up lasts thirty days.
-fn plans_with_a_term() -> PathBuf {
-    let path = std::env::temp_dir().join(format!("dues-plans-{}.toml", uuid::Uuid::now_v7()));
-    let plans = "[[plan]]\ncode = \"pass\"\nkind = \"top_up\"\nprice = \"credits_20\"\nterm = \"P30D\"\n\
-                 [[plan]]\ncode = \"membership-monthly\"\nkind = \"membership\"\nprice = \"membership_monthly\"\n";
+fn plans_with_a_term(test: &str) -> PathBuf {
+    let name = format!("dues-plans-{}-{test}.toml", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let plans =
+        "[[plan]]\ncode = \"pass\"\nkind = \"top_up\"\nprice = \"credits_20\"\nterm = \"P30D\"\n";
     std::fs::write(&path, plans).expect("a directory for temporary files");
     path
 }
 
 #[tokio::test]
 async fn a_purchase_with_a_term_is_over_when_the_term_is() {
-    let plans = plans_with_a_term();
+    let plans = plans_with_a_term("over");
     let app = TestApp::with()
         .setting("DUES__PLANS__FILE", plans.display())
         .setting("DUES__WORKER__INTERVAL_MS", 20)
@@ -118,7 +119,7 @@ async fn a_purchase_with_a_term_is_over_when_the_term_is() {
 
 #[tokio::test]
 async fn a_term_counts_from_the_payment_and_its_end_needs_no_worker_to_be_felt() {
-    let plans = plans_with_a_term();
+    let plans = plans_with_a_term("felt");
     let app = TestApp::with()
         .setting("DUES__PLANS__FILE", plans.display())
         .setting("DUES__WORKER__INTERVAL_MS", 600_000)
