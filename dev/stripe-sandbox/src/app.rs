@@ -230,7 +230,8 @@ impl Sandbox {
             .local_addr()
             .map_err(|error| StartError::Listen(options.listen, error))?;
         let url = format!("http://{address}");
-        adopt_links(&mut world, &url);
+        let public_url = options.public_url.as_deref().unwrap_or(&url);
+        adopt_links(&mut world, public_url.trim_end_matches('/'));
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

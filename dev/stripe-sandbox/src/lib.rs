@@ -50,6 +50,8 @@ pub struct Options {
     pub listen: SocketAddr,
     /// Allows an address that other machines can reach.
     pub allow_remote: bool,
+    /// Where browsers reach it, if that isn't where it listens: links to its pages begin with this.
+    pub public_url: Option<String>,
     /// File that every call and event is appended to, as JSON Lines. Without one, a file of its own in the
     /// directory that `STRIPE_SANDBOX_JOURNAL_DIR` names, if that is set.
     pub journal: Option<PathBuf>,
@@ -77,6 +79,7 @@ impl Default for Options {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             allow_remote: false,
+            public_url: None,
             journal: None,
             state: None,
             catalogue: None,

@@ -40,6 +40,9 @@ struct Serve {
     /// Allow an address that other machines can reach.
     #[arg(long, env = "STRIPE_SANDBOX_ALLOW_REMOTE")]
     allow_remote: bool,
+    /// Where browsers reach it, if that isn't where it listens.
+    #[arg(long, env = "STRIPE_SANDBOX_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
     /// Append every call and event to this file, as JSON Lines.
     #[arg(long, env = "STRIPE_SANDBOX_JOURNAL", value_name = "FILE")]
     journal: Option<PathBuf>,
@@ -80,6 +83,7 @@ impl Serve {
         Options {
             listen: self.listen,
             allow_remote: self.allow_remote,
+            public_url: self.public_url,
             journal: self.journal,
             state: self.state,
             catalogue: self.catalogue,
