@@ -249,6 +249,8 @@ fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
             ));
         }
     };
+    // Before it is hashed: the same order in capitals is the same order.
+    let currency = currency.map(|currency| currency.to_ascii_lowercase());
     Ok(Order {
         lines,
         currency,

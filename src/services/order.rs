@@ -126,13 +126,8 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
             "Stripe's page does not speak this language.",
         );
     }
-    let asked = order
-        .currency
-        .as_ref()
-        .map(|currency| currency.to_ascii_lowercase());
-    let currency = asked
-        .or_else(|| lines.first().map(|(offer, ..)| offer.currency.clone()))
-        .unwrap_or_default();
+    let own = || lines.first().map(|(offer, ..)| offer.currency.clone());
+    let currency = order.currency.clone().or_else(own).unwrap_or_default();
     for (offer, ..) in lines
         .iter()
         .filter(|(offer, ..)| !offer.has_currency(&currency))
