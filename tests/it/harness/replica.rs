@@ -58,7 +58,18 @@ impl Replica {
         sandbox_url: &str,
         more: &HashMap<String, String>,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::start_at(anywhere, database_url, sandbox_url, more).await
+    }
+
+    /// Starts one at an address that others know already.
+    pub(crate) async fn start_at(
+        address: SocketAddr,
+        database_url: &str,
+        sandbox_url: &str,
+        more: &HashMap<String, String>,
+    ) -> Self {
+        let listener = TcpListener::bind(address).await.expect("a free port");
         let address = listener.local_addr().expect("a bound port has an address");
         let settings = settings(database_url, address, sandbox_url, more);
         let app = App::build_on(listener, settings.clone())

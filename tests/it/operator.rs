@@ -1,0 +1,375 @@
+//! The operator's commands as the program runs them, and the worker whose work they look at.
+
+use std::collections::HashMap;
+use std::process::{Output, Stdio};
+
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use crate::harness::purchase::Purchase;
+use crate::harness::replica::Replica;
+use crate::harness::{TestApp, in_project, usual_variables};
+
+const SUBSCRIPTIONS: &str = "/v1/subscriptions/*";
+
+/// A service whose first walk through Stripe's events is over and whose worker is quick, patient with nobody.
+async fn service() -> TestApp {
+    let app = TestApp::with()
+        .setting("DUES__WORKER__INTERVAL_MS", 20)
+        .setting("DUES__WORKER__MAX_ATTEMPTS", 2)
+        .setting("DUES__STRIPE__MAX_RETRIES", 0)
+        .setting("DUES__STRIPE__REQUESTS_PER_SECOND", 1000)
+        .start()
+        .await;
+    app.until("the first walk is over", async || {
+        (app.count("cursors").await > 0).then_some(())
+    })
+    .await;
+    app
+}
+
+/// The settings of the service, for a program beside it.
+fn variables(app: &TestApp) -> HashMap<String, String> {
+    let url = app.settings.database.url.expose();
+    let mut variables = usual_variables(url, app.address, app.sandbox.url());
+    let more = [
+        ("DUES_ENV", "development"),
+        ("DUES__CLOCK__FOLLOW", app.sandbox.url()),
+        ("DUES__STRIPE__REQUESTS_PER_SECOND", "1000"),
+    ];
+    let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    variables.extend(more);
+    variables
+}
+
+fn program(app: &TestApp, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dues"));
+    command
+        .args(arguments)
+        .env_clear()
+        .envs(variables(app))
+        .env("DUES_CONFIG_DIR", in_project("tests/no-config"))
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs the program; fails unless it ends well. Returns what it printed.
+async fn dues(app: &TestApp, arguments: &[&str]) -> String {
+    let output = attempt(app, arguments).await;
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+async fn attempt(app: &TestApp, arguments: &[&str]) -> Output {
+    let output = program(app, arguments).output().await;
+    output.expect("the program runs")
+}
+
+async fn dues_json(app: &TestApp, arguments: &[&str]) -> Value {
+    let text = dues(app, arguments).await;
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+/// A paid membership of which no webhook has told.
+async fn unheard(app: &TestApp, user: &str) -> Purchase {
+    app.sandbox
+        .post("/_sandbox/chaos", json!({"drop": 1.0}))
+        .await;
+    let purchase = app.open(&app.member(user), "membership-annual").await;
+    app.pay(&purchase).await;
+    app.sandbox.post("/_sandbox/chaos", json!({})).await;
+    assert_eq!(
+        app.row(&purchase.subscription).await.status,
+        "PENDING_ACTIVATION"
+    );
+    purchase
+}
+
+/// A membership about which an event waits to be settled, while Stripe can't be asked.
+async fn doubtful(app: &TestApp, kind: &str, times: u32) -> Purchase {
+    let purchase = app.open(&app.member("alice"), "membership-annual").await;
+    app.pay(&purchase).await;
+    app.settle().await;
+    app.advance(60).await;
+    app.fault(json!({"kind": kind, "method": "GET", "path": SUBSCRIPTIONS, "times": times}))
+        .await;
+    let deferred = sqlx::query(
+        "UPDATE webhook_events SET state = 'deferred', next_attempt_at = received_at
+          WHERE type = 'customer.subscription.created'",
+    );
+    deferred.execute(&app.pool).await.expect("one event");
+    purchase
+}
+
+/// State, attempts and cause of the event that was doubtful.
+async fn doubt(app: &TestApp) -> (String, String, i32, Option<String>) {
+    sqlx::query_as(
+        "SELECT id, state, attempts, last_error FROM webhook_events WHERE type = 'customer.subscription.created'",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .expect("one event")
+}
+
+#[tokio::test]
+async fn what_no_webhook_has_told_is_found_by_reconciling_and_can_be_looked_at() {
+    let app = service().await;
+    let purchase = unheard(&app, "alice").await;
+
+    let walked = dues_json(&app, &["reconcile", "--json"]).await;
+    assert!(walked["applied"].as_u64() >= Some(3), "{walked}");
+    app.settle().await;
+    assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    assert_eq!(app.transactions(&purchase.subscription).await.len(), 1);
+    let history = app.history(&purchase.subscription).await;
+    assert!(history[1].ends_with(" reconcile"), "{history:?}");
+    let again = dues(&app, &["reconcile"]).await;
+    assert!(again.contains("new to us: 0 applied, 0 left"), "{again}");
+
+    let table = dues(&app, &["events", "list", "--state", "applied"]).await;
+    assert!(table.contains("checkout.session.completed"), "{table}");
+    let events = dues_json(&app, &["events", "list", "--limit", "2", "--json"]).await;
+    assert_eq!(events.as_array().map(Vec::len), Some(2));
+    let id = events[0]["id"].as_str().expect("an id");
+    let shown = dues_json(&app, &["events", "show", id]).await;
+    assert_eq!(shown, events[0]);
+    let unknown = attempt(&app, &["events", "show", "evt_unknown"]).await;
+    assert_eq!(unknown.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(said.contains("no event evt_unknown is recorded"), "{said}");
+    let replayed = dues(&app, &["events", "replay", id]).await;
+    assert!(replayed.starts_with(id), "{replayed}");
+    app.settle().await;
+    assert_eq!(app.transactions(&purchase.subscription).await.len(), 1);
+}
+
+#[tokio::test]
+async fn an_event_that_stripe_does_not_know_is_not_replayed_and_not_forgotten() {
+    let app = service().await;
+    app.sell("credits-20", crate::harness::purchase::GOOD_CARD)
+        .await;
+    sqlx::query(
+        "UPDATE webhook_events SET id = 'evt_gone' WHERE type = 'checkout.session.completed'",
+    )
+    .execute(&app.pool)
+    .await
+    .expect("one event");
+    let replayed = attempt(&app, &["events", "replay", "evt_gone"]).await;
+    assert_eq!(replayed.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&replayed.stderr);
+    assert!(said.contains("evt_gone can't be replayed"), "{said}");
+    dues(&app, &["events", "show", "evt_gone"]).await;
+}
+
+#[tokio::test]
+async fn a_comparison_finds_drift_both_ways_and_mends_it_when_told_to() {
+    let app = service().await;
+    let alice = unheard(&app, "alice").await;
+    let bob = app.open(&app.member("bob"), "membership-annual").await;
+    sqlx::query(
+        "UPDATE subscriptions SET status = 'ACTIVE', status_reason = 'paid', first_paid_at = now() WHERE id = $1::uuid",
+    )
+    .bind(&bob.subscription)
+    .execute(&app.pool)
+    .await
+    .expect("a row edited by hand");
+    let fine = app.open(&app.member("carol"), "credits-20").await;
+    app.pay(&fine).await;
+    app.settle().await;
+
+    let found = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    assert_eq!(found["checkouts"], 3, "{found}");
+    let drift = json!([
+        {"subscription_id": alice.subscription, "plan": "membership-annual", "direction": "paid_not_active",
+         "ours": "PENDING_ACTIVATION", "stripe": "ACTIVE", "mended": false},
+        {"subscription_id": bob.subscription, "plan": "membership-annual", "direction": "active_not_paid",
+         "ours": "ACTIVE", "stripe": "PENDING_ACTIVATION", "mended": false},
+    ]);
+    assert_eq!(found["drift"], drift);
+    assert_eq!(
+        app.row(&alice.subscription).await.status,
+        "PENDING_ACTIVATION",
+        "it only looked"
+    );
+
+    let table = dues(&app, &["reconcile", "--full", "--apply"]).await;
+    let rows: Vec<&str> = table.lines().collect();
+    assert!(rows[0].starts_with("SUBSCRIPTION"), "{table}");
+    assert!(rows[1].starts_with(&alice.subscription) && rows[1].ends_with("yes"));
+    assert!(rows[2].starts_with(&bob.subscription) && rows[2].ends_with("yes"));
+    assert_eq!(rows[3], "3 checkouts compared, 2 subscriptions differ");
+    assert_eq!(app.row(&alice.subscription).await.status, "ACTIVE");
+    assert_eq!(app.transactions(&alice.subscription).await.len(), 1);
+    assert_eq!(
+        app.row(&bob.subscription).await.status,
+        "PENDING_ACTIVATION"
+    );
+    let again = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    assert_eq!(again["drift"], json!([]));
+}
+
+#[tokio::test]
+async fn a_comparison_that_is_interrupted_goes_on_where_it_stopped() {
+    const CHECKOUTS: u64 = 8;
+    let app = service().await;
+    for buyer in 0..CHECKOUTS {
+        app.open(&app.member(&format!("member-{buyer}")), "credits-20")
+            .await;
+    }
+    let path = "/v1/checkout/sessions/*";
+    app.fault(
+        json!({"kind": "stall", "method": "GET", "path": path, "times": 100, "stall_ms": 100}),
+    )
+    .await;
+    let before = app.calls("GET /v1/checkout/sessions/").await.len();
+    let running = program(&app, &["reconcile", "--full", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    app.until("it has compared two", async || {
+        let calls = app.calls("GET /v1/checkout/sessions/").await.len();
+        (calls >= before + 2).then_some(())
+    })
+    .await;
+    let pid = running.id().expect("it runs").to_string();
+    let kill = Command::new("kill").args(["-INT", &pid]).status().await;
+    assert!(kill.expect("kill is there").success());
+    let output = running.wait_with_output().await.expect("it ends");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the next run goes on from here"), "{said}");
+    let first: Value = serde_json::from_slice(&output.stdout).expect("a report");
+    let first = first["checkouts"].as_u64().expect("a count");
+    assert!((1..CHECKOUTS).contains(&first), "{first}");
+
+    app.no_more_faults().await;
+    let rest = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    assert_eq!(rest["checkouts"], CHECKOUTS - first, "it went on");
+    let whole = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    assert_eq!(whole["checkouts"], CHECKOUTS, "it began anew");
+}
+
+#[tokio::test]
+async fn a_worker_gives_up_after_the_last_try_and_a_replay_mends_it() {
+    let app = service().await;
+    let purchase = doubtful(&app, "error_500", 100).await;
+    let tried = app
+        .until("the first try has failed", async || {
+            Some(doubt(&app).await)
+                .filter(|(_, _, attempts, cause)| *attempts > 0 && cause.is_some())
+        })
+        .await;
+    assert_eq!((tried.1.as_str(), tried.2), ("deferred", 1));
+    app.advance(10).await;
+    let (id, state, attempts, cause) = doubt(&app).await;
+    assert_eq!((state.as_str(), attempts), ("failed", 2));
+    assert!(cause.is_some_and(|cause| !cause.is_empty()));
+    let failed = dues_json(&app, &["events", "list", "--state", "failed", "--json"]).await;
+    assert_eq!(failed[0]["id"], json!(id));
+    let table = dues(&app, &["events", "list", "--state", "failed"]).await;
+    assert!(table.contains(&id), "{table}");
+
+    app.no_more_faults().await;
+    dues(&app, &["events", "replay", &id]).await;
+    app.settle().await;
+    assert_eq!(doubt(&app).await.1, "applied");
+    assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    let table = dues(&app, &["events", "list", "--state", "failed", "--json"]).await;
+    assert_eq!(table.trim(), "[]");
+}
+
+#[tokio::test]
+async fn a_stripe_in_trouble_is_asked_again_later_and_then_it_is_settled() {
+    for kind in [
+        "error_500",
+        "rate_limited",
+        "rate_limited_with_reason",
+        "lock_timeout",
+        "garbage",
+        "disconnect",
+    ] {
+        let app = service().await;
+        let purchase = doubtful(&app, kind, 1).await;
+        app.until("the first try has failed", async || {
+            doubt(&app).await.3.is_some().then_some(())
+        })
+        .await;
+        app.advance(10).await;
+        let (_, state, attempts, cause) = doubt(&app).await;
+        assert_eq!(
+            (state.as_str(), attempts, cause),
+            ("applied", 2, None),
+            "{kind}"
+        );
+        assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    }
+}
+
+#[tokio::test]
+async fn two_workers_share_what_is_deferred_and_settle_each_object_once() {
+    const MEMBERS: usize = 8;
+    let app = service().await;
+    for member in 0..MEMBERS {
+        let token = app.member(&format!("member-{member}"));
+        let purchase = app.open(&token, "membership-annual").await;
+        app.pay(&purchase).await;
+    }
+    app.settle().await;
+    let other = Replica::start(
+        app.settings.database.url.expose(),
+        app.sandbox.url(),
+        &HashMap::from([("DUES__WORKER__INTERVAL_MS".to_owned(), "20".to_owned())]),
+    )
+    .await;
+    let read = async || app.calls("GET /v1/subscriptions/").await.len();
+    let before = read().await;
+    // Several events of each object wait at once.
+    let deferred = sqlx::query(
+        "UPDATE webhook_events SET state = 'deferred', next_attempt_at = received_at, attempts = 0
+          WHERE object_id LIKE 'sub_%'",
+    );
+    let deferred = deferred.execute(&app.pool).await.expect("the events");
+    assert!(deferred.rows_affected() >= u64::try_from(MEMBERS).expect("few"));
+    app.settle().await;
+    assert_eq!(read().await - before, MEMBERS, "one read an object");
+    drop(other);
+}
+
+#[tokio::test]
+async fn old_events_are_deleted_and_those_that_want_attention_stay() {
+    let app = service().await;
+    app.sell("membership-annual", crate::harness::purchase::GOOD_CARD)
+        .await;
+    let all = app.count("webhook_events").await;
+    let aged = sqlx::query(
+        "UPDATE webhook_events SET received_at = received_at - interval '32 days',
+                state = CASE type WHEN 'invoice.paid' THEN 'flagged'
+                                  WHEN 'customer.subscription.created' THEN 'failed' ELSE state END
+          WHERE type <> 'checkout.session.completed'",
+    );
+    aged.execute(&app.pool).await.expect("the events");
+    // A worker deletes when it starts, and then every half minute.
+    let other = Replica::start(
+        app.settings.database.url.expose(),
+        app.sandbox.url(),
+        &HashMap::new(),
+    )
+    .await;
+    let left = [
+        "checkout.session.completed",
+        "customer.subscription.created",
+        "invoice.paid",
+    ];
+    app.until("only three are left", async || {
+        (app.count("webhook_events").await == 3).then_some(())
+    })
+    .await;
+    assert!(all > 3, "{all}");
+    let kinds: Vec<String> = sqlx::query_scalar("SELECT type FROM webhook_events ORDER BY type")
+        .fetch_all(&app.pool)
+        .await
+        .expect("the events");
+    assert_eq!(kinds, left);
+    drop(other);
+}
