@@ -375,6 +375,13 @@ mod tests {
         assert_eq!(payment.check(&basket), Err(Contradiction::OtherCustomer));
         basket.lines[1].concerned = true;
         assert_eq!(payment.check(&basket), Ok(()), "its payment is a line's");
+        basket.lines[1].concerned = false;
+        let session = Subject {
+            session: Some("cs_1".into()),
+            ..Subject::default()
+        };
+        basket.checkout.stripe_session = None;
+        assert_eq!(session.check(&basket), Err(Contradiction::OtherCustomer));
         let ours = Subject {
             checkout: Some(basket.checkout.id),
             ..Subject::default()

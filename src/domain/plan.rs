@@ -193,6 +193,19 @@ mod tests {
     }
 
     #[test]
+    fn a_plan_is_single_if_it_says_so_and_otherwise_if_it_is_a_membership() {
+        let plan = |kind: &str, more: &str| -> Plan {
+            let text = format!("code = \"p\"\nkind = \"{kind}\"\nprice = \"p\"\n{more}");
+            toml::from_str(&text).expect("a plan")
+        };
+        assert!(plan("membership", "").is_single());
+        assert!(!plan("share", "").is_single());
+        assert!(!plan("membership", "single = false").is_single());
+        assert!(plan("top_up", "single = true").is_single());
+        assert_eq!(plan("share", "").max_quantity, 1);
+    }
+
+    #[test]
     fn a_term_is_read_and_written_alike_and_nonsense_is_refused() {
         for text in ["P1Y", "P6M", "P30D", "P999D"] {
             assert_eq!(

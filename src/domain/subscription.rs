@@ -347,3 +347,24 @@ impl Basket {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{basket, line};
+    use super::*;
+
+    #[test]
+    fn a_basket_is_settled_when_no_line_is_pending_and_tells_of_its_least_advanced() {
+        let mut basket = basket(vec![line(true), line(false)]);
+        assert!(!basket.is_settled());
+        basket.lines[0].status = Status::Active;
+        assert!(!basket.is_settled());
+        assert_eq!(basket.least_advanced().0, Status::PendingActivation);
+        basket.lines[1].status = Status::PendingCompletion;
+        assert!(!basket.is_settled());
+        assert_eq!(basket.least_advanced().0, Status::PendingCompletion);
+        basket.lines[1].status = Status::Ended;
+        assert!(basket.is_settled());
+        assert_eq!(basket.least_advanced().0, Status::Ended);
+    }
+}

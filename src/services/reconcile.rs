@@ -128,7 +128,8 @@ impl Services {
             }
         }
         for event in &unclaimed {
-            walked.count(self.take(event, Cause::Reconcile).await?);
+            // It only completes a payment that is known: nothing was lost, so nothing is counted.
+            self.take(event, Cause::Reconcile).await?;
         }
         Ok(true)
     }

@@ -189,13 +189,23 @@ impl Services {
             let intent = self.stripe.retrieve_payment_intent(id).await?;
             let refunds = self.stripe.list_refunds(id).await?.body.data;
             let disputes = self.stripe.list_disputes(id).await?.body.data;
-            let for_invoice =
-                !disputes.is_empty() && basket.recurring().is_some_and(|line| line.concerned);
-            let invoice_paid_at = if for_invoice {
-                self.invoice_paid_at(id).await?
-            } else {
-                None
-            };
+            // The rest is needed only of an invoice that was disputed, or of which a part may have gone back.
+            let for_invoice = basket.recurring().is_some_and(|line| line.concerned);
+            let for_lines = basket.lines.len() > 1 && !refunds.is_empty();
+            let (mut invoice_paid_at, mut credit_notes) = (None, Vec::new());
+            if for_invoice && (for_lines || !disputes.is_empty()) {
+                for payment in self.stripe.list_invoices_of_payment(id).await?.body.data {
+                    let Some(invoice) = payment.invoice.as_ref().and_then(Expandable::object)
+                    else {
+                        continue;
+                    };
+                    invoice_paid_at = invoice_paid_at.max(invoice.paid_at());
+                    if for_lines {
+                        credit_notes
+                            .extend(self.stripe.list_credit_notes(&invoice.id).await?.body.data);
+                    }
+                }
+            }
             // Of all events only the one that closes a dispute knows when; any other's time would be a guess.
             let closed_at = if disputes.is_empty() {
                 None
@@ -207,7 +217,9 @@ impl Services {
                 intent: intent.body,
                 refunds,
                 disputes,
-                invoice_paid_at,
+                credit_notes,
+                invoice_paid_at: invoice_paid_at
+                    .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()),
                 closed_at,
             };
             let (observation, flag) = self.observer.payment_now(&now, intent.at);
@@ -218,24 +230,6 @@ impl Services {
             }
         }
         Err(ApplyError::Contended.into())
-    }
-
-    async fn invoice_paid_at(
-        &self,
-        payment: &str,
-    ) -> Result<Option<OffsetDateTime>, SubscribeError> {
-        let payments = self
-            .stripe
-            .list_invoices_of_payment(payment)
-            .await?
-            .body
-            .data;
-        let invoices = payments
-            .iter()
-            .filter_map(|payment| payment.invoice.as_ref()?.object()?.paid_at());
-        Ok(invoices
-            .max()
-            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()))
     }
 
     /// Finds out whose a payment is that none of our rows names, and applies it; false if it isn't ours.

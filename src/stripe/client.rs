@@ -60,6 +60,8 @@ operations! {
     RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
+    /// List the credit notes of an invoice.
+    ListCreditNotes = "GET /v1/credit_notes",
     /// List the disputes of a payment.
     ListDisputes = "GET /v1/disputes",
     /// List events.

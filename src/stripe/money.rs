@@ -21,6 +21,8 @@ pub struct PaymentNow {
     pub refunds: Vec<Refund>,
     /// All its disputes.
     pub disputes: Vec<Dispute>,
+    /// The credit notes of its invoice.
+    pub credit_notes: Vec<CreditNote>,
     /// When its invoice was paid, if it has one.
     pub invoice_paid_at: Option<OffsetDateTime>,
     /// When a dispute of it was closed, if Stripe has told that already.
@@ -168,7 +170,19 @@ impl Observer {
             .iter()
             .filter(|refund| progress(refund) == Some(RefundProgress::Succeeded))
             .collect();
-        let lines_of = |refund: &&Refund| self.internal_ids(refund.metadata.as_ref());
+        // A refund names its lines itself, or its credit note does.
+        let lines_of = |refund: &&Refund| {
+            let notes = now
+                .credit_notes
+                .iter()
+                .filter(|note| note.has_refund(&refund.id));
+            let named = notes
+                .map(|note| note.metadata.as_ref())
+                .chain([refund.metadata.as_ref()]);
+            named
+                .flat_map(|metadata| self.internal_ids(metadata))
+                .collect::<Vec<_>>()
+        };
         let named: Vec<SubscriptionId> = done.iter().flat_map(lines_of).collect();
         let refund = charge
             .and_then(refunded)

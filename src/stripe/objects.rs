@@ -404,6 +404,28 @@ pub struct CreditNote {
     pub id: String,
     /// The invoice that it corrects.
     pub invoice: Option<Expandable<Reference>>,
+    /// May name the lines that it is about.
+    pub metadata: Option<Metadata>,
+    /// The refunds that it made or took over.
+    #[serde(default)]
+    pub refunds: Vec<CreditedRefund>,
+    /// The same before 2025-03-31.
+    pub refund: Option<Expandable<Reference>>,
+}
+
+/// A refund of a credit note.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CreditedRefund {
+    /// `re_…`.
+    pub refund: Expandable<Reference>,
+}
+
+impl CreditNote {
+    /// Whether it made or took over that refund.
+    pub fn has_refund(&self, id: &str) -> bool {
+        let listed = self.refunds.iter().map(|credited| &credited.refund);
+        listed.chain(&self.refund).any(|refund| refund.id() == id)
+    }
 }
 
 /// A price.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use serde_json::value::RawValue;
+use stripe_billing::credit_note::ListCreditNote;
 use stripe_billing::invoice_payment::{
     ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
 };
@@ -25,7 +26,8 @@ use time::OffsetDateTime;
 
 use super::client::{Answer, Operation, Stripe, StripeError};
 use super::objects::{
-    Dispute, InvoicePayment, List, PaymentIntent, Price, Reference, Refund, Session, Subscription,
+    CreditNote, Dispute, InvoicePayment, List, PaymentIntent, Price, Reference, Refund, Session,
+    Subscription,
 };
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
 
@@ -320,6 +322,16 @@ impl Stripe {
     pub async fn list_refunds(&self, payment: &str) -> Result<Answer<List<Refund>>, StripeError> {
         let request = ListRefund::new().payment_intent(payment).limit(PAGE);
         self.call(Operation::ListRefunds, request.build(), None)
+            .await
+    }
+
+    /// The credit notes of an invoice.
+    pub async fn list_credit_notes(
+        &self,
+        invoice: &str,
+    ) -> Result<Answer<List<CreditNote>>, StripeError> {
+        let request = ListCreditNote::new().invoice(invoice).limit(PAGE);
+        self.call(Operation::ListCreditNotes, request.build(), None)
             .await
     }
 

@@ -274,6 +274,33 @@ async fn a_refund_of_somebody_elses_payment_is_ignored() {
 }
 
 #[tokio::test]
+async fn a_credit_note_names_the_line_that_its_refund_was_for() {
+    let app = TestApp::start().await;
+    let (purchase, lines) = app
+        .sell_basket(&["share", "membership-monthly"], GOOD_CARD)
+        .await;
+    let path = format!("/v1/checkout/sessions/{}", purchase.session);
+    let invoice = text(&app.sandbox.stripe(&path).await["invoice"]);
+    app.at_stripe(
+        Method::POST,
+        "/v1/credit_notes",
+        &[
+            ("invoice", &invoice),
+            ("refund_amount", "500"),
+            ("metadata[dues_subscription_id]", &lines[0]),
+        ],
+    )
+    .await;
+    app.settle().await;
+    for line in &lines {
+        app.assert_line(line, "ACTIVE", "paid", true).await;
+    }
+    assert_eq!(refunded(&app, &lines[0]).await, "part");
+    assert_eq!(refunded(&app, &lines[1]).await, "none");
+    assert!(app.flags().await.is_empty(), "{:?}", app.flags().await);
+}
+
+#[tokio::test]
 async fn a_credit_note_brings_the_refund_that_it_made() {
     let app = TestApp::start().await;
     let purchase = app.sell("membership-monthly", GOOD_CARD).await;

@@ -421,6 +421,26 @@ fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
 }
 
 #[test]
+fn a_line_item_is_noted_at_its_own_line_and_stays() {
+    let mut basket = basket(vec![line(true), line(false)]);
+    for item in ["li_1", "li_2"] {
+        let facts = vec![Fact::LineItem(basket.lines[1].id, item.into())];
+        merge(
+            &mut basket,
+            &observe(facts, at(0), Freshness::Live),
+            MARGIN,
+            at(1),
+        );
+    }
+    let items: Vec<_> = basket
+        .lines
+        .iter()
+        .map(|line| line.stripe_line_item.as_deref())
+        .collect();
+    assert_eq!(items, [None, Some("li_1")]);
+}
+
+#[test]
 fn a_checkout_that_got_its_session_meanwhile_is_not_given_up() {
     let mut basket = basket(vec![line(true)]);
     let observation = observe(vec![Fact::SessionNeverOpened], at(0), Freshness::Event);
@@ -520,6 +540,7 @@ fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_st
         (DisputeState::Open, None),
         (DisputeState::Lost, Some(40)),
         (DisputeState::Lost, Some(25)),
+        (DisputeState::Lost, Some(33)),
     ] {
         let facts = vec![Fact::Disputes(vec![dispute(
             "du_1",
