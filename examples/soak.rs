@@ -221,7 +221,7 @@ async fn soak_on(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
         buyer.await?;
     }
     // Once more the worker looks for what was lost.
-    let end = Instant::now() + Duration::from_secs(60);
+    let end = Instant::now() + Duration::from_mins(1);
     let mut difference = compare(&scene, &pool).await?;
     while difference.is_some() && Instant::now() < end {
         sleep(Duration::from_secs(1)).await;

@@ -93,7 +93,7 @@ async fn a_service_that_is_killed_again_and_again_loses_nothing_and_books_nothin
     let mut counts = rush.end().await;
     let reconciled = dues(&["reconcile"], &variables).status().await;
     assert!(reconciled.expect("the program runs").success());
-    rush.is_right(&mut counts).await;
+    rush.check(&mut counts).await;
     eprintln!("{KILLS} kills, seed {seed}: {counts:?}");
     service.kill().await.expect("kill -9");
 }
@@ -104,9 +104,10 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn new() -> Self {
         let memory = Path::new("/dev/shm");
-        let parent = match memory.is_dir() {
-            true => memory.to_owned(),
-            false => std::env::temp_dir(),
+        let parent = if memory.is_dir() {
+            memory.to_owned()
+        } else {
+            std::env::temp_dir()
         };
         let path = parent.join(format!("dues-faults-{}", std::process::id()));
         std::fs::create_dir_all(&path).expect("a directory can be made");
@@ -142,7 +143,7 @@ async fn a_database_that_is_restarted_and_crashes_under_load_costs_nothing_but_t
     }
     rush.more_is_paid().await;
     let mut counts = rush.end().await;
-    rush.is_right(&mut counts).await;
+    rush.check(&mut counts).await;
     eprintln!("3 restarts of the database: {counts:?}");
     service.stop().await;
     cluster.close().await.expect("it stops for good");
@@ -177,7 +178,7 @@ async fn a_stripe_in_every_kind_of_trouble_is_outlived_without_hands() {
         rush.more_is_paid().await;
     }
     let mut counts = rush.end().await;
-    rush.is_right(&mut counts).await;
+    rush.check(&mut counts).await;
     eprintln!("{} kinds of trouble at Stripe: {counts:?}", kinds.len());
     service.stop().await;
     let pool = PgPool::connect_lazy(database.url()).expect("the URL is good");

@@ -23,7 +23,7 @@ const BUYERS: usize = 4;
 /// Pause of a client before it tries again.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How long anything may take before the test gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What every paid checkout leaves behind at least, if its webhooks were answered.
 const TOLD: [&str; 3] = [
     "checkout.session.completed",
@@ -191,7 +191,7 @@ impl Rush {
     }
 
     /// Everybody has what she paid for, once; nothing is left undone; every history is a chain.
-    pub(super) async fn is_right(mut self, counts: &mut Counts) {
+    pub(super) async fn check(mut self, counts: &mut Counts) {
         let pool = &self.scene.pool;
         let count = async |query: &'static str| -> i64 {
             let rows = sqlx::query_scalar(query).fetch_one(pool).await;
@@ -289,7 +289,7 @@ impl Scene {
             .to_owned();
         let path = format!("/_sandbox/checkout/{session}/pay");
         let paid = self.sandbox.post(&path, json!({"card": GOOD_CARD})).await;
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let back = paid["redirect_url"].as_str().expect("a URL");
             // The browser may find nobody there; the webhooks tell all the same.
             drop(self.client.get(back).send().await);
