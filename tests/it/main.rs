@@ -1,6 +1,7 @@
 //! The tests that go through HTTP: a service of its own, a database of its own and a sandbox of its own for each.
 
 mod api_input;
+mod arbitrary_input;
 mod architecture;
 mod auth;
 mod bad_input;
