@@ -830,4 +830,52 @@ proptest! {
         }
         prop_assert_eq!(snapshot_of(&basket.lines[0]), Some(truth));
     }
+
+    #[test]
+    fn refunds_and_disputes_in_any_order_end_at_the_truth_once_a_doubt_is_settled_by_reading(
+        (told, truth, disputes, cut) in (
+            prop::sample::select(vec![Refund::None, Refund::Part, Refund::Full]),
+            prop::option::of(prop::sample::select(vec![Refund::None, Refund::Part])),
+            prop::collection::vec(0..3_usize, 0..3),
+        ).prop_flat_map(|(highest, after_failure, disputes)| {
+            let mut told: Vec<Fact> = [Refund::Part, Refund::Full]
+                .into_iter()
+                .filter(|refund| *refund <= highest)
+                .map(|refund| Fact::Refunded(refund, Vec::new()))
+                .collect();
+            let truth = match after_failure.filter(|left| *left < highest) {
+                Some(left) => {
+                    told.push(Fact::RefundFailed);
+                    left
+                }
+                None => highest,
+            };
+            let disputes: Vec<Dispute> = disputes.into_iter().enumerate().map(|(number, state)| {
+                told.push(Fact::Unclear);
+                let state = [DisputeState::Open, DisputeState::Won, DisputeState::Lost][state];
+                dispute(&format!("du_{number}"), state, None, None)
+            }).collect();
+            told.extend(told.clone());
+            let length = told.len();
+            (Just(told).prop_shuffle(), Just(truth), Just(disputes), 0..=length)
+        }),
+    ) {
+        let mut basket = basket(vec![line(false)]);
+        let now = |facts, freshness| observe(facts, at(100), freshness);
+        merge(&mut basket, &now(vec![paid()], Freshness::Event), MARGIN, at(300));
+        // The worker reads whenever it gets round to it: in the middle, and at the end.
+        for told in [&told[..cut], &told[cut..]] {
+            let mut doubtful = false;
+            for fact in told {
+                let event = now(vec![fact.clone()], Freshness::Event);
+                doubtful |= merge(&mut basket, &event, MARGIN, at(300)).doubtful;
+            }
+            if doubtful {
+                let read = vec![Fact::Refunded(truth, Vec::new()), Fact::Disputes(disputes.clone())];
+                merge(&mut basket, &now(read, Freshness::Live), MARGIN, at(300));
+            }
+        }
+        prop_assert_eq!(basket.lines[0].refund, truth);
+        prop_assert_eq!(&basket.lines[0].disputes, &disputes);
+    }
 }

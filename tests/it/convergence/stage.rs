@@ -17,7 +17,7 @@ use crate::harness::replica::{self, Replica};
 use crate::harness::{Call, TestSandbox, in_project, migrated_database};
 
 /// How often each story is told in the ordinary run.
-const CASES: u64 = 13;
+const CASES: u64 = 12;
 /// So many deliveries are under way at once.
 const AT_ONCE: usize = 6;
 /// How long a test waits for the workers, before it gives up.
