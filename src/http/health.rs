@@ -78,6 +78,8 @@ async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError>
 /// Metrics in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "operation", responses((status = 200, body = String, content_type = "text/plain")))]
 pub(super) async fn metrics_page(State(state): State<AppState>) -> impl IntoResponse {
+    let silence = u32::try_from(state.services.webhook_silence()).unwrap_or_default();
+    metrics::gauge!("webhook_seconds_since_last").set(f64::from(silence));
     let (size, idle) = state.services.pool_stats();
     metrics::gauge!("database_connections", "state" => "idle").set(f64::from(idle));
     metrics::gauge!("database_connections", "state" => "busy")

@@ -1,6 +1,8 @@
 //! A webhook: one signature check, one lean parse, one read, one guarded write.
 
-use metrics::{counter, gauge};
+use std::sync::atomic::Ordering;
+
+use metrics::counter;
 
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
@@ -100,7 +102,8 @@ impl Services {
             .unwrap_or(time::Duration::MAX);
         self.secrets
             .verify(signature, body, self.clock.wall(), tolerance)?;
-        gauge!("webhook_last_received_timestamp_seconds").set(unix_seconds(self.clock.wall()));
+        self.last_webhook
+            .store(self.clock.wall().unix_timestamp(), Ordering::Relaxed);
         // 2. It is an event of our mode.
         let Event {
             id,
@@ -223,13 +226,4 @@ impl Services {
         );
         Ok(Ingested::Flagged)
     }
-}
-
-/// Seconds since 1970, as a metric wants them.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "exact until the year 285 million"
-)]
-fn unix_seconds(at: time::OffsetDateTime) -> f64 {
-    at.unix_timestamp() as f64
 }

@@ -22,6 +22,7 @@ pub use crate::storage::StorageError;
 pub use crate::stripe::StripeError;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::postgres::PgPool;
 use tokio::sync::Notify;
@@ -45,6 +46,8 @@ pub struct Services {
     catalogue: Arc<Catalogue>,
     settings: Arc<Settings>,
     clock: Clock,
+    /// When Stripe's last webhook came, or else this process was started: Unix seconds.
+    last_webhook: Arc<AtomicI64>,
     /// Rung when something was deferred, so that the worker doesn't wait for its interval.
     deferred: Arc<Notify>,
 }
@@ -87,6 +90,7 @@ impl Services {
                 error => return Err(error.into()),
             }
         }
+        let started = clock.wall().unix_timestamp();
         Ok(Self {
             pool,
             observer: Observer::new(settings.stripe.metadata_key.clone()),
@@ -102,6 +106,7 @@ impl Services {
             settings,
             clock,
             deferred: Arc::new(Notify::new()),
+            last_webhook: Arc::new(AtomicI64::new(started)),
         })
     }
 
@@ -117,6 +122,12 @@ impl Services {
     /// Whether the database can be reached and has this version's schema.
     pub async fn ready(&self) -> Result<(), NotReady> {
         Ok(storage::check_migrations(&self.pool).await?)
+    }
+
+    /// Seconds since Stripe's last webhook came to this process, or since it was started.
+    pub fn webhook_silence(&self) -> i64 {
+        let last = self.last_webhook.load(Ordering::Relaxed);
+        self.clock.wall().unix_timestamp() - last
     }
 
     /// Database connections: open, and of these idle.

@@ -51,7 +51,8 @@ impl Services {
                 let next = (event.attempt < tries).then(|| read_at + pause(event.attempt));
                 tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
                 let cause = error.to_string();
-                webhook_events::update_failed(&self.pool, &event.object_id, &cause, next).await
+                let object = &event.object_id;
+                webhook_events::update_failed(&self.pool, object, &cause, read_at, next).await
             }
         };
         let label = if outcome.is_ok() { "settled" } else { "error" };

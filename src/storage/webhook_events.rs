@@ -153,21 +153,24 @@ pub async fn update_settled(
     Ok(())
 }
 
-/// Puts the deferred events of an object off until `next`, or gives them up when that is none.
+/// Puts the deferred events of an object that had arrived before `read_at` off until `next`, or gives them up when that
+/// is none.
 pub async fn update_failed(
     db: impl PgExecutor<'_>,
     object_id: &str,
     cause: &str,
+    read_at: OffsetDateTime,
     next: Option<OffsetDateTime>,
 ) -> Result<(), StorageError> {
     sqlx::query(
         "UPDATE webhook_events SET state = CASE WHEN $3::timestamptz IS NULL THEN 'failed' ELSE 'deferred' END,
                 next_attempt_at = $3, last_error = $2
-          WHERE object_id = $1 AND state = 'deferred'",
+          WHERE object_id = $1 AND state = 'deferred' AND received_at <= $4",
     )
     .bind(object_id)
     .bind(cause)
     .bind(next)
+    .bind(read_at)
     .execute(db)
     .await?;
     Ok(())

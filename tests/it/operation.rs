@@ -87,6 +87,7 @@ async fn metrics_count_requests_by_route_and_never_by_uri() {
         "http_request_seconds_bucket{route=\"/healthz\",method=\"GET\",le=\"0.005\"}",
         "http_problems_total{code=\"not_found\"}",
         "database_connections{state=\"idle\"}",
+        "webhook_seconds_since_last ",
     ] {
         assert!(
             page.text.contains(line),
