@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use dues::app;
 use dues::services::Services;
@@ -99,10 +99,9 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
         Events::Replay { ids } => {
             let services = services().await?;
             for id in ids {
-                let outcome = services
-                    .replay(&id)
-                    .await
-                    .with_context(|| format!("{id} can't be replayed"))?;
+                let outcome = services.replay(&id).await;
+                let outcome =
+                    outcome.map_err(|error| anyhow!("{id} can't be replayed: {error}"))?;
                 println!("{id} {}", outcome.as_str());
             }
         }
