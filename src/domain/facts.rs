@@ -146,6 +146,23 @@ pub struct Transaction {
     pub at: OffsetDateTime,
 }
 
+impl Transaction {
+    /// A reference to something that happened to money then.
+    pub fn new(
+        kind: TransactionKind,
+        reference: String,
+        payment_intent: Option<String>,
+        at: OffsetDateTime,
+    ) -> Self {
+        Self {
+            kind,
+            reference,
+            payment_intent,
+            at,
+        }
+    }
+}
+
 /// By which way we learnt of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {

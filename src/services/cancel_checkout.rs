@@ -57,7 +57,6 @@ impl Services {
             cause: Cause::Member,
             reference: None,
             actor: Some(&user),
-            reason: None,
         };
         let now = self.clock.now();
         let observation = Observation {

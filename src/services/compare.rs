@@ -121,7 +121,6 @@ impl Services {
                     cause: Cause::Reconcile,
                     reference: None,
                     actor: None,
-                    reason: None,
                 };
                 let mut connection = self
                     .pool

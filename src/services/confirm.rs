@@ -83,11 +83,7 @@ impl Services {
             session: Some(session.to_owned()),
             ..Subject::default()
         };
-        let Some(basket) = baskets::find(&self.pool, &subject, None)
-            .await?
-            .baskets
-            .pop()
-        else {
+        let Some(basket) = self.find_one(&subject).await? else {
             return Ok(Return::refused("unknown_session"));
         };
         // 2. What is settled needs no answer from Stripe.
@@ -156,7 +152,6 @@ impl Services {
                 cause,
                 reference: Some(&id),
                 actor: None,
-                reason: None,
             };
             let (written, applied) = self.write(&basket, &observation, None, &by).await?;
             if written != Written::Moved {

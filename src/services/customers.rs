@@ -3,7 +3,6 @@
 use super::Services;
 use super::subscribe::SubscribeError;
 use crate::domain::ids::UserId;
-use crate::storage::StorageError;
 use crate::storage::customers::{self, Customer};
 
 impl Services {
@@ -49,8 +48,8 @@ impl Services {
         user: &UserId,
         email: Option<&str>,
     ) -> Result<String, SubscribeError> {
-        let next: Result<Customer, StorageError> =
-            customers::update_generation(&self.pool, customer.id, customer.generation).await;
-        self.stripe_customer(&next?, user, email).await
+        let next =
+            customers::update_generation(&self.pool, customer.id, customer.generation).await?;
+        self.stripe_customer(&next, user, email).await
     }
 }

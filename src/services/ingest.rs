@@ -161,7 +161,6 @@ impl Services {
             cause,
             reference: Some(&event.id),
             actor: None,
-            reason: None,
         };
         for _ in 0..MAX_TRIES {
             let mut found =

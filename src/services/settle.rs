@@ -142,7 +142,6 @@ impl Services {
             cause,
             reference: Some(reference),
             actor: None,
-            reason: None,
         };
         for _ in 0..MAX_TRIES {
             let answer = self.stripe.retrieve_subscription(id).await?;
@@ -178,7 +177,6 @@ impl Services {
             cause: Cause::Webhook,
             reference: Some(&event.id),
             actor: None,
-            reason: None,
         };
         for _ in 0..MAX_TRIES {
             let Some(basket) = self.find_one(&subject).await? else {

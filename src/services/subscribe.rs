@@ -293,7 +293,6 @@ impl Services {
             cause,
             reference: Some(&session.id),
             actor: Some(&user),
-            reason: None,
         };
         let observation = self
             .observer
@@ -332,7 +331,6 @@ impl Services {
             cause,
             reference: None,
             actor: None,
-            reason: None,
         };
         self.apply_to(basket, &observation, &by).await?;
         Ok(())

@@ -132,7 +132,6 @@ impl Services {
                 cause: Cause::Sweep,
                 reference: None,
                 actor: None,
-                reason: None,
             };
             self.apply_to(basket, &observation, &by).await?;
         }

@@ -36,8 +36,6 @@ pub struct By<'a> {
     pub reference: Option<&'a str>,
     /// The person.
     pub actor: Option<&'a UserId>,
-    /// What happened, if it isn't the row's new reason.
-    pub reason: Option<&'a str>,
 }
 
 /// How a guarded write ended.
@@ -389,7 +387,7 @@ fn change_json(from: &str, to: &str, line: SubscriptionId, reason: Reason, by: &
         "subscription_id": line,
         "from_status": from,
         "to_status": to,
-        "reason": by.reason.unwrap_or(reason.as_str()),
+        "reason": reason.as_str(),
         "cause": by.cause.as_str(),
         "cause_ref": by.reference,
         "actor": by.actor.map(UserId::as_str),

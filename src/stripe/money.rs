@@ -3,7 +3,7 @@
 use time::OffsetDateTime;
 
 use super::objects::{
-    Charge, CreditNote, Dispute, Expandable, InvoicePayment, PaymentIntent, Reference, Refund,
+    Charge, CreditNote, Dispute, Expandable, InvoicePayment, PaymentIntent, Refund, id_of,
 };
 use super::observe::{Observer, time_of};
 use crate::domain::facts::{
@@ -90,21 +90,13 @@ impl Observer {
 
     /// What `invoice_payment.paid` says: which payment intent paid an invoice that we know.
     pub fn invoice_payment(payment: &InvoicePayment, at: OffsetDateTime) -> Observation {
-        let invoice = payment
-            .invoice
-            .as_ref()
-            .map(|invoice| invoice.id().to_owned());
+        let invoice = id_of(payment.invoice.as_ref());
         let intent = payment.payment_intent_id().map(str::to_owned);
         let facts = invoice.clone().zip(intent).map(|(reference, intent)| {
             let kind = TransactionKind::Payment;
             let payment_intent = Some(intent);
             Fact::Transaction(
-                Transaction {
-                    kind,
-                    reference,
-                    payment_intent,
-                    at,
-                },
+                Transaction::new(kind, reference, payment_intent, at),
                 Scope::Concerned,
             )
         });
@@ -131,12 +123,7 @@ impl Observer {
             let payment_intent = Some(intent.id.clone());
             facts.push(Fact::Paid(at, Scope::Basket));
             facts.push(Fact::Transaction(
-                Transaction {
-                    kind,
-                    reference,
-                    payment_intent,
-                    at,
-                },
+                Transaction::new(kind, reference, payment_intent, at),
                 Scope::Basket,
             ));
         }
@@ -246,12 +233,7 @@ fn refund_fact(refund: &Refund) -> Option<Fact> {
     let (reference, payment_intent) = (refund.id.clone(), id_of(refund.payment_intent.as_ref()));
     let at = refund.created.and_then(time_of)?;
     Some(Fact::Transaction(
-        Transaction {
-            kind,
-            reference,
-            payment_intent,
-            at,
-        },
+        Transaction::new(kind, reference, payment_intent, at),
         Scope::Concerned,
     ))
 }
@@ -267,8 +249,4 @@ fn by_payment(payment_intent: Option<String>, at: OffsetDateTime, facts: Vec<Fac
         freshness: Freshness::Event,
         facts,
     }
-}
-
-fn id_of(reference: Option<&Expandable<Reference>>) -> Option<String> {
-    reference.map(|reference| reference.id().to_owned())
 }

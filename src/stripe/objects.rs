@@ -46,6 +46,11 @@ impl<T: HasId> Expandable<T> {
     }
 }
 
+/// The id of a reference, if there is one.
+pub(super) fn id_of<T: HasId>(reference: Option<&Expandable<T>>) -> Option<String> {
+    reference.map(|reference| reference.id().to_owned())
+}
+
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Expandable<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct IdOrObject<T>(PhantomData<T>);

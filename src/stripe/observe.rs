@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::objects::{Expandable, Invoice, Metadata, Session, Subscription};
+use super::objects::{Expandable, Invoice, Metadata, Session, Subscription, id_of};
 use super::requests::CHECKOUT_KEY;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
@@ -106,14 +106,8 @@ impl Observer {
         });
         let subject = Subject {
             session: Some(session.id.clone()),
-            stripe_subscription: session
-                .subscription
-                .as_ref()
-                .map(|reference| reference.id().to_owned()),
-            customer: session
-                .customer
-                .as_ref()
-                .map(|reference| reference.id().to_owned()),
+            stripe_subscription: id_of(session.subscription.as_ref()),
+            customer: id_of(session.customer.as_ref()),
             checkout: checkout.and_then(|id| id.parse().ok()),
             subscriptions: self.internal_ids(session.metadata.as_ref()),
             mode: session.mode.as_deref().and_then(Mode::parse),
@@ -146,10 +140,7 @@ impl Observer {
         }
         let subject = Subject {
             stripe_subscription: Some(subscription.id.clone()),
-            customer: subscription
-                .customer
-                .as_ref()
-                .map(|reference| reference.id().to_owned()),
+            customer: id_of(subscription.customer.as_ref()),
             subscriptions: self.internal_ids(subscription.metadata.as_ref()),
             ..Subject::default()
         };
@@ -174,10 +165,7 @@ impl Observer {
         invoice_facts(invoice, at, news, &mut facts);
         let subject = Subject {
             stripe_subscription: Some(subscription.to_owned()),
-            customer: invoice
-                .customer
-                .as_ref()
-                .map(|reference| reference.id().to_owned()),
+            customer: id_of(invoice.customer.as_ref()),
             subscriptions: self.ids_of_invoice(invoice),
             ..Subject::default()
         };
@@ -233,40 +221,20 @@ fn payment(session: &Session, at: OffsetDateTime) -> Option<Fact> {
     if session.amount_total.is_some_and(|total| total <= 0) {
         return None;
     }
-    let intent = session
-        .payment_intent
-        .as_ref()
-        .map(|intent| intent.id().to_owned());
-    let reference = session
-        .invoice
-        .as_ref()
-        .map(|invoice| invoice.id().to_owned())
-        .or_else(|| intent.clone())?;
-    let transaction = Transaction {
-        kind: TransactionKind::Payment,
-        reference,
-        payment_intent: intent,
-        at,
-    };
+    let intent = id_of(session.payment_intent.as_ref());
+    let reference = id_of(session.invoice.as_ref()).or_else(|| intent.clone())?;
+    let transaction = Transaction::new(TransactionKind::Payment, reference, intent, at);
     Some(Fact::Transaction(transaction, Scope::Basket))
 }
 
 /// The first payment that came back: of a session with an invoice, that invoice's first attempt.
 fn first_payment_failed(session: &Session, at: OffsetDateTime) -> Option<Fact> {
-    let intent = session
-        .payment_intent
-        .as_ref()
-        .map(|intent| intent.id().to_owned());
+    let intent = id_of(session.payment_intent.as_ref());
     let reference = match &session.invoice {
         Some(invoice) => format!("{}#1", invoice.id()),
         None => intent.clone()?,
     };
-    let transaction = Transaction {
-        kind: TransactionKind::PaymentFailed,
-        reference,
-        payment_intent: intent,
-        at,
-    };
+    let transaction = Transaction::new(TransactionKind::PaymentFailed, reference, intent, at);
     Some(Fact::Transaction(transaction, Scope::Basket))
 }
 
@@ -308,15 +276,7 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
     let intent = invoice.payment_intent_id().map(str::to_owned);
     let transaction = |kind, reference, at| {
         let payment_intent = intent.clone();
-        Fact::Transaction(
-            Transaction {
-                kind,
-                reference,
-                payment_intent,
-                at,
-            },
-            scope,
-        )
+        Fact::Transaction(Transaction::new(kind, reference, payment_intent, at), scope)
     };
     if invoice.status.as_deref() == Some("paid") {
         let at = invoice.paid_at().and_then(time_of).unwrap_or(at);
