@@ -152,9 +152,11 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
                 .collect();
             Some(list(&format!("/v1/customers/{id}/subscriptions"), rows))
         }
-        ("customer", "sources" | "tax_ids") => {
-            Some(list(&format!("/v1/customers/{id}/{field}"), vec![]))
-        }
+        ("customer", "sources") => Some(list(&format!("/v1/customers/{id}/sources"), vec![])),
+        ("customer", "tax_ids") => Some(list(
+            &format!("/v1/customers/{id}/tax_ids"),
+            those("tax_id", "customer"),
+        )),
         ("price", "currency_options") => Some(world.store.hidden(id, "currency_options").clone()),
         ("item", "discounts" | "taxes") => Some(json!([])),
         ("", "breakdown") => Some(json!({"discounts": [], "taxes": []})),

@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub debit_seconds: i64,
     /// The name that the hosted pages show.
     pub organisation: String,
+    /// Where the account's terms are; without them no session may ask for their acceptance.
+    pub terms_of_service_url: Option<String>,
 }
 
 impl Default for Settings {
@@ -56,6 +58,7 @@ impl Default for Settings {
             redirect_wait_ms: 10_000,
             debit_seconds: 3 * 86_400,
             organisation: "Sandbox Cooperative".to_owned(),
+            terms_of_service_url: Some("https://sandbox.example/terms".to_owned()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::catalogue;
+use super::{catalogue, session_options};
 use crate::clock::add_interval;
 use crate::engine::subscriptions;
 use crate::error::ApiError;
@@ -128,6 +128,7 @@ fn one(
             ));
         }
     };
+    let adjustable = session_options::adjustable(line, place, quantity)?;
     let amount = option.int("unit_amount") * quantity;
     let name = world
         .store
@@ -135,18 +136,10 @@ fn one(
         .text("name")
         .to_owned();
     Ok(json!({
-        "id": ids::new("li"), "object": "item", "adjustable_quantity": adjustable(line), "amount_discount": 0,
+        "id": ids::new("li"), "object": "item", "adjustable_quantity": adjustable, "amount_discount": 0,
         "amount_subtotal": amount, "amount_tax": 0, "amount_total": amount, "currency": wanted, "description": name,
         "metadata": new_metadata(line.get("metadata")), "price": price, "quantity": quantity,
     }))
-}
-
-fn adjustable(line: &Value) -> Value {
-    let given = &line["adjustable_quantity"];
-    if !given.flag("enabled") {
-        return Value::Null;
-    }
-    json!({"enabled": true, "maximum": given.opt_int("maximum").unwrap_or(99), "minimum": given.opt_int("minimum").unwrap_or(0)})
 }
 
 fn stored_price(world: &World, id: &str, param: &str) -> Result<Value, ApiError> {

@@ -9,6 +9,7 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+mod session_options;
 mod sessions;
 mod subscription_create;
 mod subscription_update;

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::line_items::{self, Lines};
-use super::{Call, Route, refuse, route};
-use crate::engine::{checkout, subscriptions};
+use super::{Call, Route, refuse, route, session_options};
+use crate::engine::{checkout, offer, subscriptions};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -72,7 +72,6 @@ const ECHOED: &[&str] = &[
     "allowed_payment_method_types",
     "billing_address_collection",
     "client_reference_id",
-    "consent_collection",
     "customer_creation",
     "customer_email",
     "excluded_payment_method_types",
@@ -112,10 +111,10 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
         "after_expiration": after_expiration(params), "allow_promotion_codes": null, "allowed_payment_method_types": null,
         "amount_subtotal": total, "amount_total": total,
         "automatic_tax": {"enabled": params["automatic_tax"].flag("enabled"), "liability": null, "provider": null, "status": null},
-        "billing_address_collection": null, "branding_settings": null, "cancel_url": params.get("cancel_url"),
+        "billing_address_collection": null, "branding_settings": session_options::branding(world, params), "cancel_url": params.get("cancel_url"),
         "client_reference_id": null, "client_secret": null, "collected_information": null, "consent": null,
-        "consent_collection": null, "created": now, "currency": currency, "currency_conversion": null,
-        "custom_fields": [], "custom_text": custom_text(params), "customer": customer, "customer_account": null,
+        "consent_collection": session_options::consent_collection(params), "created": now, "currency": currency, "currency_conversion": null,
+        "custom_fields": [], "custom_text": session_options::custom_text(params), "customer": customer, "customer_account": null,
         "customer_creation": (mode == "payment" && customer.is_none()).then_some("if_required"), "customer_details": null,
         "customer_email": null, "discounts": [], "excluded_payment_method_types": null, "expires_at": expires_at,
         "integration_identifier": null, "invoice": null, "invoice_creation": invoice_creation, "livemode": false,
@@ -144,15 +143,20 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
             session.set(key, value.clone());
         }
     }
-    world.store.hide(&id, "line_items", items);
-    for key in ["subscription_data", "payment_intent_data"] {
+    for key in [
+        "customer_update",
+        "subscription_data",
+        "payment_intent_data",
+    ] {
         world
             .store
             .hide(&id, key, params.get(key).cloned().unwrap_or_default());
     }
-    world.plan(expires_at, Task::ExpireSession(id));
+    world.plan(expires_at, Task::ExpireSession(id.clone()));
     // Stripe has no event for a session that is created.
-    Ok(world.create(session, None))
+    world.create(session, None);
+    offer::open(world, &id, items);
+    Ok(world.store.copy(&id))
 }
 
 /// Rules that need nothing but the parameters and the time.
@@ -228,6 +232,7 @@ fn check(world: &World, params: &Value) -> Result<(), ApiError> {
         let message = "`customer_update` can only be used with `customer`.";
         return Err(ApiError::parameter(None, "customer_update", message));
     }
+    session_options::check(world, params)?;
     if let Some(at) = params.opt_int("expires_at") {
         let ahead = at - world.now();
         if !(30 * 60..=24 * 3600).contains(&ahead) {
@@ -322,13 +327,6 @@ fn after_expiration(params: &Value) -> Value {
     }
     json!({"recovery": {"allow_promotion_codes": recovery.flag("allow_promotion_codes"),
         "enabled": recovery.flag("enabled"), "expires_at": null, "url": null}})
-}
-
-fn custom_text(params: &Value) -> Value {
-    let given = &params["custom_text"];
-    let text = |key: &str| given.get(key).filter(|text| text.is_object()).cloned();
-    json!({"after_submit": text("after_submit"), "shipping_address": text("shipping_address"),
-        "submit": text("submit"), "terms_of_service_acceptance": text("terms_of_service_acceptance")})
 }
 
 fn retrieve(world: &mut World, call: &Call) -> ApiResult {

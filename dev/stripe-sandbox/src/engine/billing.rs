@@ -50,6 +50,13 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
     let total: i64 = new.lines.iter().map(|line| line.amount).sum();
+    let tax_ids: Vec<Value> = world
+        .store
+        .all("tax_id")
+        .iter()
+        .filter(|row| row.text("customer") == new.customer)
+        .map(|row| json!({"type": row["type"], "value": row["value"]}))
+        .collect();
     let lines = new
         .lines
         .iter()
@@ -77,7 +84,7 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
         "created": now, "currency": new.currency, "custom_fields": null,
         "customer": new.customer, "customer_account": null, "customer_address": customer["address"],
         "customer_email": customer["email"], "customer_name": customer["name"], "customer_phone": customer["phone"],
-        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": [],
+        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": tax_ids,
         "default_payment_method": null, "default_source": null, "default_tax_rates": [], "description": null,
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::billing::{self, Line, NewInvoice};
+use super::buyer::Buyer;
 use super::checkout::redirect_url;
 use super::subscriptions::{self, NewSubscription};
 use crate::json::Json;
@@ -16,8 +17,7 @@ pub(crate) struct Deal {
     /// None where nothing was due.
     pub intent: Option<String>,
     pub payment_status: &'static str,
-    /// What the buyer said of himself.
-    pub billing: Value,
+    pub buyer: Buyer,
 }
 
 /// A session that the buyer has completed.
@@ -42,7 +42,7 @@ pub(crate) fn complete(world: &mut World, id: &str, deal: &Deal) -> Completed {
     {
         settle_fee(world, intent);
     }
-    let billing = &deal.billing;
+    let billing = &deal.buyer.billing;
     let done = world.change(id, |session| {
         session.set("status", "complete");
         session.set("payment_status", deal.payment_status);
@@ -50,8 +50,9 @@ pub(crate) fn complete(world: &mut World, id: &str, deal: &Deal) -> Completed {
         session.set("customer", deal.customer.clone());
         session.set("customer_details", json!({
             "address": billing["address"], "business_name": null, "email": billing["email"], "individual_name": null,
-            "name": billing["name"], "phone": null, "tax_exempt": "none", "tax_ids": [],
+            "name": billing["name"], "phone": null, "tax_exempt": "none", "tax_ids": deal.buyer.tax_ids,
         }));
+        session.set("consent", deal.buyer.consent.clone());
         for (key, value) in links.fields() {
             session.set(&key, value);
         }

@@ -1,6 +1,7 @@
 //! What happens to money and time: payments, invoices, subscriptions, due work.
 
 pub(crate) mod billing;
+pub(crate) mod buyer;
 pub(crate) mod checkout;
 pub(crate) mod clock;
 pub(crate) mod completion;
@@ -8,6 +9,7 @@ pub(crate) mod debits;
 pub(crate) mod disputes;
 pub(crate) mod dunning;
 pub(crate) mod instruments;
+pub(crate) mod offer;
 pub(crate) mod payments;
 pub(crate) mod periods;
 pub(crate) mod refunds;

@@ -1,6 +1,7 @@
 //! Pages for people: the hosted checkout, the customer portal, and an overview of the sandbox.
 
 mod checkout;
+mod checkout_page;
 mod html;
 mod overview;
 mod portal;

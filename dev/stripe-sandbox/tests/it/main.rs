@@ -9,6 +9,7 @@ mod control;
 mod faults;
 mod lists;
 mod money;
+mod options;
 mod pages;
 mod renewals;
 mod rules;
