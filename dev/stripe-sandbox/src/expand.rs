@@ -77,6 +77,11 @@ fn walk<'a>(
                 .map(|fields| -> &'a Value { fields }),
         );
     }
+    // The totals of a session do not know whose they are, so that it is told here.
+    if (*segment, rest) == ("total_details", &["breakdown"]) && value.has("total_details") {
+        let breakdown = world.store.hidden(value.text("id"), "breakdown").clone();
+        value["total_details"].set("breakdown", breakdown);
+    }
     match value.get_mut(*segment) {
         Some(child) => walk(world, child, &nested, rest),
         None => walk(world, &mut Value::Null, &nested, rest),
@@ -158,8 +163,10 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
             those("tax_id", "customer"),
         )),
         ("price", "currency_options") => Some(world.store.hidden(id, "currency_options").clone()),
-        ("item", "discounts" | "taxes") => Some(json!([])),
-        ("", "breakdown") => Some(json!({"discounts": [], "taxes": []})),
+        ("item", "discounts" | "taxes") => Some(match world.store.hidden(id, field) {
+            Value::Null => json!([]),
+            known => known.clone(),
+        }),
         _ => None,
     }
 }

@@ -1,6 +1,10 @@
 //! What the control API can set: dunning, webhook retries, chaos.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::percent::Percent;
 
 /// What happens to a subscription when all attempts to collect an invoice have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -43,6 +47,8 @@ pub(crate) struct Settings {
     pub organisation: String,
     /// Where the account's terms are; without them no session may ask for their acceptance.
     pub terms_of_service_url: Option<String>,
+    /// The rate of each country where tax is collected; elsewhere it is 0 %.
+    pub tax_percent: BTreeMap<String, Percent>,
 }
 
 impl Default for Settings {
@@ -59,6 +65,9 @@ impl Default for Settings {
             debit_seconds: 3 * 86_400,
             organisation: "Sandbox Cooperative".to_owned(),
             terms_of_service_url: Some("https://sandbox.example/terms".to_owned()),
+            tax_percent: [("AT", 20), ("DE", 19), ("US", 0)]
+                .map(|(country, percent)| (country.to_owned(), Percent::new(percent)))
+                .into(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::refuse;
+use crate::engine::tax;
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::World;
@@ -80,6 +81,40 @@ fn check_branding(given: &Value) -> Result<(), ApiError> {
 fn is_colour(text: &str) -> bool {
     text.strip_prefix('#')
         .is_some_and(|digits| digits.len() == 6 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+/// Tax needs prices that say how they relate to it, and a place.
+pub(super) fn check_tax(
+    world: &World,
+    params: &Value,
+    customer: Option<&str>,
+    (items, currency): (&[Value], &str),
+) -> Result<(), ApiError> {
+    if !params["automatic_tax"].flag("enabled") {
+        return Ok(());
+    }
+    if params["automatic_tax"]["liability"].text("type") == "account" {
+        return Err(ApiError::unmodelled(
+            "automatic_tax[liability][type]=account",
+        ));
+    }
+    let vague = |item: &&Value| tax::is_inclusive(world, &item["price"], currency).is_none();
+    if let Some(item) = items.iter().find(vague) {
+        let message = format!(
+            "Tax can be calculated only for prices that have a `tax_behavior`, which `{}` lacks: the account has no \
+             default for it.",
+            item["price"].text("id")
+        );
+        return Err(ApiError::invalid(message));
+    }
+    let address = customer.map(|id| world.store.copy(id)["address"].clone());
+    let is_lost = address.is_some_and(|address| !address.has("country"));
+    if is_lost && params["customer_update"].text("address") != "auto" {
+        let message = "Tax can be calculated in Checkout only where the customer has a valid address: add one, or set \
+                       `customer_update[address]` to `auto` to save the one that is entered.";
+        return Err(ApiError::coded("customer_tax_location_invalid", message));
+    }
+    Ok(())
 }
 
 /// The bounds of a quantity that the buyer may change.

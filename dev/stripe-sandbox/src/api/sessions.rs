@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::line_items::{self, Lines};
 use super::{Call, Route, refuse, route, session_options};
-use crate::engine::{checkout, offer, subscriptions};
+use crate::engine::{checkout, offer, subscriptions, tax};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -91,6 +91,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
         currency,
         total,
     } = line_items::build(world, params)?;
+    session_options::check_tax(world, params, customer.as_deref(), (&items, &currency))?;
     if let Some(customer) = &customer {
         check_currency(world, params, customer, &currency)?;
     }
@@ -110,7 +111,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
         "adaptive_pricing": {"enabled": params["adaptive_pricing"].get("enabled").cloned().unwrap_or(true.into())},
         "after_expiration": after_expiration(params), "allow_promotion_codes": null, "allowed_payment_method_types": null,
         "amount_subtotal": total, "amount_total": total,
-        "automatic_tax": {"enabled": params["automatic_tax"].flag("enabled"), "liability": null, "provider": null, "status": null},
+        "automatic_tax": tax::automatic(params["automatic_tax"].flag("enabled"), false),
         "billing_address_collection": null, "branding_settings": session_options::branding(world, params), "cancel_url": params.get("cancel_url"),
         "client_reference_id": null, "client_secret": null, "collected_information": null, "consent": null,
         "consent_collection": session_options::consent_collection(params), "created": now, "currency": currency, "currency_conversion": null,

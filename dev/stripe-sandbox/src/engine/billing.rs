@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{dunning, subscriptions};
+use super::{buyer, dunning, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -50,13 +50,6 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
     let total: i64 = new.lines.iter().map(|line| line.amount).sum();
-    let tax_ids: Vec<Value> = world
-        .store
-        .all("tax_id")
-        .iter()
-        .filter(|row| row.text("customer") == new.customer)
-        .map(|row| json!({"type": row["type"], "value": row["value"]}))
-        .collect();
     let lines = new
         .lines
         .iter()
@@ -84,7 +77,7 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
         "created": now, "currency": new.currency, "custom_fields": null,
         "customer": new.customer, "customer_account": null, "customer_address": customer["address"],
         "customer_email": customer["email"], "customer_name": customer["name"], "customer_phone": customer["phone"],
-        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": tax_ids,
+        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": buyer::tax_ids_of(world, new.customer),
         "default_payment_method": null, "default_source": null, "default_tax_rates": [], "description": null,
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
@@ -104,6 +97,10 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
+    if let Some(subscription) = &subscription {
+        let terms = terms::of_subscription(world, subscription);
+        terms::apply(world, &mut invoice, &terms);
+    }
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
             object.set("latest_invoice", id.as_str());
@@ -112,7 +109,12 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     world.create(invoice, None)
 }
 
-fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: &Line) -> Value {
+pub(super) fn line_object(
+    invoice: &str,
+    currency: &str,
+    subscription: Option<&str>,
+    line: &Line,
+) -> Value {
     let parent = match &line.item {
         Some(item) => json!({"invoice_item_details": null, "type": "subscription_item_details",
             "subscription_item_details": {"invoice_item": null, "proration": false,
@@ -380,14 +382,12 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
         return;
     }
-    if world.settings.finalization_fails {
+    let refreshed = terms::refresh(world, id);
+    if world.settings.finalization_fails || terms::has_unknown_place(&refreshed) {
         let failed = world.change(id, |invoice| {
-            let message = "The customer's location isn't recognized. Set a valid customer address in order to \
-                           automatically calculate tax.";
-            invoice.set(
-                "last_finalization_error",
-                json!({"code": "customer_tax_location_invalid", "message": message, "type": "invalid_request_error"}),
-            );
+            let error = terms::unknown_place();
+            let error = json!({"code": error.code(), "message": error.message(), "type": "invalid_request_error"});
+            invoice.set("last_finalization_error", error);
         });
         world.emit("invoice.finalization_failed", &failed, None);
         return;

@@ -170,6 +170,15 @@ fn update(world: &mut World, session: &Value, customer: &str, billing: &Value) {
     });
 }
 
+/// A customer's tax ids, as invoices and sessions show them.
+pub(crate) fn tax_ids_of(world: &World, customer: &str) -> Vec<Value> {
+    let known = world.store.all("tax_id").iter();
+    known
+        .filter(|row| row.text("customer") == customer)
+        .map(|row| json!({"type": row["type"], "value": row["value"]}))
+        .collect()
+}
+
 fn keep_tax_ids(world: &mut World, customer: &str, tax_ids: &[Value]) {
     for given in tax_ids {
         let known = world.store.all("tax_id").iter();

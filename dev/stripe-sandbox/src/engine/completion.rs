@@ -6,6 +6,7 @@ use super::billing::{self, Line, NewInvoice};
 use super::buyer::Buyer;
 use super::checkout::redirect_url;
 use super::subscriptions::{self, NewSubscription};
+use super::terms;
 use crate::json::Json;
 use crate::world::World;
 
@@ -106,12 +107,20 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
     };
     let subscription = subscriptions::create(world, &new);
     let subscription_id = subscription.text("id").to_owned();
+    if session["automatic_tax"].flag("enabled") {
+        world.change(&subscription_id, |object| {
+            object.set(
+                "automatic_tax",
+                json!({"disabled_reason": null, "enabled": true, "liability": {"type": "self"}}),
+            );
+        });
+    }
     let (start, end) = (world.now(), subscriptions::period_end(&subscription));
     let free = (subscription.text("status") == "trialing").then_some("Free trial for");
     let mut invoice_lines = subscriptions::lines(world, &subscription, (start, end), free);
     // What the session promised is what is billed: a trial costs nothing, a short first period less.
     for (line, promised) in invoice_lines.iter_mut().zip(&recurring) {
-        line.amount = promised.int("amount_total");
+        line.amount = promised.int("amount_subtotal");
     }
     invoice_lines.extend(once.iter().map(|line| once_line(line, start)));
     let new = NewInvoice {
@@ -155,7 +164,12 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (now, now),
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
-    let invoice = billing::create(world, &new).text("id").to_owned();
+    let mut draft = billing::draft(world, &new);
+    let terms = terms::of_session(world, session);
+    terms::apply(world, &mut draft, &terms);
+    let invoice = draft.text("id").to_owned();
+    world.change(&invoice, |object| object.clone_from(&draft));
+    world.emit("invoice.created", &draft, None);
     settle_first(world, &invoice, deal);
     invoice.into()
 }
@@ -164,7 +178,7 @@ fn once_line(line: &Value, at: i64) -> Line {
     Line {
         price: line["price"].clone(),
         quantity: line.int("quantity"),
-        amount: line.int("amount_total"),
+        amount: line.int("amount_subtotal"),
         description: line.text("description").to_owned(),
         period: (at, at),
         item: None,

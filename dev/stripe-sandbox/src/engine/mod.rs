@@ -14,3 +14,5 @@ pub(crate) mod payments;
 pub(crate) mod periods;
 pub(crate) mod refunds;
 pub(crate) mod subscriptions;
+pub(crate) mod tax;
+pub(crate) mod terms;

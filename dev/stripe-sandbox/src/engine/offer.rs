@@ -2,7 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::buyer;
 use super::checkout::Payment;
+use super::tax::{self, Tax};
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::World;
@@ -17,8 +19,23 @@ pub(crate) fn open(world: &mut World, id: &str, items: Vec<Value>) {
 /// What a session costs with the choices of its buyer.
 pub(crate) struct Priced {
     pub items: Vec<Value>,
+    /// The tax on each line, where it is known.
+    taxes: Vec<Tax>,
     pub subtotal: i64,
     pub total: i64,
+}
+
+impl Priced {
+    /// All taxes, whether they are in the prices or on top.
+    pub(crate) fn tax(&self) -> i64 {
+        self.taxes.iter().map(|tax| tax.amount).sum()
+    }
+
+    /// Taxes by rate, as the breakdown of the totals shows them.
+    pub(crate) fn taxes(&self) -> Vec<Value> {
+        let sums = tax::summed(&self.taxes);
+        sums.iter().map(Tax::of_session).collect()
+    }
 }
 
 /// The lines as they were offered, in the order of the request.
@@ -47,24 +64,62 @@ pub(crate) fn price(world: &mut World, id: &str, choices: &Value) -> Priced {
             item.set("amount_subtotal", amount);
             item.set("quantity", quantity);
         }
+    }
+    let session = world.store.copy(id);
+    let country =
+        tax::country(world, &session, choices).filter(|_| session["automatic_tax"].flag("enabled"));
+    let mut taxes = vec![];
+    for item in &mut items {
         let amount = item.int("amount_subtotal");
-        item.set("amount_total", amount);
+        let tax = country.as_deref().map(|country| {
+            tax::on(
+                world,
+                country,
+                (&item["price"], session.text("currency")),
+                amount,
+            )
+        });
+        item.set("amount_tax", tax.as_ref().map_or(0, |tax| tax.amount));
+        item.set("amount_total", amount + tax.as_ref().map_or(0, Tax::on_top));
+        taxes.extend(tax);
     }
     let sum = |key: &str| items.iter().map(|item| item.int(key)).sum();
     let (subtotal, total) = (sum("amount_subtotal"), sum("amount_total"));
     Priced {
         items,
+        taxes,
         subtotal,
         total,
     }
 }
 
+/// What a session costs as far as its buyer has said: where nothing is known, at home.
+pub(crate) fn preview(world: &mut World, id: &str) -> Priced {
+    let mut choices = world.store.hidden(id, "choices").clone();
+    if choices.is_null() {
+        choices = json!({});
+    }
+    tax::guess(&mut choices);
+    price(world, id, &choices)
+}
+
 fn keep(world: &mut World, id: &str, priced: &Priced) {
     world.store.hide(id, "line_items", priced.items.clone());
-    let (subtotal, total) = (priced.subtotal, priced.total);
+    let mut taxes = priced.taxes.iter();
+    for item in &priced.items {
+        let of_item: Vec<Value> = taxes.next().iter().map(|tax| tax.of_session()).collect();
+        world.store.hide(item.text("id"), "taxes", of_item);
+    }
+    let breakdown = json!({"discounts": [], "taxes": priced.taxes()});
+    world.store.hide(id, "breakdown", breakdown);
+    let (subtotal, total, tax) = (priced.subtotal, priced.total, priced.tax());
+    let is_known = !priced.taxes.is_empty();
     world.change(id, |session| {
         session.set("amount_subtotal", subtotal);
         session.set("amount_total", total);
+        session["total_details"].set("amount_tax", tax);
+        let enabled = session["automatic_tax"].flag("enabled");
+        session.set("automatic_tax", tax::automatic(enabled, is_known));
     });
     // The intent of an earlier try follows.
     if let Some(intent) = world.store.hidden(id, "intent").as_str().map(str::to_owned) {
@@ -81,6 +136,9 @@ pub(crate) fn choices(world: &World, id: &str, payment: &Payment) -> Result<Valu
     if choices.is_null() {
         choices = json!({"quantities": {}});
     }
+    let session = world.store.copy(id);
+    let customer = world.store.copy(session.text("customer"));
+    choices.set("country", buyer::country(&customer, payment)?);
     let items = offered(world, id);
     for (name, quantity) in &payment.quantities {
         let item = name

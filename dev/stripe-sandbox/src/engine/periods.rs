@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::billing::{self, DRAFT_SECONDS, NewInvoice};
 use super::instruments::default_method;
 use super::subscriptions::{DAY, cancel, is_over, lines, pause, period_end};
+use super::terms;
 use crate::clock::next_period_end;
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -28,10 +29,8 @@ pub(crate) fn announce_renewal(world: &mut World, id: &str) {
     if !renews {
         return;
     }
-    let amount: i64 = lines(world, &subscription, (end, end), None)
-        .iter()
-        .map(|line| line.amount)
-        .sum();
+    let lines = lines(world, &subscription, (end, end), None);
+    let amount: i64 = lines.iter().map(|line| line.amount).sum();
     let mut preview = world.store.copy(subscription.text("latest_invoice"));
     if preview.is_null() {
         return;
@@ -47,6 +46,14 @@ pub(crate) fn announce_renewal(world: &mut World, id: &str) {
     {
         preview.set(&key, value);
     }
+    let (invoice, currency) = (preview.text("id"), subscription.text("currency"));
+    let lines: Vec<Value> = lines
+        .iter()
+        .map(|line| billing::line_object(invoice, currency, Some(id), line))
+        .collect();
+    preview["lines"].set("data", lines);
+    let terms = terms::of_subscription(world, &subscription);
+    terms::apply(world, &mut preview, &terms);
     if let Value::Object(fields) = &mut preview {
         // An upcoming invoice does not exist yet: it has no id.
         fields.remove("id");

@@ -10,6 +10,7 @@ use super::html::{Page, escape, money};
 use crate::engine::buyer::HOME;
 use crate::engine::checkout::{self, redirect_url};
 use crate::engine::instruments::INSTRUMENTS;
+use crate::engine::offer::{self, Priced};
 use crate::json::Json;
 use crate::world::World;
 
@@ -75,7 +76,8 @@ pub(super) fn page(world: &mut World, id: &str, error: Option<&str>) -> Page {
         _ => {}
     }
     let mut body = format!("{back}<p class=\"soft\">{organisation}</p>");
-    summary(world, &session, &mut body);
+    let priced = offer::preview(world, id);
+    summary(world, &session, &priced, &mut body);
     if let Some(error) = error {
         let _ = write!(
             body,
@@ -138,15 +140,15 @@ fn lines(world: &World, session: &Value) -> Vec<Value> {
     lines.as_array().cloned().unwrap_or_default()
 }
 
-fn summary(world: &World, session: &Value, body: &mut String) {
+fn summary(world: &World, session: &Value, priced: &Priced, body: &mut String) {
     let currency = session.text("currency");
-    let total = money(session.int("amount_total"), currency);
+    let total = money(priced.total, currency);
     let _ = write!(
         body,
         "<h1>{}</h1><div class=\"total\">{total}</div><p class=\"soft\">due today</p><div class=\"card\"><table>",
         verb(session)
     );
-    for line in lines(world, session) {
+    for line in &priced.items {
         let recurring = &line["price"]["recurring"];
         let rhythm = if recurring.is_object() {
             let count = recurring.int("interval_count");
@@ -174,6 +176,21 @@ fn summary(world: &World, session: &Value, body: &mut String) {
             "<tr><td>{}{quantity}{rhythm}</td><td class=\"amount\">{}</td></tr>",
             escape(line.text("description")),
             money(line.int("amount_subtotal"), currency)
+        );
+    }
+    for tax in priced.taxes().iter().filter(|tax| tax.int("amount") > 0) {
+        let rate = &tax["rate"];
+        let included = if rate.flag("inclusive") {
+            " (included)"
+        } else {
+            ""
+        };
+        let _ = write!(
+            body,
+            "<tr><td>{} {} %{included}</td><td class=\"amount\">{}</td></tr>",
+            escape(rate.text("display_name")),
+            rate["percentage"],
+            money(tax.int("amount"), currency)
         );
     }
     let _ = write!(
@@ -272,7 +289,9 @@ fn contact(world: &World, session: &Value, body: &mut String) -> bool {
             );
         }
     }
-    let chosen = known["address"].opt_text("country").unwrap_or(HOME);
+    let choices = world.store.hidden(session.text("id"), "choices");
+    let saved = known["address"].opt_text("country");
+    let chosen = choices.opt_text("country").or(saved).unwrap_or(HOME);
     body.push_str("<label>Country<select name=\"country\">");
     if !COUNTRIES.iter().any(|(code, _)| *code == chosen) {
         let code = escape(chosen);
@@ -288,7 +307,7 @@ fn contact(world: &World, session: &Value, body: &mut String) -> bool {
             "<label>VAT number, if you buy for an organisation<input type=\"text\" name=\"tax_id\"></label>",
         );
     }
-    false
+    session["automatic_tax"].flag("enabled")
 }
 
 fn instruments(session: &Value, body: &mut String) {

@@ -14,4 +14,5 @@ mod pages;
 mod renewals;
 mod rules;
 mod start;
+mod tax;
 mod webhooks;
