@@ -47,6 +47,8 @@ pub(crate) struct Settings {
     pub organisation: String,
     /// Where the account's terms are; without them no session may ask for their acceptance.
     pub terms_of_service_url: Option<String>,
+    /// Whether receipts are mailed to whoever has an address, as Stripe does in live mode only.
+    pub mail_receipts: bool,
     /// The rate of each country where tax is collected; elsewhere it is 0 %.
     pub tax_percent: BTreeMap<String, Percent>,
 }
@@ -65,6 +67,7 @@ impl Default for Settings {
             debit_seconds: 3 * 86_400,
             organisation: "Sandbox Cooperative".to_owned(),
             terms_of_service_url: Some("https://sandbox.example/terms".to_owned()),
+            mail_receipts: false,
             tax_percent: [("AT", 20), ("DE", 19), ("US", 0)]
                 .map(|(country, percent)| (country.to_owned(), Percent::new(percent)))
                 .into(),

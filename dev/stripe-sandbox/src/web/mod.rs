@@ -5,6 +5,7 @@ mod checkout_page;
 mod html;
 mod overview;
 mod portal;
+mod receipt;
 
 use std::sync::Arc;
 
@@ -26,6 +27,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/ui/advance", post(overview::advance))
         .route("/c/pay/{id}", get(checkout::show).post(checkout::submit))
         .route("/c/recover/{id}", get(checkout::recover))
+        .route("/receipts/{id}", get(receipt::show))
         .route("/p/session/{id}", get(portal::show).post(portal::act))
         .with_state(app)
 }

@@ -11,6 +11,7 @@ mod lists;
 mod money;
 mod options;
 mod pages;
+mod receipts;
 mod renewals;
 mod rules;
 mod start;
