@@ -92,12 +92,22 @@ fn walk<'a>(
 fn fill(world: &World, owner: &mut Value, field: &str) {
     let expanded = match owner.get(field) {
         Some(Value::String(id)) => world.store.get(id).cloned(),
+        Some(Value::Array(ids)) if ids.iter().any(Value::is_string) => Some(objects(world, ids)),
         Some(Value::Null) | None => included(world, owner, field),
         Some(_) => None,
     };
     if let (Some(expanded), Value::Object(_)) = (expanded, &*owner) {
         owner.set(field, expanded);
     }
+}
+
+/// The objects that an array names.
+fn objects(world: &World, ids: &[Value]) -> Value {
+    let object = |id: &Value| {
+        let known = id.as_str().and_then(|id| world.store.get(id));
+        known.unwrap_or(id).clone()
+    };
+    ids.iter().map(object).collect()
 }
 
 /// Lists and hashes that are only there when asked for.
@@ -163,6 +173,7 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
             those("tax_id", "customer"),
         )),
         ("price", "currency_options") => Some(world.store.hidden(id, "currency_options").clone()),
+        ("coupon", "applies_to") => Some(world.store.hidden(id, "applies_to").clone()),
         ("item", "discounts" | "taxes") => Some(match world.store.hidden(id, field) {
             Value::Null => json!([]),
             known => known.clone(),

@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// Renamed in dahlia.
 const UI_MODES_RENAMED: &str = "2026-03-25";
+/// Discounts and promotion codes embed no coupon any more.
+const COUPONS_MOVED: &str = "2025-09-30";
 /// Charges stopped to embed refunds, and payment intents charges.
 const LISTS_LEFT_OUT: &str = "2022-11-15";
 
@@ -65,6 +67,17 @@ fn older(store: &Store, value: &mut Value, version: &str) {
                 "line_item" if before_basil => older_line(store, value),
                 "subscription" if before_basil => older_subscription(value),
                 "charge" if before_basil => older_charge(store, value, version),
+                // What gives a discount was its coupon: <https://docs.stripe.com/changelog/clover>.
+                "discount" if version < COUPONS_MOVED => {
+                    let coupon = store.get(value["source"].reference("coupon").unwrap_or_default());
+                    value.set("coupon", coupon.cloned());
+                    remove(value, &["source"]);
+                }
+                "promotion_code" if version < COUPONS_MOVED => {
+                    let coupon = value["promotion"].reference("coupon");
+                    value.set("coupon", store.get(coupon.unwrap_or_default()).cloned());
+                    remove(value, &["promotion"]);
+                }
                 "payment_intent" if before_basil => older_intent(store, value, version),
                 "credit_note" if before_basil => {
                     let refund = value

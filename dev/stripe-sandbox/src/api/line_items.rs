@@ -211,6 +211,7 @@ fn check_together(mode: &str, params: &Value, items: &[Value]) -> Result<(), Api
     {
         let alone = mode == "payment" && items.len() == 1 && items[0].int("quantity") == 1;
         let plain = !params.flag("allow_promotion_codes")
+            && params.items("discounts").is_empty()
             && items.iter().all(|item| !item.has("adjustable_quantity"));
         if !alone || !plain {
             let message = "A price with `custom_unit_amount` must be the only line item, with a quantity of 1, in \

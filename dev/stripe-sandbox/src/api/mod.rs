@@ -1,6 +1,7 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
 pub(crate) mod catalogue;
+mod coupons;
 mod credit_notes;
 mod customers;
 mod disputes;
@@ -9,6 +10,8 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+mod promotion_codes;
+mod session_discounts;
 mod session_options;
 mod sessions;
 mod subscription_create;
@@ -74,6 +77,7 @@ pub(crate) const fn route(
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         catalogue::ROUTES,
+        coupons::ROUTES,
         credit_notes::ROUTES,
         customers::ROUTES,
         disputes::ROUTES,
@@ -81,6 +85,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         invoices::ROUTES,
         payments::ROUTES,
         portal::ROUTES,
+        promotion_codes::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,
         test_clocks::ROUTES,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::line_items::{self, Lines};
-use super::{Call, Route, refuse, route, session_options};
+use super::{Call, Route, refuse, route, session_discounts, session_options};
 use crate::engine::{checkout, offer, subscriptions, tax};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
@@ -38,7 +38,6 @@ pub(super) const ROUTES: &[Route] = &[
 /// What would change the money or the flow, and is not modelled.
 const REFUSED: &[&str] = &[
     "customer_account",
-    "discounts",
     "managed_payments",
     "optional_items",
     "payment_method_data",
@@ -95,6 +94,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     if let Some(customer) = &customer {
         check_currency(world, params, customer, &currency)?;
     }
+    let grant = session_discounts::grant(world, params, (&items, &currency), customer.as_deref())?;
     let method_types = method_types(params, &currency);
     if method_types.is_empty() {
         let message = "No valid payment method types for this Checkout Session.";
@@ -156,7 +156,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     world.plan(expires_at, Task::ExpireSession(id.clone()));
     // Stripe has no event for a session that is created.
     world.create(session, None);
-    offer::open(world, &id, items);
+    offer::open(world, &id, items, grant.as_ref());
     Ok(world.store.copy(&id))
 }
 

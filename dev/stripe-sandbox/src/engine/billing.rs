@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{buyer, dunning, subscriptions, terms};
+use super::{buyer, discounts, dunning, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -100,6 +100,12 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     if let Some(subscription) = &subscription {
         let terms = terms::of_subscription(world, subscription);
         terms::apply(world, &mut invoice, &terms);
+        let used = invoice["total_discount_amounts"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let used: Vec<Value> = used.map(|used| used["discount"].clone()).collect();
+        discounts::use_up(world, subscription.text("id"), &used);
     }
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {

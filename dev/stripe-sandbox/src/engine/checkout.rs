@@ -45,6 +45,8 @@ pub(crate) struct Payment {
     pub promotions: Option<bool>,
     /// Other quantities, by id or index of the line, where the session lets the buyer change them.
     pub quantities: BTreeMap<String, i64>,
+    /// A promotion code, where the session takes them; an empty one takes back that of an earlier try.
+    pub promotion_code: Option<String>,
     /// Whether to answer only after the webhook was accepted.
     pub wait_for_webhook: bool,
 }
@@ -65,18 +67,7 @@ impl From<ApiError> for NotPaid {
 
 /// Expires an open session.
 pub(crate) fn expire(world: &mut World, id: &str) -> Value {
-    let intent = world.store.hidden(id, "intent").as_str().map(str::to_owned);
-    if let Some(intent) =
-        intent.filter(|intent| world.store.copy(intent).text("status") != "canceled")
-    {
-        let now = world.now();
-        let cancelled = world.change(&intent, |pi| {
-            pi.set("status", "canceled");
-            pi.set("canceled_at", now);
-            pi.set("cancellation_reason", "expired");
-        });
-        world.emit("payment_intent.canceled", &cancelled, None);
-    }
+    cancel_intent(world, id, "expired");
     let recovery = format!("{}/c/recover/{id}", world.base_url);
     let expired = world.change(id, |session| {
         session.set("status", "expired");
@@ -89,6 +80,29 @@ pub(crate) fn expire(world: &mut World, id: &str) -> Value {
     });
     world.emit("checkout.session.expired", &expired, None);
     expired
+}
+
+/// Cancels the payment intent of an earlier try.
+fn cancel_intent(world: &mut World, session: &str, reason: &str) {
+    let intent = world.store.hidden(session, "intent").as_str();
+    let intent = intent.and_then(|intent| world.store.get(intent));
+    let Some(intent) = intent.filter(|intent| intent.text("status") != "canceled") else {
+        return;
+    };
+    let (id, now) = (intent.text("id").to_owned(), world.now());
+    let cancelled = world.change(&id, |pi| {
+        pi.set("status", "canceled");
+        pi.set("canceled_at", now);
+        pi.set("cancellation_reason", reason);
+    });
+    world.emit("payment_intent.canceled", &cancelled, None);
+}
+
+/// A discount can leave nothing to pay for the intent of an earlier try.
+fn drop_intent(world: &mut World, session: &str) {
+    cancel_intent(world, session, "automatic");
+    world.store.hide(session, "intent", Value::Null);
+    world.change(session, |object| object.set("payment_intent", Value::Null));
 }
 
 /// Opens the copy of an expired session that its recovery link promises.
@@ -129,7 +143,12 @@ pub(crate) fn recover(world: &mut World, id: &str) -> ApiResult {
     world.plan(now + 86_400, Task::ExpireSession(copy_id.clone()));
     world.create(copy, None);
     let items = offer::offered(world, id);
-    offer::open(world, &copy_id, items);
+    let grant = offer::fixed_grant(world, id);
+    let promotions = recovery.flag("allow_promotion_codes");
+    world.change(&copy_id, |copy| {
+        copy.set("allow_promotion_codes", promotions);
+    });
+    offer::open(world, &copy_id, items, grant.as_ref());
     Ok(world.store.copy(&copy_id))
 }
 
@@ -162,6 +181,7 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
             .to_owned()
     });
     let (Some(instrument), Some(method), true) = (instrument, method.clone(), due > 0) else {
+        drop_intent(world, id);
         let customer = buyer::customer_for(world, &session, &buyer);
         keep_method(world, &session, method.as_deref(), customer.as_deref());
         let deal = Deal {
@@ -217,7 +237,10 @@ fn instrument_for(
     due: i64,
 ) -> Result<Option<&'static Instrument>, ApiError> {
     let number = payment.iban.as_deref().or(payment.card.as_deref());
-    if number.is_none() && due == 0 && session.text("payment_method_collection") == "if_required" {
+    let is_optional = session.text("payment_method_collection") == "if_required";
+    // What is bought once for nothing will never be paid.
+    let is_free = due == 0 && session.text("mode") == "payment";
+    if is_free || (number.is_none() && due == 0 && is_optional) {
         return Ok(None);
     }
     let Some(instrument) = instruments::find(number.unwrap_or("4242424242424242")) else {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::billing::{self, Line, NewInvoice};
 use super::buyer::Buyer;
 use super::checkout::redirect_url;
+use super::discounts;
 use super::subscriptions::{self, NewSubscription};
 use super::terms;
 use crate::json::Json;
@@ -42,6 +43,13 @@ pub(crate) fn complete(world: &mut World, id: &str, deal: &Deal) -> Completed {
         (&deal.intent, session.text("mode"), deal.payment_status)
     {
         settle_fee(world, intent);
+    }
+    if let Some(discount) = world.store.hidden(id, "choices").opt_text("discount") {
+        let discount = discount.to_owned();
+        world.change(&discount, |object| {
+            object.set("customer", deal.customer.clone());
+        });
+        discounts::redeem(world, &discount);
     }
     let billing = &deal.buyer.billing;
     let done = world.change(id, |session| {
@@ -115,6 +123,11 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
             );
         });
     }
+    let discount = world.store.hidden(id, "choices").opt_text("discount");
+    if let Some(discount) = discount.map(str::to_owned) {
+        discounts::grant(world, &discount, &subscription_id, customer);
+    }
+    let subscription = world.store.copy(&subscription_id);
     let (start, end) = (world.now(), subscriptions::period_end(&subscription));
     let free = (subscription.text("status") == "trialing").then_some("Free trial for");
     let mut invoice_lines = subscriptions::lines(world, &subscription, (start, end), free);

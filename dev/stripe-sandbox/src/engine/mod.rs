@@ -6,6 +6,7 @@ pub(crate) mod checkout;
 pub(crate) mod clock;
 pub(crate) mod completion;
 pub(crate) mod debits;
+pub(crate) mod discounts;
 pub(crate) mod disputes;
 pub(crate) mod dunning;
 pub(crate) mod instruments;

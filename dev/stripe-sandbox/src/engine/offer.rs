@@ -4,21 +4,41 @@ use serde_json::{Value, json};
 
 use super::buyer;
 use super::checkout::Payment;
+use super::discounts::{self, Grant};
 use super::tax::{self, Tax};
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::World;
 
 /// Keeps what a session offers; its lines are priced from that whenever the buyer chooses.
-pub(crate) fn open(world: &mut World, id: &str, items: Vec<Value>) {
+pub(crate) fn open(world: &mut World, id: &str, items: Vec<Value>, grant: Option<&Grant>) {
     world.store.hide(id, "offer", items);
-    let priced = price(world, id, &json!({}));
+    let mut choices = json!({"quantities": {}});
+    if let Some(grant) = grant {
+        let discount = discounts::create(world, id, grant);
+        choices.set("discount", discount.as_str());
+        world.store.hide(id, "fixed_discount", discount);
+    }
+    let priced = price(world, id, &choices);
+    world.store.hide(id, "choices", choices);
     keep(world, id, &priced);
+}
+
+/// The discount that whoever made the session gave it.
+pub(crate) fn fixed_grant(world: &World, id: &str) -> Option<Grant> {
+    let discount = world.store.hidden(id, "fixed_discount").as_str()?;
+    let discount = world.store.get(discount)?;
+    Some(Grant {
+        coupon: discount["source"].text("coupon").to_owned(),
+        promotion_code: discount.opt_text("promotion_code").map(str::to_owned),
+    })
 }
 
 /// What a session costs with the choices of its buyer.
 pub(crate) struct Priced {
     pub items: Vec<Value>,
+    /// The discount, as an object.
+    pub discount: Option<Value>,
     /// The tax on each line, where it is known.
     taxes: Vec<Tax>,
     pub subtotal: i64,
@@ -26,6 +46,12 @@ pub(crate) struct Priced {
 }
 
 impl Priced {
+    /// What the discount takes off.
+    pub(crate) fn off(&self) -> i64 {
+        let lines = self.items.iter();
+        lines.map(|item| item.int("amount_discount")).sum()
+    }
+
     /// All taxes, whether they are in the prices or on top.
     pub(crate) fn tax(&self) -> i64 {
         self.taxes.iter().map(|tax| tax.amount).sum()
@@ -68,9 +94,17 @@ pub(crate) fn price(world: &mut World, id: &str, choices: &Value) -> Priced {
     let session = world.store.copy(id);
     let country =
         tax::country(world, &session, choices).filter(|_| session["automatic_tax"].flag("enabled"));
+    let discount = choices.opt_text("discount");
+    let charges: Vec<(Value, i64)> = items
+        .iter()
+        .map(|item| (item["price"].clone(), item.int("amount_subtotal")))
+        .collect();
+    let shares = discount.map(|id| discounts::shares(world, id, &charges));
     let mut taxes = vec![];
-    for item in &mut items {
-        let amount = item.int("amount_subtotal");
+    for (at, item) in items.iter_mut().enumerate() {
+        let off = shares.as_ref().map_or(0, |shares| shares[at]);
+        item.set("amount_discount", off);
+        let amount = item.int("amount_subtotal") - off;
         let tax = country.as_deref().map(|country| {
             tax::on(
                 world,
@@ -87,6 +121,7 @@ pub(crate) fn price(world: &mut World, id: &str, choices: &Value) -> Priced {
     let (subtotal, total) = (sum("amount_subtotal"), sum("amount_total"));
     Priced {
         items,
+        discount: discount.map(|id| world.store.copy(id)),
         taxes,
         subtotal,
         total,
@@ -109,8 +144,12 @@ fn keep(world: &mut World, id: &str, priced: &Priced) {
     for item in &priced.items {
         let of_item: Vec<Value> = taxes.next().iter().map(|tax| tax.of_session()).collect();
         world.store.hide(item.text("id"), "taxes", of_item);
+        let off = discounted(priced, item.int("amount_discount"));
+        world.store.hide(item.text("id"), "discounts", off);
     }
-    let breakdown = json!({"discounts": [], "taxes": priced.taxes()});
+    let off = priced.off();
+    let breakdown = json!({"discounts": discounted(priced, off), "taxes": priced.taxes()});
+    let shown: Vec<Value> = priced.discount.iter().map(shown_discount).collect();
     world.store.hide(id, "breakdown", breakdown);
     let (subtotal, total, tax) = (priced.subtotal, priced.total, priced.tax());
     let is_known = !priced.taxes.is_empty();
@@ -118,6 +157,8 @@ fn keep(world: &mut World, id: &str, priced: &Priced) {
         session.set("amount_subtotal", subtotal);
         session.set("amount_total", total);
         session["total_details"].set("amount_tax", tax);
+        session["total_details"].set("amount_discount", off);
+        session.set("discounts", shown);
         let enabled = session["automatic_tax"].flag("enabled");
         session.set("automatic_tax", tax::automatic(enabled, is_known));
     });
@@ -125,6 +166,21 @@ fn keep(world: &mut World, id: &str, priced: &Priced) {
     if let Some(intent) = world.store.hidden(id, "intent").as_str().map(str::to_owned) {
         world.change(&intent, |object| object.set("amount", total));
     }
+}
+
+/// A discount with what it takes off, as lines and breakdowns show it; none where that is nothing.
+fn discounted(priced: &Priced, amount: i64) -> Vec<Value> {
+    let discount = priced.discount.iter().filter(|_| amount > 0);
+    discount
+        .map(|discount| json!({"amount": amount, "discount": discount}))
+        .collect()
+}
+
+/// A discount as the session itself shows it: by what it was given as.
+fn shown_discount(discount: &Value) -> Value {
+    let code = discount.opt_text("promotion_code");
+    let coupon = discount["source"].opt_text("coupon");
+    json!({"coupon": coupon.filter(|_| code.is_none()), "promotion_code": code})
 }
 
 /// The choices of an earlier try, with those of this one.
@@ -170,10 +226,60 @@ pub(crate) fn choices(world: &World, id: &str, payment: &Payment) -> Result<Valu
 /// # Errors
 /// As [`choices`], and when what is left to pay is too little.
 pub(crate) fn choose(world: &mut World, id: &str, payment: &Payment) -> Result<(), ApiError> {
-    let choices = choices(world, id, payment)?;
+    let mut choices = choices(world, id, payment)?;
+    choose_code(world, id, payment, &mut choices)?;
     let priced = price(world, id, &choices);
+    let session = world.store.copy(id);
+    if session.text("mode") == "payment" && (1..50).contains(&priced.total) {
+        let message = "What is left to pay is less than the smallest amount that can be charged.";
+        return Err(refused("amount", message));
+    }
     world.store.hide(id, "choices", choices);
     keep(world, id, &priced);
+    Ok(())
+}
+
+/// Redeems a promotion code for now, or takes that of an earlier try back; one that is redeemed must still be good.
+fn choose_code(
+    world: &mut World,
+    id: &str,
+    payment: &Payment,
+    choices: &mut Value,
+) -> Result<(), ApiError> {
+    let session = world.store.copy(id);
+    let subtotal = price(world, id, choices).subtotal;
+    let known = world.store.copy(choices.text("discount"));
+    let given = payment.promotion_code.as_deref().map(str::trim);
+    let code = match given {
+        None if known.has("promotion_code") => world.store.copy(known.text("promotion_code")),
+        None => {
+            let coupon = known["source"].opt_text("coupon");
+            let flaw =
+                coupon.and_then(|id| discounts::coupon_flaw(world, id, session.text("currency")));
+            return flaw.map_or(Ok(()), |flaw| Err(refused("promotion_code", flaw)));
+        }
+        Some(_) if !session.flag("allow_promotion_codes") => {
+            let message = "This session does not take promotion codes.";
+            return Err(refused("promotion_code", message));
+        }
+        Some("") => {
+            choices.set("discount", Value::Null);
+            return Ok(());
+        }
+        Some(text) => discounts::find_code(world, text)
+            .ok_or_else(|| refused("promotion_code", "This code is not valid."))?,
+    };
+    if let Some(flaw) = discounts::code_flaw(world, &code, &session, subtotal) {
+        return Err(refused("promotion_code", flaw));
+    }
+    if known["promotion_code"] != code["id"] {
+        let grant = Grant {
+            coupon: code["promotion"].text("coupon").to_owned(),
+            promotion_code: Some(code.text("id").to_owned()),
+        };
+        let discount = discounts::create(world, id, &grant);
+        choices.set("discount", discount);
+    }
     Ok(())
 }
 

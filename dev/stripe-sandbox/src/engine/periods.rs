@@ -40,7 +40,8 @@ pub(crate) fn announce_renewal(world: &mut World, id: &str) {
         "status": "draft", "billing_reason": "upcoming", "number": null, "hosted_invoice_url": null, "invoice_pdf": null,
         "created": end, "next_payment_attempt": end + DRAFT_SECONDS, "period_start": preview["period_end"], "period_end": end,
         "attempt_count": 0, "attempted": false, "effective_at": null,
-        "subtotal_excluding_tax": amount, "total_excluding_tax": amount,
+        "subtotal_excluding_tax": amount, "total_excluding_tax": amount, "total_taxes": [], "discounts": [],
+        "total_discount_amounts": [], "total_pretax_credit_amounts": [],
     })
     .fields()
     {

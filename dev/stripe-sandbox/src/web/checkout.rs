@@ -51,6 +51,7 @@ impl Filled {
             postal_code: self.text("postal_code"),
             city: self.text("city"),
             tax_id: self.some("tax_id"),
+            promotion_code: self.text("promotion_code"),
             // An unticked box sends nothing.
             accept_terms: Some(self.some("terms").is_some()),
             promotions: Some(self.some("promotions").is_some()),

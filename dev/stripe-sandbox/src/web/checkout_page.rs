@@ -178,6 +178,15 @@ fn summary(world: &World, session: &Value, priced: &Priced, body: &mut String) {
             money(line.int("amount_subtotal"), currency)
         );
     }
+    if let Some(discount) = &priced.discount {
+        let code = world.store.copy(discount.text("promotion_code"));
+        let _ = write!(
+            body,
+            "<tr><td>Discount {}</td><td class=\"amount\">{}</td></tr>",
+            escape(code.text("code")),
+            money(-priced.off(), currency)
+        );
+    }
     for tax in priced.taxes().iter().filter(|tax| tax.int("amount") > 0) {
         let rate = &tax["rate"];
         let included = if rate.flag("inclusive") {
@@ -217,6 +226,7 @@ fn form(world: &World, session: &Value, body: &mut String) {
              required></label>"
         );
     }
+    can_change |= promotion_code(world, session, body);
     can_change |= contact(world, session, body);
     if can_change {
         // What must be filled in to pay need not be there to see the price.
@@ -262,6 +272,21 @@ fn quantities(world: &World, session: &Value, body: &mut String) -> bool {
         }
     }
     any
+}
+
+/// A field for a promotion code, where the session takes them.
+fn promotion_code(world: &World, session: &Value, body: &mut String) -> bool {
+    if !session.flag("allow_promotion_codes") {
+        return false;
+    }
+    let chosen = &session["discounts"][0];
+    let code = world.store.copy(chosen.text("promotion_code"));
+    let _ = write!(
+        body,
+        "<label>Promotion code<input type=\"text\" name=\"promotion_code\" value=\"{}\" autocomplete=\"off\"></label>",
+        escape(code.text("code"))
+    );
+    true
 }
 
 /// Who the buyer is and where; true where that has a say in the price.

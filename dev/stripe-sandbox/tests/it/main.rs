@@ -6,6 +6,7 @@
 mod bench;
 mod checkout;
 mod control;
+mod discounts;
 mod faults;
 mod lists;
 mod money;
