@@ -1,6 +1,8 @@
 //! What happens to money and time: payments, invoices, subscriptions, due work.
 
+pub(crate) mod balance;
 pub(crate) mod billing;
+pub(crate) mod changes;
 pub(crate) mod checkout;
 pub(crate) mod clock;
 pub(crate) mod completion;
@@ -10,5 +12,7 @@ pub(crate) mod dunning;
 pub(crate) mod instruments;
 pub(crate) mod payments;
 pub(crate) mod periods;
+pub(crate) mod previews;
+pub(crate) mod proration;
 pub(crate) mod refunds;
 pub(crate) mod subscriptions;

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
-pub(crate) use html::ZERO_DECIMAL;
+pub(crate) use html::{ZERO_DECIMAL, day};
 
 /// The routes of the pages.
 pub(crate) fn router(app: Arc<App>) -> Router {

@@ -14,6 +14,7 @@ use super::html::{Page, day, escape, money};
 use crate::api::{set_cancel_at, set_cancel_at_period_end};
 use crate::app::App;
 use crate::engine::instruments::{self, INSTRUMENTS};
+use crate::engine::proration;
 use crate::engine::subscriptions::{self, period_end};
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -70,6 +71,7 @@ fn perform(world: &mut World, session: &Value, wanted: &Wish) {
         "cancel" if owns && !subscriptions::is_over(&subscription) => {
             let configuration = world.store.copy(session.text("configuration"));
             if configuration["features"]["subscription_cancel"].text("mode") == "immediately" {
+                proration::drop_pending(world, id);
                 subscriptions::cancel(world, id, "cancellation_requested", &Value::Null);
                 return;
             }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod changes;
 mod checkout;
 mod control;
 mod faults;
