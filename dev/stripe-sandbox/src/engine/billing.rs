@@ -145,12 +145,17 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
     })
 }
 
+/// The lines of an invoice.
+pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
+    invoice["lines"].items("data")
+}
+
 /// Finalizes a draft; what remains due is still to be collected.
 pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
     let now = world.now();
     world.invoice_numbers += 1;
     let number = world.invoice_numbers;
-    let hosted = format!("{}/_sandbox/objects/invoice", world.base_url);
+    let hosted = format!("{}/i/{id}", world.base_url);
     let draft = world.store.copy(id);
     let outcome = balance::outcome(world, &draft, draft.int("total"));
     let open = world.change(id, |invoice| {
@@ -160,7 +165,7 @@ pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
         invoice.set("automatically_finalizes_at", Value::Null);
         invoice.set("last_finalization_error", Value::Null);
         invoice.set("hosted_invoice_url", hosted.as_str());
-        invoice.set("invoice_pdf", hosted.as_str());
+        invoice.set("invoice_pdf", format!("{hosted}/pdf"));
         for key in ["amount_due", "amount_remaining"] {
             invoice.set(key, outcome.due);
         }

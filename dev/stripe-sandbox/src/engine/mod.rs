@@ -9,6 +9,7 @@ pub(crate) mod completion;
 pub(crate) mod debits;
 pub(crate) mod disputes;
 pub(crate) mod dunning;
+pub(crate) mod hosted;
 pub(crate) mod instruments;
 pub(crate) mod payments;
 pub(crate) mod periods;

@@ -19,6 +19,7 @@ const KINDS: &[&str] = &[
     "product",
     "promotion_code",
     "subscription",
+    "tax_id",
     "tax_rate",
 ];
 

@@ -242,10 +242,19 @@ fn invoices(world: &World, customer: &Value, body: &mut String) {
         let _ = write!(
             body,
             "<tr><td>{}</td><td>{}</td><td class=\"amount\">{}</td></tr>",
-            day(invoice.int("created")),
+            dated_link(invoice),
             escape(invoice.text("status")),
             money(invoice.int("total"), invoice.text("currency"))
         );
     }
     body.push_str("</table></div>");
+}
+
+/// The day of an invoice, leading to its page where it has one.
+fn dated_link(invoice: &Value) -> String {
+    let shown = day(invoice.int("created"));
+    match invoice.opt_text("hosted_invoice_url") {
+        Some(_) => format!("<a href=\"/i/{}\">{shown}</a>", escape(invoice.text("id"))),
+        None => shown,
+    }
 }

@@ -8,6 +8,7 @@ mod changes;
 mod checkout;
 mod control;
 mod faults;
+mod invoice_page;
 mod lists;
 mod money;
 mod pages;
