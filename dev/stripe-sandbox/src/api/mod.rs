@@ -9,6 +9,8 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+pub(crate) mod portal_features;
+mod portal_flow;
 mod previews;
 mod sessions;
 mod subscription_create;
@@ -27,6 +29,7 @@ use crate::world::World;
 use crate::{expand, form, table};
 
 pub(crate) use customers::new_customer;
+pub(crate) use subscription_items::change as subscription_change;
 pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
 pub(crate) use version::{is_before_basil, is_known as is_known_version};
 

@@ -32,6 +32,8 @@ pub(crate) struct Change {
     pub at: i64,
     /// Whether a payment that fails leaves everything as it was.
     pub only_if_paid: bool,
+    /// What a customer who is present answers to the bank's check.
+    pub authenticate: Option<bool>,
 }
 
 /// Everything else that the same request changes.
@@ -202,7 +204,10 @@ fn pay_ahead(
         kind: instrument.kind(),
     };
     let intent = payments::new_intent(world, &new).text("id").to_owned();
-    let error = match payments::attempt(world, &intent, &method, instrument.off_session) {
+    let behaviour = instrument
+        .off_session
+        .after_authentication(change.authenticate);
+    let error = match payments::attempt(world, &intent, &method, behaviour) {
         Attempt::Paid => {
             return Ok(Some(Ahead {
                 intent,

@@ -6,6 +6,7 @@ mod invoice;
 mod overview;
 mod pdf;
 mod portal;
+mod portal_plan;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ mod invoice_page;
 mod lists;
 mod money;
 mod pages;
+mod plans;
 mod renewals;
 mod rules;
 mod start;
