@@ -30,7 +30,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     let id = params.text("invoice");
     let invoice = world.store.find("invoice", id).cloned();
     let invoice = invoice.ok_or_else(|| ApiError::missing_reference("invoice", id, "invoice"))?;
-    let lines = note_lines(&invoice, params)?;
+    let lines = note_lines(world, &invoice, params)?;
     let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
     let is_paid = invoice.text("status") == "paid";
     if !is_paid && invoice.text("status") != "open" {
@@ -102,7 +102,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
 }
 
 /// The lines of a note: those that were given, or one for the whole amount.
-fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
+fn note_lines(world: &World, invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
     let given = params.items("lines");
     if given.is_empty() {
         let amount = params
@@ -139,8 +139,7 @@ fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
             continue;
         }
         let id = line.text("invoice_line_item");
-        let known = invoice["lines"]
-            .items("data")
+        let known = billing::lines_of(world, invoice)
             .iter()
             .find(|known| known.text("id") == id);
         let param = format!("lines[{at}][invoice_line_item]");

@@ -162,7 +162,7 @@ fn lines(world: &mut World, call: &Call) -> ApiResult {
     let invoice = world.require("invoice", call.id())?;
     let url = format!("/v1/invoices/{}/lines", call.id());
     Ok(listing::of_rows(
-        invoice["lines"].items("data"),
+        billing::lines_of(world, &invoice),
         &url,
         &call.params,
     ))

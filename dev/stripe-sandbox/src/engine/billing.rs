@@ -12,6 +12,8 @@ use crate::world::{Task, World};
 
 /// A draft stays open to changes for an hour.
 pub(crate) const DRAFT_SECONDS: i64 = 3600;
+/// How many lines an invoice shows; the others are on further pages.
+const LINES_SHOWN: usize = 10;
 
 /// One line of an invoice to be.
 pub(crate) struct Line {
@@ -95,7 +97,7 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
         "issuer": {"type": "self"}, "last_finalization_error": null, "latest_revision": null,
-        "lines": list(&format!("/v1/invoices/{id}/lines"), lines),
+        "lines": shown_lines(world, id, lines),
         "livemode": false, "metadata": new.metadata, "next_payment_attempt": null, "number": null,
         "on_behalf_of": null, "parent": parent,
         "payment_settings": {"default_mandate": null, "payment_method_options": null, "payment_method_types": null},
@@ -145,9 +147,22 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
     })
 }
 
-/// The lines of an invoice.
-pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
-    invoice["lines"].items("data")
+/// All lines of an invoice, of which the object itself shows the first.
+pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] {
+    let all = world.store.hidden(invoice.text("id"), "lines").as_array();
+    all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
+}
+
+/// Keeps all lines of an invoice, and returns those that the object shows.
+fn shown_lines(world: &mut World, invoice: &str, mut lines: Vec<Value>) -> Value {
+    let is_more = lines.len() > LINES_SHOWN;
+    if is_more {
+        world.store.hide(invoice, "lines", lines.clone());
+        lines.truncate(LINES_SHOWN);
+    }
+    let mut page = list(&format!("/v1/invoices/{invoice}/lines"), lines);
+    page.set("has_more", is_more);
+    page
 }
 
 /// Finalizes a draft; what remains due is still to be collected.
