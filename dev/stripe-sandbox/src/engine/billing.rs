@@ -97,7 +97,7 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
         "issuer": {"type": "self"}, "last_finalization_error": null, "latest_revision": null,
-        "lines": shown_lines(world, id, lines),
+        "lines": list(&format!("/v1/invoices/{id}/lines"), lines),
         "livemode": false, "metadata": new.metadata, "next_payment_attempt": null, "number": null,
         "on_behalf_of": null, "parent": parent,
         "payment_settings": {"default_mandate": null, "payment_method_options": null, "payment_method_types": null},
@@ -112,11 +112,12 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
-    let expected = balance::outcome(world, &invoice, total);
+    let expected = balance::outcome(world, &invoice, invoice.int("total"));
     for key in ["amount_due", "amount_remaining"] {
         invoice.set(key, expected.due);
     }
     invoice.set("starting_balance", expected.starting);
+    cut_lines(world, &mut invoice);
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
             object.set("latest_invoice", id);
@@ -153,16 +154,15 @@ pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] 
     all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
 }
 
-/// Keeps all lines of an invoice, and returns those that the object shows.
-fn shown_lines(world: &mut World, invoice: &str, mut lines: Vec<Value>) -> Value {
-    let is_more = lines.len() > LINES_SHOWN;
-    if is_more {
-        world.store.hide(invoice, "lines", lines.clone());
-        lines.truncate(LINES_SHOWN);
+/// Keeps all lines of an invoice that has more than it shows.
+fn cut_lines(world: &mut World, invoice: &mut Value) {
+    let lines = invoice["lines"].items("data");
+    if lines.len() > LINES_SHOWN {
+        let (all, shown) = (lines.to_vec(), lines[..LINES_SHOWN].to_vec());
+        world.store.hide(invoice.text("id"), "lines", all);
+        invoice["lines"].set("data", shown);
+        invoice["lines"].set("has_more", true);
     }
-    let mut page = list(&format!("/v1/invoices/{invoice}/lines"), lines);
-    page.set("has_more", is_more);
-    page
 }
 
 /// Finalizes a draft; what remains due is still to be collected.
