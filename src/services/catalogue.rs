@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::Services;
 use crate::domain::plan::{Kind, Plan};
 use crate::stripe::objects::Price;
-use crate::stripe::requests::MAX_LOOKUP_KEYS;
+use crate::stripe::requests::catalogue::MAX_LOOKUP_KEYS;
 use crate::stripe::{Stripe, StripeError};
 
 /// Prices older than this are refreshed behind the back of whoever asks.

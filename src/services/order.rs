@@ -7,7 +7,7 @@ use super::catalogue::Offer;
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::subscription::Mode;
 use crate::storage::checkouts::NewSubscription;
-use crate::stripe::requests::{self, LinePrice, NewLine};
+use crate::stripe::requests::checkout::{self, LinePrice, NewLine};
 
 /// Most lines of a basket.
 pub const MAX_LINES: usize = 10;
@@ -118,7 +118,7 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
     if order
         .locale
         .as_deref()
-        .is_some_and(|locale| !requests::is_locale(locale))
+        .is_some_and(|locale| !checkout::is_locale(locale))
     {
         wrong.add(
             "locale",

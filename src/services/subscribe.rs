@@ -18,7 +18,7 @@ use crate::storage::{StorageError, subscriptions};
 use crate::stripe::StripeError;
 use crate::stripe::objects::Session;
 use crate::stripe::observe::News;
-use crate::stripe::requests::NewSession;
+use crate::stripe::requests::checkout::NewSession;
 
 /// How many obstacles to an order are removed before its client is asked to come again.
 const MAX_ROUNDS: u32 = 4;
