@@ -1,5 +1,6 @@
 //! The heart: what a purchase is and which status its facts give it. Plain data and pure functions, no I/O.
 
+pub mod currency;
 pub mod facts;
 pub mod ids;
 pub mod lifecycle;

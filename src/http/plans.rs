@@ -35,8 +35,8 @@ struct Plan {
     description: Option<String>,
     /// What one costs.
     price: Price,
-    /// The most that one order may take.
-    max_quantity: u32,
+    /// How many one line may order.
+    quantity: Quantity,
     /// Whether a member can hold only one that has not ended.
     single: bool,
     /// How long a one-off purchase lasts (ISO 8601); null for ever, or while it renews.
@@ -87,6 +87,21 @@ struct Bounds {
     min: i64,
     /// The most.
     max: i64,
+    /// What a page may suggest.
+    presets: Vec<i64>,
+}
+
+/// How many one line may order.
+#[derive(Debug, Serialize, ToSchema)]
+struct Quantity {
+    /// The least; also what a line orders that doesn't say how many.
+    min: u32,
+    /// The most.
+    max: u32,
+    /// Only every so manieth from the least on.
+    step: u32,
+    /// Whether the buyer may still change it on Stripe's page.
+    adjustable: bool,
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
@@ -127,12 +142,18 @@ impl From<&Offer> for Plan {
                     })
                     .collect(),
             },
-            max_quantity: offer.plan.max_quantity,
+            quantity: Quantity {
+                min: offer.plan.quantity.min,
+                max: offer.plan.quantity.max,
+                step: offer.plan.quantity.step,
+                adjustable: offer.plan.quantity.adjustable,
+            },
             single: offer.plan.is_single(),
             term: offer.plan.term.map(|term| term.to_string()),
-            amount: offer.plan.amount.map(|amount| Bounds {
+            amount: offer.plan.amount.as_ref().map(|amount| Bounds {
                 min: amount.min,
                 max: amount.max,
+                presets: amount.presets.clone(),
             }),
         }
     }

@@ -1,6 +1,6 @@
 //! The plans that members can buy: from the plans file, with live prices from Stripe.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
@@ -9,11 +9,13 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::Services;
-use crate::domain::plan::{Kind, Plan};
+use crate::domain::plan::{Kind, Plan, Quantity};
 use crate::stripe::objects::Price;
 use crate::stripe::requests::catalogue::MAX_LOOKUP_KEYS;
 use crate::stripe::{Stripe, StripeError};
 
+/// Stripe allows two years.
+const MAX_TRIAL_DAYS: u32 = 730;
 /// Prices older than this are refreshed behind the back of whoever asks.
 const FRESH: Duration = Duration::from_mins(1);
 
@@ -244,27 +246,94 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
         if plan.price.is_empty() || plan.price.len() > 200 {
             wrong("price is a lookup key or a price id of 1 to 200 characters");
         }
-        if !(1..=999_999).contains(&plan.max_quantity) {
-            wrong("max_quantity is 1 to 999999");
+        let quantity = plan.quantity;
+        if quantity.min < 1 || quantity.max < quantity.min || quantity.max > 999_999 {
+            wrong("quantity needs 1 <= min <= max <= 999999");
         }
-        if plan.amount.is_some_and(|amount| {
-            amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999
-        }) {
-            wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
+        if quantity.step < 1 || !quantity.allows(quantity.max) {
+            wrong("quantity: max is not reached from min in whole steps");
         }
-        if plan.amount.is_some() && plan.max_quantity != 1 {
-            wrong("amount is chosen by the buyer, so max_quantity must be 1");
+        if quantity.adjustable && quantity.step != 1 {
+            wrong("quantity: Stripe's page knows no steps, so adjustable goes with step = 1 alone");
         }
-        if plan.kind == Kind::Membership && plan.max_quantity != 1 && plan.is_single() {
+        if quantity.adjustable && quantity.min == quantity.max {
+            wrong("quantity: adjustable leaves nothing to choose, for min and max are equal");
+        }
+        if let Some(amount) = &plan.amount {
+            if amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999 {
+                wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
+            }
+            if !amount
+                .presets
+                .iter()
+                .all(|preset| (amount.min..=amount.max).contains(preset))
+            {
+                wrong("amount: a preset lies outside min and max");
+            }
+            if quantity != Quantity::default() {
+                wrong("amount is chosen by the buyer, so there is no quantity to choose");
+            }
+            if plan.promotion_codes {
+                wrong("amount is chosen by the buyer, so no promotion code reduces it");
+            }
+        }
+        if plan.kind == Kind::Membership && quantity.max != 1 && plan.is_single() {
             wrong(
-                "a single plan can't be bought several times: set single = false or max_quantity = 1",
+                "a single membership can't be bought several times: set single = false or leave out quantity",
             );
+        }
+        if plan
+            .trial_days
+            .is_some_and(|days| !(1..=MAX_TRIAL_DAYS).contains(&days))
+        {
+            wrong("trial_days is 1 to 730");
+        }
+        if let Some(kind) = plan.requires
+            && !plans
+                .iter()
+                .any(|other| other.kind == kind && other.code != plan.code)
+        {
+            wrong("requires a kind of which there is no other plan");
+        }
+        let texts = [
+            ("upgrade_group", &plan.upgrade_group),
+            ("account_code", &plan.account_code),
+        ];
+        for (key, text) in texts {
+            if text
+                .as_ref()
+                .is_some_and(|text| text.trim().is_empty() || text.len() > 100)
+            {
+                wrong(&format!("{key} has 1 to 100 characters"));
+            }
+        }
+    }
+    for (group, members) in groups(plans) {
+        let first = members[0];
+        if members
+            .iter()
+            .any(|plan| plan.kind != first.kind || plan.is_single() != first.is_single())
+        {
+            problems.push(format!(
+                "upgrade_group \"{group}\": its plans must be of one kind, and all single or none"
+            ));
         }
     }
     if plans.is_empty() {
         problems.push("it has no [[plan]]".to_owned());
     }
     problems
+}
+
+/// The plans of each upgrade group.
+fn groups(plans: &[Plan]) -> BTreeMap<&str, Vec<&Plan>> {
+    let mut groups: BTreeMap<&str, Vec<&Plan>> = BTreeMap::new();
+    for plan in plans {
+        if let Some(group) = &plan.upgrade_group {
+            groups.entry(group).or_default().push(plan);
+        }
+    }
+    groups
 }
 
 /// The offer of a plan, or what keeps its price from being sold.
@@ -298,6 +367,27 @@ fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
         return Err(format!(
             "the price \"{}\" renews, so the plan has no term",
             plan.price
+        ));
+    }
+    for (given, key) in [
+        (plan.trial_days.is_some(), "trial_days"),
+        (plan.upgrade_group.is_some(), "upgrade_group"),
+    ] {
+        if given && price.recurring.is_none() {
+            return Err(format!(
+                "the price \"{}\" does not renew, so the plan has no {key}",
+                plan.price
+            ));
+        }
+    }
+    if let (Some(wanted), Some(at_stripe)) = (plan.tax_behavior, price.tax_behavior.as_deref())
+        && plan.amount.is_none()
+        && at_stripe != wanted.as_str()
+    {
+        return Err(format!(
+            "the price \"{}\" has the tax behavior {at_stripe} at Stripe, the plan says {}",
+            plan.price,
+            wanted.as_str()
         ));
     }
     let name = plan

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::catalogue::Offer;
 use crate::domain::ids::{CheckoutId, SubscriptionId};
+use crate::domain::plan::Quantity;
 use crate::domain::subscription::Mode;
 use crate::storage::checkouts::NewSubscription;
 use crate::stripe::requests::checkout::{self, LinePrice, NewLine};
@@ -102,12 +103,19 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
                 "A basket has at most one plan that renews.",
             );
         }
-        let (quantity, most) = (line.quantity.unwrap_or(1), offer.plan.max_quantity);
-        if !(1..=most).contains(&quantity) {
+        let bounds = offer.plan.quantity;
+        let quantity = line.quantity.unwrap_or(bounds.min);
+        if !bounds.allows(quantity) {
+            let Quantity { min, max, step, .. } = bounds;
+            let steps = if step == 1 {
+                String::new()
+            } else {
+                format!(" in steps of {step}")
+            };
             wrong.add(
                 field("quantity"),
                 "out_of_range",
-                format!("From 1 to {most} for this plan."),
+                format!("From {min} to {max}{steps} for this plan."),
             );
         }
         if let Some((code, detail)) = amount_problem(offer, line.amount) {
@@ -157,7 +165,7 @@ pub(super) fn choose<'a>(order: &Order, offers: &'a [Offer]) -> Result<Chosen<'a
 
 /// What is wrong with the amount that a buyer chose, or did not choose.
 fn amount_problem(offer: &Offer, amount: Option<i64>) -> Option<(&'static str, String)> {
-    match (offer.plan.amount, amount) {
+    match (&offer.plan.amount, amount) {
         (None, Some(_)) => Some(("not_allowed", "The price of this plan is fixed.".into())),
         (Some(_), None) => Some((
             "required",
@@ -186,6 +194,8 @@ pub(super) fn new_subscription(
         // At most 999999: the catalogue was checked.
         quantity: i32::try_from(quantity).unwrap_or(i32::MAX),
         single: offer.plan.is_single(),
+        upgrade_group: offer.plan.upgrade_group.as_deref(),
+        adjustable: offer.plan.quantity.adjustable,
         recurring: offer.recurring.is_some(),
         term: offer.plan.term,
         stripe_price: &offer.price_id,

@@ -208,9 +208,10 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
              SELECT 1 FROM guard WHERE $3 IS NULL OR EXISTS (SELECT FROM event)
          ), checkout AS (
              UPDATE checkouts SET status = $11, stripe_session_id = $12, stripe_customer_id = $13,
-                    cancel_requested_at = $14,
-                    idempotency_key = CASE WHEN $11 = 'failed' THEN NULL ELSE idempotency_key END
+                    cancel_requested_at = $14
                FROM go WHERE id = $10 AND $15
+         ), keys AS (
+             DELETE FROM idempotency_keys USING go WHERE checkout_id = $10 AND $11 = 'failed'
          ), line AS (
              UPDATE subscriptions s SET version = s.version + 1, updated_at = $7,
                     status = n.status, status_reason = n.status_reason,

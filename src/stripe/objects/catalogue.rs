@@ -18,6 +18,8 @@ pub struct Price {
     pub currency: String,
     /// Minor units of one.
     pub unit_amount: Option<i64>,
+    /// `inclusive`, `exclusive`, `unspecified`.
+    pub tax_behavior: Option<String>,
     /// How often it renews; none for a one-off.
     pub recurring: Option<Recurring>,
     /// The name under which plans find it.
