@@ -186,8 +186,15 @@ async fn a_list_is_read_page_by_page_newest_first() {
         .await;
     let alice = app.member("alice");
     let mut expected = Vec::new();
-    for plan in ["share", "credits-20", "share", "credits-50", "share"] {
-        expected.push(app.open(&alice, plan).await.subscription);
+    for (plan, quantity) in [
+        ("share", 1),
+        ("credits-20", 1),
+        ("share", 2),
+        ("credits-50", 1),
+        ("share", 3),
+    ] {
+        let basket = json!({"lines": [{"plan": plan, "quantity": quantity}]});
+        expected.push(app.open_basket(&alice, basket).await.subscription);
     }
     expected.reverse();
     let all = page(&app, &alice, "/v1/subscriptions").await;
