@@ -35,7 +35,7 @@ impl Language {
             .unwrap_or_default();
         // Browsers list the preferred one first.
         let first = accepted.split([',', ';']).next().unwrap_or_default().trim();
-        Ok(Self(first.parse().unwrap_or_else(|_| Locale::UNKNOWN)))
+        Ok(Self(first.parse().unwrap_or(Locale::UNKNOWN)))
     }
 
     /// An amount of minor units, as `1.234,50 €`; a currency that the language has no sign for by its code.

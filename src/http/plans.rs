@@ -149,17 +149,17 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     (status = 502, body = Problem, content_type = "application/problem+json"),
 ))]
 async fn list_plans(
-    State(state): State<AppState>,
+    State(app): State<AppState>,
     headers: HeaderMap,
     Query(query): Query<PlansQuery>,
 ) -> Result<Json<Plans>, ApiError> {
     let language = Language::of(query.locale.as_deref(), &headers)?;
-    let (offers, age, stale) = state.services.priced_offers().await?;
+    let (offers, age, is_stale) = app.services.priced_offers().await?;
     let listed = offers.iter().filter(|offer| !offer.plan.hidden);
     Ok(Json(Plans {
         data: listed.map(|offer| Plan::of(offer, &language)).collect(),
-        as_of: state.clock.now() - age,
-        stale,
+        as_of: app.clock.now() - age,
+        stale: is_stale,
     }))
 }
 

@@ -190,7 +190,7 @@ impl Catalogue {
                 problems,
             });
         }
-        let priced = Priced {
+        let read = Priced {
             offers: Arc::new(offers),
             at: Instant::now(),
         };
@@ -198,8 +198,8 @@ impl Catalogue {
             .offers
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(priced.clone());
-        Ok(priced)
+        *held = Some(read.clone());
+        Ok(read)
     }
 
     fn held(&self) -> Option<Priced> {
