@@ -20,6 +20,7 @@ pub mod worker;
 pub use self::apply::ApplyError;
 pub use crate::storage::StorageError;
 pub use crate::stripe::StripeError;
+pub use crate::stripe::declines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
