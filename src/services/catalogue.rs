@@ -196,6 +196,15 @@ impl Catalogue {
         Ok(offers)
     }
 
+    /// What is known of the plans' prices, and whether it is of late.
+    pub(super) fn known(&self) -> (Option<Arc<Vec<Offer>>>, bool) {
+        let held = self.held();
+        let recent = held
+            .as_ref()
+            .is_some_and(|priced| priced.at.elapsed() <= FRESH);
+        (held.map(|priced| priced.offers), recent)
+    }
+
     fn held(&self) -> Option<Priced> {
         self.offers
             .read()
@@ -226,6 +235,15 @@ impl Services {
             Some(priced) => Ok(priced.offers),
             None => self.catalogue.refresh(&self.stripe).await,
         }
+    }
+
+    /// Reads the plans' prices anew, unless somebody just did.
+    pub(super) async fn read_prices(&self) -> Result<(), CatalogueError> {
+        let _one_at_a_time = self.catalogue.refreshing.lock().await;
+        if !self.catalogue.known().1 {
+            self.catalogue.refresh(&self.stripe).await?;
+        }
+        Ok(())
     }
 }
 

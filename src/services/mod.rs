@@ -8,6 +8,7 @@ pub mod compare;
 pub mod confirm;
 mod customers;
 pub mod events;
+mod follow;
 pub mod holdings;
 pub mod ingest;
 pub mod order;

@@ -10,6 +10,7 @@ mod command_line;
 mod convergence;
 mod disputes;
 mod faults;
+mod follow_price;
 mod harness;
 mod lifecycle_one_off;
 mod lifecycle_recurring;
