@@ -17,6 +17,9 @@ use crate::stripe::{Stripe, StripeError};
 
 /// Stripe allows two years.
 const MAX_TRIAL_DAYS: u32 = 730;
+/// A price that Stripe charges and that is not among prices as young as this belongs to no plan.
+const RECENT: Duration = Duration::from_mins(1);
+
 /// The plans and what is known of their prices.
 pub struct Catalogue {
     file: PathBuf,
@@ -202,6 +205,15 @@ impl Catalogue {
         Ok(read)
     }
 
+    /// What is known of the plans' prices, and whether it is of late.
+    pub(super) fn known(&self) -> (Option<Arc<Vec<Offer>>>, bool) {
+        let held = self.held();
+        let recent = held
+            .as_ref()
+            .is_some_and(|priced| priced.at.elapsed() <= RECENT);
+        (held.map(|priced| priced.offers), recent)
+    }
+
     fn held(&self) -> Option<Priced> {
         self.offers
             .read()
@@ -252,6 +264,15 @@ impl Services {
             Some(priced) => Ok(priced),
             None => self.catalogue.refresh(&self.stripe).await,
         }
+    }
+
+    /// Reads the plans' prices anew, unless somebody just did.
+    pub(super) async fn read_prices(&self) -> Result<(), CatalogueError> {
+        let _one_at_a_time = self.catalogue.refreshing.lock().await;
+        if !self.catalogue.known().1 {
+            self.catalogue.refresh(&self.stripe).await?;
+        }
+        Ok(())
     }
 }
 

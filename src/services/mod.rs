@@ -8,6 +8,7 @@ pub mod compare;
 pub mod confirm;
 mod customers;
 pub mod events;
+mod follow;
 mod held;
 pub mod holdings;
 pub mod ingest;
@@ -21,6 +22,7 @@ pub mod worker;
 pub use self::apply::ApplyError;
 pub use crate::storage::StorageError;
 pub use crate::stripe::StripeError;
+pub use crate::stripe::declines;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

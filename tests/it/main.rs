@@ -14,6 +14,7 @@ mod currency;
 mod disputes;
 mod double_purchase;
 mod faults;
+mod follow_price;
 mod harness;
 mod lifecycle_one_off;
 mod lifecycle_recurring;

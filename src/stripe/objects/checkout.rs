@@ -46,4 +46,6 @@ pub struct LineItem {
     pub id: String,
     /// Ours.
     pub metadata: Option<Metadata>,
+    /// How many.
+    pub quantity: Option<i64>,
 }

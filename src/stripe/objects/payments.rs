@@ -15,6 +15,21 @@ pub struct PaymentIntent {
     pub metadata: Option<Metadata>,
     /// The charge that succeeded, or the last that failed.
     pub latest_charge: Option<Expandable<Charge>>,
+    /// `requires_payment_method`, `requires_action`, `processing`, `succeeded`, …
+    pub status: Option<String>,
+    /// Why the newest attempt failed.
+    pub last_payment_error: Option<PaymentError>,
+}
+
+/// Why a payment failed, without Stripe's texts: see [`crate::stripe::declines`].
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PaymentError {
+    /// `card_declined`, `expired_card`, …
+    pub code: Option<String>,
+    /// What the bank said.
+    pub decline_code: Option<String>,
+    /// What the card's network recommends.
+    pub advice_code: Option<String>,
 }
 
 /// A charge.
