@@ -581,8 +581,7 @@ async fn five_orders_at_once_after_a_deletion_replace_the_customer_once() {
         .expect("the customer");
     app.at_stripe(Method::DELETE, &format!("/v1/customers/{old}"), &[])
         .await;
-    let order = |_| app.order(&alice, json!({"plan": "share"}));
-    for answer in at_once((0..5).map(order)).await {
+    for answer in at_once((1..6).map(|count| shares(&app, &alice, count))).await {
         answer.assert_status(201);
     }
     let (generation,): (i32,) = sqlx::query_as("SELECT generation FROM customers")
