@@ -52,7 +52,7 @@ function offer(plan, words, held, entitlement) {
   entry.querySelector('.price').hidden = plan.price.unit_amount == null;
   if (plan.price.unit_amount != null) {
     entry.querySelector('.amount').textContent = money(plan.price.unit_amount, plan.price.currency);
-    entry.querySelector('.interval').textContent = interval(plan.price) || (plan.max_quantity > 1 ? 'each' : '');
+    entry.querySelector('.interval').textContent = interval(plan.price) || (plan.quantity.max > 1 ? 'each' : '');
   }
   const choice = choose(entry, plan);
   const button = entry.querySelector('button');
@@ -75,7 +75,7 @@ function offer(plan, words, held, entitlement) {
 
 /** Sets up the field for a quantity or an amount; returns what gives the order. */
 function choose(entry, plan) {
-  const { code, max_quantity: most, amount: bounds, price } = plan;
+  const { code, quantity: { max: most }, amount: bounds, price } = plan;
   const input = entry.querySelector('input');
   if (!bounds && !(most > 1)) {
     entry.querySelector('.choice').remove();

@@ -118,13 +118,79 @@ impl<'de> Deserialize<'de> for Term {
 }
 
 /// The bounds of an amount that the buyer chooses, in the currency's minor units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AmountBounds {
     /// The least.
     pub min: i64,
     /// The most.
     pub max: i64,
+    /// What a page may suggest; each within the bounds.
+    #[serde(default)]
+    pub presets: Vec<i64>,
+}
+
+/// How many of a plan one line may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Quantity {
+    /// The least; also what a line orders that doesn't say how many.
+    pub min: u32,
+    /// The most.
+    pub max: u32,
+    /// Only every so manieth from the least on.
+    pub step: u32,
+    /// Whether the buyer may still change it on Stripe's page.
+    pub adjustable: bool,
+}
+
+impl Default for Quantity {
+    fn default() -> Self {
+        Self {
+            min: 1,
+            max: 1,
+            step: 1,
+            adjustable: false,
+        }
+    }
+}
+
+impl Quantity {
+    /// Whether a line may order so many.
+    pub fn allows(self, quantity: u32) -> bool {
+        (self.min..=self.max).contains(&quantity)
+            && (quantity - self.min).is_multiple_of(self.step.max(1))
+    }
+
+    /// The bounds, for the developer whose order broke them.
+    pub fn in_words(self) -> String {
+        let Self { min, max, step, .. } = self;
+        if step == 1 {
+            format!("From {min} to {max} for this plan.")
+        } else {
+            format!("From {min} to {max} in steps of {step} for this plan.")
+        }
+    }
+}
+
+/// Whether a price contains its tax, as Stripe names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaxBehavior {
+    /// It does.
+    Inclusive,
+    /// The tax comes on top.
+    Exclusive,
+}
+
+impl TaxBehavior {
+    /// Stripe's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Inclusive => "inclusive",
+            Self::Exclusive => "exclusive",
+        }
+    }
 }
 
 /// One entry of the plans file.
@@ -143,20 +209,32 @@ pub struct Plan {
     pub description: Option<String>,
     /// Whether a user may hold only one that has not ended; by default true for memberships alone.
     pub single: Option<bool>,
-    /// How long a one-off purchase lasts; without it, for ever.
-    pub term: Option<Term>,
-    /// The most that one line may order; 1 by default.
-    #[serde(default = "one")]
-    pub max_quantity: u32,
+    /// How many one line may order; one by default.
+    #[serde(default)]
+    pub quantity: Quantity,
     /// Lets the buyer choose the amount; the price at Stripe then gives product and currency alone.
     pub amount: Option<AmountBounds>,
+    /// How long a one-off purchase lasts; without it, for ever.
+    pub term: Option<Term>,
+    /// Days before the first payment of one that renews, for who never had it before.
+    pub trial_days: Option<u32>,
+    /// The kind of which the buyer must hold something, or buy it in the same basket.
+    pub requires: Option<Kind>,
+    /// Whether Stripe's page takes promotion codes for it.
+    #[serde(default)]
+    pub promotion_codes: bool,
+    /// Whether its amounts contain their tax; without it, as the price at Stripe says.
+    pub tax_behavior: Option<TaxBehavior>,
+    /// Plans of one group replace each other: a member changes between them, and holds one at most if they are single.
+    pub upgrade_group: Option<String>,
+    /// The account in the organisation's books.
+    pub account_code: Option<String>,
+    /// Left out of the public list; whoever knows the code can buy it.
+    #[serde(default)]
+    pub hidden: bool,
     /// Whether the member may end it at once rather than with its period.
     #[serde(default)]
     pub cancel_now: bool,
-}
-
-fn one() -> u32 {
-    1
 }
 
 impl Plan {
@@ -202,7 +280,19 @@ mod tests {
         assert!(!plan("share", "").is_single());
         assert!(!plan("membership", "single = false").is_single());
         assert!(plan("top_up", "single = true").is_single());
-        assert_eq!(plan("share", "").max_quantity, 1);
+        assert_eq!(plan("share", "").quantity, Quantity::default());
+    }
+
+    #[test]
+    fn a_quantity_lies_between_its_bounds_and_on_its_steps() {
+        let quantity = Quantity {
+            min: 2,
+            max: 9,
+            step: 3,
+            adjustable: false,
+        };
+        let allowed: Vec<u32> = (0..12).filter(|&count| quantity.allows(count)).collect();
+        assert_eq!(allowed, [2, 5, 8]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The plans that members can buy: from the plans file, with live prices from Stripe.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -9,13 +10,15 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 
 use super::Services;
-use crate::domain::plan::{Kind, Plan};
+use crate::domain::plan::{Kind, Plan, Quantity};
 use crate::stripe::objects::Price;
-use crate::stripe::requests::MAX_LOOKUP_KEYS;
+use crate::stripe::requests::catalogue::MAX_LOOKUP_KEYS;
 use crate::stripe::{Stripe, StripeError};
 
-/// Prices older than this are refreshed behind the back of whoever asks.
-const FRESH: Duration = Duration::from_mins(1);
+/// Stripe allows two years.
+const MAX_TRIAL_DAYS: u32 = 730;
+/// A price that Stripe charges and that is not among prices as young as this belongs to no plan.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// The plans and what is known of their prices.
 pub struct Catalogue {
@@ -23,11 +26,16 @@ pub struct Catalogue {
     plans: Vec<Plan>,
     offers: RwLock<Option<Priced>>,
     refreshing: Mutex<()>,
+    /// Whether the last attempt to read the prices failed.
+    failing: AtomicBool,
 }
 
-#[derive(Clone)]
-struct Priced {
-    offers: Arc<Vec<Offer>>,
+/// The plans with their prices, and what to think of these.
+#[derive(Clone, Debug)]
+pub struct Priced {
+    /// In the plans file's order.
+    pub offers: Arc<Vec<Offer>>,
+    /// When they were read from Stripe.
     at: Instant,
 }
 
@@ -48,10 +56,12 @@ pub struct Offer {
     pub currency: String,
     /// Minor units of one; none when the buyer chooses.
     pub unit_amount: Option<i64>,
+    /// `inclusive`, `exclusive` or `unspecified`: whether the amounts contain their tax.
+    pub tax_behavior: Option<String>,
     /// How often it renews.
     pub recurring: Option<Interval>,
-    /// The same in other currencies: code and minor units.
-    pub other_currencies: Vec<(String, i64)>,
+    /// The same in other currencies: code and minor units, none when the buyer chooses.
+    pub other_currencies: Vec<(String, Option<i64>)>,
 }
 
 /// How often a plan renews.
@@ -140,11 +150,12 @@ impl Catalogue {
             plans: plans.plan,
             offers,
             refreshing: Mutex::new(()),
+            failing: AtomicBool::new(false),
         })
     }
 
     /// Reads every plan's price from Stripe and checks that it can be sold.
-    pub async fn refresh(&self, stripe: &Stripe) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+    pub async fn refresh(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
         let mut prices = Vec::with_capacity(self.plans.len());
         let (ids, keys): (Vec<&str>, Vec<&str>) = self
             .plans
@@ -182,16 +193,25 @@ impl Catalogue {
                 problems,
             });
         }
-        let offers = Arc::new(offers);
+        let read = Priced {
+            offers: Arc::new(offers),
+            at: Instant::now(),
+        };
         let mut held = self
             .offers
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(Priced {
-            offers: Arc::clone(&offers),
-            at: Instant::now(),
-        });
-        Ok(offers)
+        *held = Some(read.clone());
+        Ok(read)
+    }
+
+    /// What is known of the plans' prices, and whether it is of late.
+    pub(super) fn known(&self) -> (Option<Arc<Vec<Offer>>>, bool) {
+        let held = self.held();
+        let recent = held
+            .as_ref()
+            .is_some_and(|priced| priced.at.elapsed() <= RECENT);
+        (held.map(|priced| priced.offers), recent)
     }
 
     fn held(&self) -> Option<Priced> {
@@ -205,25 +225,54 @@ impl Catalogue {
 impl Services {
     /// The plans with their prices: at once from memory once they were read, refreshed behind the caller's back.
     pub async fn offers(&self) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+        Ok(self.priced().await?.offers)
+    }
+
+    /// The same, with how old the prices are, and whether they are older than they should be because Stripe can't be
+    /// asked.
+    pub async fn priced_offers(&self) -> Result<(Arc<Vec<Offer>>, Duration, bool), CatalogueError> {
+        let priced = self.priced().await?;
+        let (age, failing) = (
+            priced.at.elapsed(),
+            self.catalogue.failing.load(Ordering::Relaxed),
+        );
+        let stale = failing && age > self.settings.plans.refresh;
+        Ok((priced.offers, age, stale))
+    }
+
+    async fn priced(&self) -> Result<Priced, CatalogueError> {
         if let Some(priced) = self.catalogue.held() {
-            if priced.at.elapsed() > FRESH {
+            if priced.at.elapsed() > self.settings.plans.refresh {
                 let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
                 tokio::spawn(async move {
                     let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else {
                         return;
                     };
-                    if let Err(error) = catalogue.refresh(&stripe).await {
+                    let refreshed = catalogue.refresh(&stripe).await;
+                    catalogue
+                        .failing
+                        .store(refreshed.is_err(), Ordering::Relaxed);
+                    if let Err(error) = refreshed {
                         tracing::warn!(%error, "the plans' prices could not be refreshed; the last known are served");
                     }
                 });
             }
-            return Ok(priced.offers);
+            return Ok(priced);
         }
         let _one_at_a_time = self.catalogue.refreshing.lock().await;
         match self.catalogue.held() {
-            Some(priced) => Ok(priced.offers),
+            Some(priced) => Ok(priced),
             None => self.catalogue.refresh(&self.stripe).await,
         }
+    }
+
+    /// Reads the plans' prices anew, unless somebody just did.
+    pub(super) async fn read_prices(&self) -> Result<(), CatalogueError> {
+        let _one_at_a_time = self.catalogue.refreshing.lock().await;
+        if !self.catalogue.known().1 {
+            self.catalogue.refresh(&self.stripe).await?;
+        }
+        Ok(())
     }
 }
 
@@ -244,27 +293,94 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
         if plan.price.is_empty() || plan.price.len() > 200 {
             wrong("price is a lookup key or a price id of 1 to 200 characters");
         }
-        if !(1..=999_999).contains(&plan.max_quantity) {
-            wrong("max_quantity is 1 to 999999");
+        let quantity = plan.quantity;
+        if quantity.min < 1 || quantity.max < quantity.min || quantity.max > 999_999 {
+            wrong("quantity needs 1 <= min <= max <= 999999");
         }
-        if plan.amount.is_some_and(|amount| {
-            amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999
-        }) {
-            wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
+        if quantity.step < 1 || !quantity.allows(quantity.max) {
+            wrong("quantity: max is not reached from min in whole steps");
         }
-        if plan.amount.is_some() && plan.max_quantity != 1 {
-            wrong("amount is chosen by the buyer, so max_quantity must be 1");
+        if quantity.adjustable && quantity.step != 1 {
+            wrong("quantity: Stripe's page knows no steps, so adjustable goes with step = 1 alone");
         }
-        if plan.kind == Kind::Membership && plan.max_quantity != 1 && plan.is_single() {
+        if quantity.adjustable && quantity.min == quantity.max {
+            wrong("quantity: adjustable leaves nothing to choose, for min and max are equal");
+        }
+        if let Some(amount) = &plan.amount {
+            if amount.min < 1 || amount.max < amount.min || amount.max > 99_999_999 {
+                wrong("amount needs 1 <= min <= max <= 99999999, in minor units");
+            }
+            if !amount
+                .presets
+                .iter()
+                .all(|preset| (amount.min..=amount.max).contains(preset))
+            {
+                wrong("amount: a preset lies outside min and max");
+            }
+            if quantity != Quantity::default() {
+                wrong("amount is chosen by the buyer, so there is no quantity to choose");
+            }
+            if plan.promotion_codes {
+                wrong("amount is chosen by the buyer, so no promotion code reduces it");
+            }
+        }
+        if plan.kind == Kind::Membership && quantity.max != 1 && plan.is_single() {
             wrong(
-                "a single plan can't be bought several times: set single = false or max_quantity = 1",
+                "a single membership can't be bought several times: set single = false or leave out quantity",
             );
+        }
+        if plan
+            .trial_days
+            .is_some_and(|days| !(1..=MAX_TRIAL_DAYS).contains(&days))
+        {
+            wrong("trial_days is 1 to 730");
+        }
+        if let Some(kind) = plan.requires
+            && !plans
+                .iter()
+                .any(|other| other.kind == kind && other.code != plan.code)
+        {
+            wrong("requires a kind of which there is no other plan");
+        }
+        let texts = [
+            ("upgrade_group", &plan.upgrade_group),
+            ("account_code", &plan.account_code),
+        ];
+        for (key, text) in texts {
+            if text
+                .as_ref()
+                .is_some_and(|text| text.trim().is_empty() || text.len() > 100)
+            {
+                wrong(&format!("{key} has 1 to 100 characters"));
+            }
+        }
+    }
+    for (group, members) in groups(plans) {
+        let first = members[0];
+        if members
+            .iter()
+            .any(|plan| plan.kind != first.kind || plan.is_single() != first.is_single())
+        {
+            problems.push(format!(
+                "upgrade_group \"{group}\": its plans must be of one kind, and all single or none"
+            ));
         }
     }
     if plans.is_empty() {
         problems.push("it has no [[plan]]".to_owned());
     }
     problems
+}
+
+/// The plans of each upgrade group.
+fn groups(plans: &[Plan]) -> BTreeMap<&str, Vec<&Plan>> {
+    let mut groups: BTreeMap<&str, Vec<&Plan>> = BTreeMap::new();
+    for plan in plans {
+        if let Some(group) = &plan.upgrade_group {
+            groups.entry(group).or_default().push(plan);
+        }
+    }
+    groups
 }
 
 /// The offer of a plan, or what keeps its price from being sold.
@@ -300,6 +416,27 @@ fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
             plan.price
         ));
     }
+    for (given, key) in [
+        (plan.trial_days.is_some(), "trial_days"),
+        (plan.upgrade_group.is_some(), "upgrade_group"),
+    ] {
+        if given && price.recurring.is_none() {
+            return Err(format!(
+                "the price \"{}\" does not renew, so the plan has no {key}",
+                plan.price
+            ));
+        }
+    }
+    if let (Some(wanted), Some(at_stripe)) = (plan.tax_behavior, price.tax_behavior.as_deref())
+        && plan.amount.is_none()
+        && at_stripe != wanted.as_str()
+    {
+        return Err(format!(
+            "the price \"{}\" has the tax behavior {at_stripe} at Stripe, the plan says {}",
+            plan.price,
+            wanted.as_str()
+        ));
+    }
     let name = plan
         .name
         .clone()
@@ -320,12 +457,20 @@ fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
         description,
         currency: price.currency.clone(),
         unit_amount: price.unit_amount.filter(|_| plan.amount.is_none()),
+        tax_behavior: match plan.tax_behavior {
+            Some(behavior) => Some(behavior.as_str().to_owned()),
+            None => price.tax_behavior.clone(),
+        },
         recurring: price.recurring.as_ref().map(|recurring| Interval {
             unit: recurring.interval.clone(),
             count: recurring.interval_count,
         }),
         other_currencies: options
-            .filter_map(|(currency, option)| Some((currency.clone(), option.unit_amount?)))
+            .filter(|(_, option)| plan.amount.is_some() || option.unit_amount.is_some())
+            .map(|(currency, option)| {
+                let amount = option.unit_amount.filter(|_| plan.amount.is_none());
+                (currency.clone(), amount)
+            })
             .collect(),
     })
 }

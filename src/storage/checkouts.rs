@@ -50,6 +50,10 @@ pub struct NewSubscription<'a> {
     pub quantity: i32,
     /// Whether a user may hold only one.
     pub single: bool,
+    /// Single plans of one group exclude each other.
+    pub upgrade_group: Option<&'a str>,
+    /// Whether the buyer may change the quantity on Stripe's page.
+    pub adjustable: bool,
     /// Whether it renews.
     pub recurring: bool,
     /// How long a one-off lasts.
@@ -67,34 +71,48 @@ pub enum InsertError {
     /// The user holds a single plan of the basket already.
     #[error("the user holds one of the plans already")]
     Held,
-    /// The user has too many open checkouts.
-    #[error("the user has too many open checkouts")]
-    TooManyOpen,
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Lets transactions that open a checkout for the same user take turns: what a later statement reads holds until the
+/// commit. (A statement of its own, for one that waits still sees what was there before it waited.)
+pub async fn lock_user(db: &mut PgConnection, user: &UserId) -> Result<(), StorageError> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(user.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A user's open checkouts with the hashes of their requests, newest first.
+pub async fn find_open_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<(CheckoutId, Vec<u8>)>, StorageError> {
+    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, request_hash FROM checkouts WHERE user_id = $1 AND status = 'open' ORDER BY id DESC",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, hash)| (CheckoutId(id), hash))
+        .collect())
 }
 
 /// Records a checkout and its lines, `PENDING_ACTIVATION`; the caller owns the transaction and commits it.
 pub async fn insert(
     db: &mut PgConnection,
     new: &NewCheckout<'_>,
-    max_open: i64,
     now: OffsetDateTime,
 ) -> Result<(), InsertError> {
-    // The lock makes the count below hold until the commit: two requests of one user take turns.
-    let (open,): (i64,) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM checkouts WHERE user_id = $1 AND status = 'open')
-           FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS lock",
-    )
-    .bind(new.user.as_str())
-    .fetch_one(&mut *db)
-    .await
-    .map_err(StorageError::from)?;
     let inserted = sqlx::query(
-        "INSERT INTO checkouts (id, user_id, currency, mode, status, customer_id, idempotency_key, request_hash,
-                                cancel_token_hash, expires_at, next_repair_at, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+        "INSERT INTO checkouts (id, user_id, currency, mode, status, customer_id, request_hash, cancel_token_hash,
+                                expires_at, next_repair_at, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
     )
     .bind(new.id.0)
     .bind(new.user.as_str())
@@ -102,7 +120,6 @@ pub async fn insert(
     .bind(new.mode.as_str())
     .bind(SessionStatus::Open.as_str())
     .bind(new.customer.0)
-    .bind(new.idempotency_key)
     .bind(new.request_hash)
     .bind(new.cancel_token_hash)
     .bind(new.expires_at)
@@ -111,12 +128,16 @@ pub async fn insert(
     .execute(&mut *db)
     .await;
     refused(inserted)?;
+    if let Some(key) = new.idempotency_key {
+        insert_key(&mut *db, new.user, key, new.id, now).await?;
+    }
     for (position, line) in (0_i16..).zip(&new.lines) {
         let inserted = sqlx::query(
             "WITH line AS (
                  INSERT INTO subscriptions (id, checkout_id, position, user_id, plan, kind, quantity, single, recurring,
-                                            term, status, status_reason, stripe_price_id, created_at, updated_at)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $14))
+                                            term, status, status_reason, stripe_price_id, upgrade_group, quantity_open,
+                                            created_at, updated_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $16, $17, $14, $14))
              INSERT INTO status_changes (subscription_id, to_status, reason, cause, actor, at)
              VALUES ($1, $11, $12, $15, $4, $14)",
         )
@@ -135,16 +156,33 @@ pub async fn insert(
         .bind(line.stripe_price)
         .bind(now)
         .bind(Cause::Member.as_str())
+        .bind(line.upgrade_group)
+        .bind(line.adjustable)
         .execute(&mut *db)
         .await;
         refused(inserted)?;
     }
-    // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
-    if open >= max_open {
-        Err(InsertError::TooManyOpen)
-    } else {
-        Ok(())
-    }
+    Ok(())
+}
+
+/// Records a client's idempotency key for a checkout.
+pub async fn insert_key(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    key: &str,
+    checkout: CheckoutId,
+    now: OffsetDateTime,
+) -> Result<(), InsertError> {
+    let inserted = sqlx::query(
+        "INSERT INTO idempotency_keys (user_id, key, checkout_id, created_at) VALUES ($1, $2, $3, $4)",
+    )
+    .bind(user.as_str())
+    .bind(key)
+    .bind(checkout.0)
+    .bind(now)
+    .execute(db)
+    .await;
+    refused(inserted)
 }
 
 /// The violated constraint decides what the insert's failure means; there is no check that could be overtaken.
@@ -153,8 +191,8 @@ fn refused<T>(inserted: Result<T, sqlx::Error>) -> Result<(), InsertError> {
         return Ok(());
     };
     match error.constraint() {
-        Some("checkouts_idempotency") => Err(InsertError::KeyUsed),
-        Some("subscriptions_single") => Err(InsertError::Held),
+        Some("idempotency_keys_used") => Err(InsertError::KeyUsed),
+        Some("subscriptions_single" | "subscriptions_group") => Err(InsertError::Held),
         _ => Err(InsertError::Storage(error)),
     }
 }
@@ -175,7 +213,8 @@ pub async fn find_by_key(
     key: &str,
 ) -> Result<Option<Repeated>, StorageError> {
     let row: Option<(Uuid, Vec<u8>)> = sqlx::query_as(
-        "SELECT id, request_hash FROM checkouts WHERE user_id = $1 AND idempotency_key = $2",
+        "SELECT c.id, c.request_hash FROM idempotency_keys k JOIN checkouts c ON c.id = k.checkout_id
+          WHERE k.user_id = $1 AND k.key = $2",
     )
     .bind(user.as_str())
     .bind(key)

@@ -2,6 +2,7 @@
 //! our facts. No other room knows a Stripe crate or a Stripe object.
 
 pub mod client;
+pub mod declines;
 pub mod event;
 pub mod money;
 pub mod objects;

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Call, Route, refuse, route};
+use crate::engine::proration::share;
 use crate::engine::{billing, refunds};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, list};
 use crate::listing;
-use crate::percent::rounded;
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -31,7 +31,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     let id = params.text("invoice");
     let invoice = world.store.find("invoice", id).cloned();
     let invoice = invoice.ok_or_else(|| ApiError::missing_reference("invoice", id, "invoice"))?;
-    let lines = note_lines(&invoice, params)?;
+    let lines = note_lines(world, &invoice, params)?;
     let sums = Sums::of(&lines);
     let total = sums.total();
     let is_paid = invoice.text("status") == "paid";
@@ -104,7 +104,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
 }
 
 /// The lines of a note: those that were given, or one for the whole amount.
-fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
+fn note_lines(world: &World, invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
     let given = params.items("lines");
     if given.is_empty() {
         let amount = params
@@ -141,8 +141,7 @@ fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
             continue;
         }
         let id = line.text("invoice_line_item");
-        let known = invoice["lines"]
-            .items("data")
+        let known = billing::lines_of(world, invoice)
             .iter()
             .find(|known| known.text("id") == id);
         let param = format!("lines[{at}][invoice_line_item]");
@@ -171,14 +170,13 @@ fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
 
 /// A credited line takes its share of the discounts and taxes of what it credits.
 fn take_shares(line: &mut Value, known: &Value, amount: i64) {
-    let share =
-        |given: &Value, key: &str| rounded(given.int(key), amount, known.int("amount").max(1));
+    let part = |given: &Value, key: &str| share(given.int(key), amount, known.int("amount"));
     let scaled = |list: &str, keys: &[&str]| -> Vec<Value> {
         let mut given = known.items(list).to_vec();
         for entry in &mut given {
             for key in keys {
-                let part = share(entry, key);
-                entry.set(key, part);
+                let scaled = part(entry, key);
+                entry.set(key, scaled);
             }
         }
         given

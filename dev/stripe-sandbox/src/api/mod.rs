@@ -10,11 +10,15 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+pub(crate) mod portal_features;
+mod portal_flow;
+mod previews;
 mod promotion_codes;
 mod session_discounts;
 mod session_options;
 mod sessions;
 mod subscription_create;
+mod subscription_items;
 mod subscription_update;
 mod subscriptions;
 mod test_clocks;
@@ -29,6 +33,7 @@ use crate::world::World;
 use crate::{expand, form, table};
 
 pub(crate) use customers::new_customer;
+pub(crate) use subscription_items::change as subscription_change;
 pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
 pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
@@ -85,6 +90,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         invoices::ROUTES,
         payments::ROUTES,
         portal::ROUTES,
+        previews::ROUTES,
         promotion_codes::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,

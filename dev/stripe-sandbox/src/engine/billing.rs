@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{buyer, discounts, dunning, subscriptions, terms};
+use super::terms::Terms;
+use super::{balance, buyer, discounts, dunning, proration, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -12,6 +13,8 @@ use crate::world::{Task, World};
 
 /// A draft stays open to changes for an hour.
 pub(crate) const DRAFT_SECONDS: i64 = 3600;
+/// How many lines an invoice shows; the others are on further pages.
+const LINES_SHOWN: usize = 10;
 
 /// One line of an invoice to be.
 pub(crate) struct Line {
@@ -43,18 +46,33 @@ pub(crate) fn create(world: &mut World, new: &NewInvoice) -> Value {
     draft
 }
 
+/// Creates a draft that the caller announces, of what a checkout has charged: the customer's balance stays apart.
+pub(super) fn draft_of_checkout(
+    world: &mut World,
+    new: &NewInvoice,
+    terms: Option<&Terms>,
+) -> Value {
+    let id = ids::new("in");
+    balance::keep_apart(world, &id);
+    draft_as(world, &id, new, terms)
+}
+
 /// Creates a draft that the caller announces.
 pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
-    let id = ids::new("in");
+    draft_as(world, &ids::new("in"), new, None)
+}
+
+/// The terms are those of the subscription, where there is one.
+fn draft_as(world: &mut World, id: &str, new: &NewInvoice, terms: Option<&Terms>) -> Value {
     let now = world.now();
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
-    let total: i64 = new.lines.iter().map(|line| line.amount).sum();
-    let lines = new
-        .lines
-        .iter()
-        .map(|line| line_object(&id, new.currency, new.subscription, line))
-        .collect();
+    let mut lines = new.subscription.map_or_else(Vec::new, |subscription| {
+        proration::take(world, subscription, id)
+    });
+    let own = new.lines.iter();
+    lines.extend(own.map(|line| line_object(id, new.currency, new.subscription, line)));
+    let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
     let sends = subscription
         .as_ref()
         .is_some_and(|s| s.text("collection_method") == "send_invoice");
@@ -97,30 +115,29 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
-    if let Some(subscription) = &subscription {
-        let terms = terms::of_subscription(world, subscription);
-        terms::apply(world, &mut invoice, &terms);
-        let used = invoice["total_discount_amounts"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        let used: Vec<Value> = used.map(|used| used["discount"].clone()).collect();
-        discounts::use_up(world, subscription.text("id"), &used);
+    let terms = match (&subscription, terms) {
+        (Some(subscription), _) => Some(&terms::of_subscription(world, subscription)),
+        (None, terms) => terms,
+    };
+    if let Some(terms) = terms {
+        terms::apply(world, &mut invoice, terms);
     }
     if let Some(subscription) = new.subscription {
+        let lines = invoice["lines"].items("data").iter();
+        let net: Vec<Value> = lines.map(terms::discounted).collect();
+        proration::note_debits(world, subscription, &net);
+        discounts::use_up(world, subscription, &invoice);
+    }
+    reckon(world, &mut invoice);
+    if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
-            object.set("latest_invoice", id.as_str());
+            object.set("latest_invoice", id);
         });
     }
     world.create(invoice, None)
 }
 
-pub(super) fn line_object(
-    invoice: &str,
-    currency: &str,
-    subscription: Option<&str>,
-    line: &Line,
-) -> Value {
+fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: &Line) -> Value {
     let parent = match &line.item {
         Some(item) => json!({"invoice_item_details": null, "type": "subscription_item_details",
             "subscription_item_details": {"invoice_item": null, "proration": false,
@@ -129,7 +146,7 @@ pub(super) fn line_object(
             "invoice_item_details": {"invoice_item": ids::new("ii"), "proration": false,
                 "proration_details": {"credited_items": null}, "subscription": subscription}}),
     };
-    let unit = (line.amount / line.quantity.max(1)).to_string();
+    let unit = proration::unit_of(line.amount, line.quantity);
     json!({
         "id": ids::new("il"), "object": "line_item", "amount": line.amount, "currency": currency,
         "description": line.description, "discount_amounts": [], "discountable": true, "discounts": [],
@@ -142,12 +159,51 @@ pub(super) fn line_object(
     })
 }
 
+/// All lines of an invoice, of which the object itself shows the first.
+pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] {
+    let all = world.store.hidden(invoice.text("id"), "lines").as_array();
+    all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
+}
+
+/// Keeps all lines of an invoice that has more than it shows.
+fn cut_lines(world: &mut World, invoice: &mut Value) {
+    let lines = invoice["lines"].items("data");
+    if lines.len() > LINES_SHOWN {
+        let (all, shown) = (lines.to_vec(), lines[..LINES_SHOWN].to_vec());
+        world.store.hide(invoice.text("id"), "lines", all);
+        invoice["lines"].set("data", shown);
+        invoice["lines"].set("has_more", true);
+    }
+}
+
+/// What is due of the total once the customer's balance has its say, and which lines are shown.
+fn reckon(world: &mut World, invoice: &mut Value) {
+    let expected = balance::outcome(world, invoice, invoice.int("total"));
+    for key in ["amount_due", "amount_remaining"] {
+        invoice.set(key, expected.due);
+    }
+    invoice.set("starting_balance", expected.starting);
+    cut_lines(world, invoice);
+}
+
+/// Reckons a draft again: until it is finalized, its taxes follow its customer.
+pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
+    let mut invoice = world.store.copy(id);
+    let all = lines_of(world, &invoice).to_vec();
+    invoice["lines"].set("data", all);
+    terms::renew(world, &mut invoice);
+    reckon(world, &mut invoice);
+    world.change(id, |object| *object = invoice)
+}
+
 /// Finalizes a draft; what remains due is still to be collected.
 pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
     let now = world.now();
     world.invoice_numbers += 1;
     let number = world.invoice_numbers;
-    let hosted = format!("{}/_sandbox/objects/invoice", world.base_url);
+    let hosted = format!("{}/i/{id}", world.base_url);
+    let draft = world.store.copy(id);
+    let outcome = balance::outcome(world, &draft, draft.int("total"));
     let open = world.change(id, |invoice| {
         invoice.set("status", "open");
         invoice.set("number", format!("SANDBOX-{number:04}"));
@@ -155,11 +211,16 @@ pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
         invoice.set("automatically_finalizes_at", Value::Null);
         invoice.set("last_finalization_error", Value::Null);
         invoice.set("hosted_invoice_url", hosted.as_str());
-        invoice.set("invoice_pdf", hosted.as_str());
-        invoice.set("ending_balance", 0);
+        invoice.set("invoice_pdf", format!("{hosted}/pdf"));
+        for key in ["amount_due", "amount_remaining"] {
+            invoice.set(key, outcome.due);
+        }
+        invoice.set("starting_balance", outcome.starting);
+        invoice.set("ending_balance", outcome.ending);
         invoice["status_transitions"].set("finalized_at", now);
     });
     world.emit("invoice.finalized", &open, None);
+    balance::set(world, draft.text("customer"), outcome.ending);
     open
 }
 
@@ -335,6 +396,12 @@ fn cancel_payment(world: &mut World, payment: &str, intent: &str, reason: &str) 
         payment.set("status", "canceled");
         payment["status_transitions"].set("canceled_at", now);
     });
+    cancel_intent(world, intent, reason);
+}
+
+/// Cancels a payment intent that is not at its end yet.
+pub(super) fn cancel_intent(world: &mut World, intent: &str, reason: &str) {
+    let now = world.now();
     if matches!(
         world.store.copy(intent).text("status"),
         "succeeded" | "canceled"
@@ -362,6 +429,7 @@ pub(crate) fn void(world: &mut World, id: &str) -> Value {
         invoice["status_transitions"].set("voided_at", now);
     });
     world.emit("invoice.voided", &voided, None);
+    balance::restore(world, &voided);
     voided
 }
 
@@ -388,7 +456,7 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
         return;
     }
-    let refreshed = terms::refresh(world, id);
+    let refreshed = refresh(world, id);
     if world.settings.finalization_fails || terms::has_unknown_place(&refreshed) {
         let failed = world.change(id, |invoice| {
             let error = terms::unknown_place();
@@ -412,7 +480,9 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
         "mark_uncollectible" => {
             mark_uncollectible(world, id, "subscription_paused");
         }
-        _ if open.text("collection_method") == "send_invoice" => send(world, &open),
+        _ if open.int("amount_due") > 0 && open.text("collection_method") == "send_invoice" => {
+            send(world, &open);
+        }
         _ => {
             // What fails is told by events and dunning; there is nobody to answer.
             let _ = collect(

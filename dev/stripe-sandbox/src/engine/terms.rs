@@ -75,11 +75,6 @@ pub(crate) fn apply(world: &mut World, invoice: &mut Value, terms: &Terms) {
     let on_top: i64 = taxes.iter().map(Tax::on_top).sum();
     let all: i64 = taxes.iter().map(|tax| tax.amount).sum();
     let total = subtotal - off + on_top;
-    let more = total - invoice.int("total");
-    for key in ["amount_due", "amount_remaining"] {
-        let due = (invoice.int(key) + more).max(0);
-        invoice.set(key, due);
-    }
     let sums: Vec<Value> = tax::summed(&taxes).iter().map(Tax::of_invoice).collect();
     invoice["lines"].set("data", lines);
     invoice.set("subtotal", subtotal);
@@ -159,19 +154,27 @@ fn discount_of(line: &Value) -> i64 {
     taken.map(|taken| taken.int("amount")).sum()
 }
 
+/// A line with what discounts leave of it.
+pub(super) fn discounted(line: &Value) -> Value {
+    let mut line = line.clone();
+    let left = line.int("amount") - discount_of(&line);
+    line.set("amount", left);
+    line
+}
+
 /// Applies the terms of its subscription to a draft again, as they are now.
-pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
-    let mut invoice = world.store.copy(id);
+pub(super) fn renew(world: &mut World, invoice: &mut Value) {
     let subscription = invoice["parent"]["subscription_details"].text("subscription");
-    let subscription = world.store.copy(subscription);
+    let Some(subscription) = world.store.find("subscription", subscription).cloned() else {
+        return;
+    };
     let mut terms = of_subscription(world, &subscription);
     // The discounts are those that it was made with: one for once is used up by now.
     let discounts = invoice.items("discounts").iter();
     terms.discounts = discounts
         .filter_map(|id| id.as_str().map(str::to_owned))
         .collect();
-    apply(world, &mut invoice, &terms);
-    world.change(id, |object| *object = invoice)
+    apply(world, invoice, &terms);
 }
 
 /// Whether the tax of an invoice cannot be told, so that it cannot be finalized.
@@ -184,4 +187,16 @@ pub(crate) fn unknown_place() -> ApiError {
     let message = "The customer's location isn't recognized. Set a valid customer address in order to automatically \
                    calculate tax.";
     ApiError::coded("customer_tax_location_invalid", message)
+}
+
+/// Whether the tax of a subscription can be told now.
+///
+/// # Errors
+/// [`unknown_place`].
+pub(super) fn check_place(world: &World, subscription: &str) -> Result<(), ApiError> {
+    let terms = of_subscription(world, &world.store.copy(subscription));
+    if terms.is_taxed && terms.country.is_none() {
+        return Err(unknown_place());
+    }
+    Ok(())
 }

@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod changes;
 mod checkout;
 mod control;
 mod discounts;
 mod faults;
+mod invoice_page;
 mod lists;
 mod money;
 mod options;
 mod pages;
+mod plans;
 mod receipts;
 mod renewals;
 mod rules;

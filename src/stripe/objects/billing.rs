@@ -1,0 +1,282 @@
+//! Subscriptions, invoices, credit notes.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::{Expandable, List, Metadata, Reference};
+
+/// A subscription at Stripe.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Subscription {
+    /// `sub_…`.
+    pub id: String,
+    /// Test or live.
+    pub livemode: Option<bool>,
+    /// See [`crate::domain::subscription::StripeStatus`].
+    pub status: Option<String>,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// Ours.
+    pub metadata: Option<Metadata>,
+    /// With their periods since 2025-03-31.
+    pub items: Option<List<SubscriptionItem>>,
+    /// Unix seconds; before 2025-03-31.
+    pub current_period_end: Option<i64>,
+    /// Unix seconds.
+    pub cancel_at: Option<i64>,
+    /// Ends with its period.
+    #[serde(default)]
+    pub cancel_at_period_end: bool,
+    /// Unix seconds.
+    pub ended_at: Option<i64>,
+    /// Set while Stripe collects nothing.
+    pub pause_collection: Option<IgnoredAny>,
+    /// The newest invoice.
+    pub latest_invoice: Option<Expandable<Invoice>>,
+    /// What its only item costs; a copy of the item's, in old versions the only place.
+    pub plan: Option<Reference>,
+    /// How many of it, likewise.
+    pub quantity: Option<i64>,
+}
+
+/// An item of a subscription.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SubscriptionItem {
+    /// `si_…`.
+    #[serde(default)]
+    pub id: String,
+    /// Unix seconds; since 2025-03-31.
+    pub current_period_end: Option<i64>,
+    /// What it costs; since 2020.
+    pub price: Option<Expandable<Reference>>,
+    /// The same before prices.
+    pub plan: Option<Reference>,
+    /// How many.
+    pub quantity: Option<i64>,
+}
+
+impl Subscription {
+    /// Its item; none if it has several, of which none stands for the whole.
+    pub fn item(&self) -> Option<&SubscriptionItem> {
+        match self.items.as_ref()?.data.as_slice() {
+            [item] => Some(item),
+            _ => None,
+        }
+    }
+
+    /// `price_…` of its item, wherever it stands.
+    pub fn price_id(&self) -> Option<&str> {
+        let price = self.item().and_then(|item| item.price.as_ref());
+        let plan = || self.item().and_then(|item| item.plan.as_ref());
+        let plan = || plan().or(self.plan.as_ref());
+        price
+            .map(Expandable::id)
+            .or_else(|| plan().map(|plan| plan.id.as_str()))
+    }
+
+    /// How many of its item, wherever it stands.
+    pub fn item_quantity(&self) -> Option<i64> {
+        self.item().and_then(|item| item.quantity).or(self.quantity)
+    }
+
+    /// When the first of its items' periods ends: Unix seconds.
+    pub fn period_end(&self) -> Option<i64> {
+        let items = self.items.iter().flat_map(|items| &items.data);
+        items
+            .filter_map(|item| item.current_period_end)
+            .min()
+            .or(self.current_period_end)
+    }
+}
+
+/// An invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Invoice {
+    /// `in_…`; empty for an upcoming one, which has none.
+    #[serde(default)]
+    pub id: String,
+    /// Test or live.
+    pub livemode: Option<bool>,
+    /// `draft`, `open`, `paid`, `void`, `uncollectible`.
+    pub status: Option<String>,
+    /// `subscription_create`, `subscription_cycle`, …
+    pub billing_reason: Option<String>,
+    /// Minor units; used only to tell money from none.
+    pub amount_paid: Option<i64>,
+    /// Minor units; used only to tell money from none.
+    pub total: Option<i64>,
+    /// How often payment was tried.
+    pub attempt_count: Option<u64>,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// Since 2025-03-31.
+    pub parent: Option<InvoiceParent>,
+    /// Before 2025-03-31.
+    pub subscription: Option<Expandable<Reference>>,
+    /// Before 2025-03-31, from 2023 on.
+    pub subscription_details: Option<SubscriptionDetails>,
+    /// The only place before 2023 where the subscription's metadata stands.
+    pub lines: Option<List<InvoiceLine>>,
+    /// Before 2025-03-31.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// Since 2025-03-31, when expanded.
+    pub payments: Option<List<InvoicePayment>>,
+    /// When it changed.
+    pub status_transitions: Option<StatusTransitions>,
+}
+
+/// A line of an invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLine {
+    /// Of a subscription's line at first a copy of the subscription's.
+    pub metadata: Option<Metadata>,
+}
+
+/// What an invoice is for.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceParent {
+    /// When it is for a subscription.
+    pub subscription_details: Option<SubscriptionDetails>,
+}
+
+/// The subscription of an invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct SubscriptionDetails {
+    /// `sub_…`.
+    pub subscription: Option<Expandable<Reference>>,
+    /// A copy of the subscription's.
+    pub metadata: Option<Metadata>,
+}
+
+/// When an invoice changed.
+#[derive(Clone, Debug, Deserialize)]
+pub struct StatusTransitions {
+    /// Unix seconds.
+    pub paid_at: Option<i64>,
+}
+
+/// A payment of an invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoicePayment {
+    /// `inpay_…`.
+    #[serde(default)]
+    pub id: String,
+    /// The invoice.
+    pub invoice: Option<Expandable<Invoice>>,
+    /// `open`, `paid`, `canceled`.
+    pub status: Option<String>,
+    /// What paid.
+    pub payment: Option<InvoicePaymentSource>,
+}
+
+impl InvoicePayment {
+    /// `pi_…` of what paid.
+    pub fn payment_intent_id(&self) -> Option<&str> {
+        self.payment
+            .as_ref()?
+            .payment_intent
+            .as_ref()
+            .map(Expandable::id)
+    }
+}
+
+/// What paid an invoice.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoicePaymentSource {
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+}
+
+impl Invoice {
+    fn details(&self) -> Option<&SubscriptionDetails> {
+        self.parent
+            .as_ref()
+            .and_then(|parent| parent.subscription_details.as_ref())
+    }
+
+    /// When it was paid: Unix seconds.
+    pub fn paid_at(&self) -> Option<i64> {
+        self.status_transitions.as_ref()?.paid_at
+    }
+
+    /// `sub_…`, wherever it stands.
+    pub fn subscription_id(&self) -> Option<&str> {
+        let nested = self
+            .details()
+            .and_then(|details| details.subscription.as_ref());
+        nested.or(self.subscription.as_ref()).map(Expandable::id)
+    }
+
+    /// The copy of the subscription's metadata, wherever it stands.
+    pub fn subscription_metadata(&self) -> Option<&Metadata> {
+        self.details()
+            .or(self.subscription_details.as_ref())
+            .and_then(|details| details.metadata.as_ref())
+    }
+
+    /// `pi_…` of what paid it, where the object tells.
+    pub fn payment_intent_id(&self) -> Option<&str> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        let paid = payments
+            .filter(|payment| payment.status.as_deref() == Some("paid"))
+            .find_map(|payment| payment.payment.as_ref()?.payment_intent.as_ref());
+        paid.or(self.payment_intent.as_ref()).map(Expandable::id)
+    }
+}
+
+/// A credit note.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CreditNote {
+    /// `cn_…`.
+    pub id: String,
+    /// The invoice that it corrects.
+    pub invoice: Option<Expandable<Reference>>,
+    /// May name the lines that it is about.
+    pub metadata: Option<Metadata>,
+    /// The refunds that it made or took over.
+    #[serde(default)]
+    pub refunds: Vec<CreditedRefund>,
+    /// The same before 2025-03-31.
+    pub refund: Option<Expandable<Reference>>,
+}
+
+/// A refund of a credit note.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CreditedRefund {
+    /// `re_…`.
+    pub refund: Expandable<Reference>,
+}
+
+impl CreditNote {
+    /// Whether it made or took over that refund.
+    pub fn has_refund(&self, id: &str) -> bool {
+        let listed = self.refunds.iter().map(|credited| &credited.refund);
+        listed.chain(&self.refund).any(|refund| refund.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn price_and_quantity_are_found_in_every_shape_and_of_several_items_in_none() {
+        let read = |json: &str| {
+            let subscription: Subscription = serde_json::from_str(json).expect("a subscription");
+            let price = subscription.price_id().map(str::to_owned);
+            (price, subscription.item_quantity())
+        };
+        let one = (Some("price_1".to_owned()), Some(3));
+        for json in [
+            r#"{"id": "sub_1", "items": {"data": [{"id": "si_1", "quantity": 3, "price": {"id": "price_1"}}]}}"#,
+            r#"{"id": "sub_1", "items": {"data": [{"quantity": 3, "price": null, "plan": {"id": "price_1"}}]}}"#,
+            r#"{"id": "sub_1", "plan": {"id": "price_1"}, "quantity": 3}"#,
+            r#"{"id": "sub_1", "items": {"data": [{"price": "price_1"}]}, "quantity": 3}"#,
+        ] {
+            assert_eq!(read(json), one, "{json}");
+        }
+        let several = r#"{"id": "sub_1", "plan": null, "quantity": null, "items": {"data": [
+            {"quantity": 3, "price": {"id": "price_1"}}, {"quantity": 1, "price": {"id": "price_2"}}]}}"#;
+        assert_eq!(read(several), (None, None));
+    }
+}

@@ -1,0 +1,86 @@
+//! Payments, refunds, disputes.
+
+use serde::Deserialize;
+
+use super::{Expandable, List, Metadata, Reference};
+
+/// A payment intent.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PaymentIntent {
+    /// `pi_…`.
+    pub id: String,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// Ours, on a payment without an invoice.
+    pub metadata: Option<Metadata>,
+    /// The charge that succeeded, or the last that failed.
+    pub latest_charge: Option<Expandable<Charge>>,
+    /// `requires_payment_method`, `requires_action`, `processing`, `succeeded`, …
+    pub status: Option<String>,
+    /// Why the newest attempt failed.
+    pub last_payment_error: Option<PaymentError>,
+}
+
+/// Why a payment failed, without Stripe's texts: see [`crate::stripe::declines`].
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct PaymentError {
+    /// `card_declined`, `expired_card`, …
+    pub code: Option<String>,
+    /// What the bank said.
+    pub decline_code: Option<String>,
+    /// What the card's network recommends.
+    pub advice_code: Option<String>,
+}
+
+/// A charge.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Charge {
+    /// `ch_…`.
+    pub id: String,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// `cus_…`.
+    pub customer: Option<Expandable<Reference>>,
+    /// The payment intent's, on a payment without an invoice.
+    pub metadata: Option<Metadata>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// Whether money came.
+    #[serde(default)]
+    pub paid: bool,
+    /// Whether all of it went back.
+    #[serde(default)]
+    pub refunded: bool,
+    /// Minor units of all refunds so far; used only to tell some from none.
+    pub amount_refunded: Option<i64>,
+    /// Before 2022-11-15.
+    pub refunds: Option<List<Refund>>,
+}
+
+/// A refund.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Refund {
+    /// `re_…`.
+    pub id: String,
+    /// `pending`, `requires_action`, `succeeded`, `failed`, `canceled`.
+    pub status: Option<String>,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// May name the lines that are refunded.
+    pub metadata: Option<Metadata>,
+}
+
+/// A dispute.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Dispute {
+    /// `du_…` or `dp_…`.
+    pub id: String,
+    /// `needs_response`, `won`, `lost`, `warning_closed`, …
+    pub status: Option<String>,
+    /// `pi_…`.
+    pub payment_intent: Option<Expandable<Reference>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+}
