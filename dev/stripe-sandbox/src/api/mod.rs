@@ -1,6 +1,7 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
 pub(crate) mod catalogue;
+mod coupons;
 mod credit_notes;
 mod customers;
 mod disputes;
@@ -12,6 +13,9 @@ mod portal;
 pub(crate) mod portal_features;
 mod portal_flow;
 mod previews;
+mod promotion_codes;
+mod session_discounts;
+mod session_options;
 mod sessions;
 mod subscription_create;
 mod subscription_items;
@@ -78,6 +82,7 @@ pub(crate) const fn route(
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         catalogue::ROUTES,
+        coupons::ROUTES,
         credit_notes::ROUTES,
         customers::ROUTES,
         disputes::ROUTES,
@@ -86,6 +91,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         payments::ROUTES,
         portal::ROUTES,
         previews::ROUTES,
+        promotion_codes::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,
         test_clocks::ROUTES,
