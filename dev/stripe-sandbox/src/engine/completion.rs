@@ -145,7 +145,7 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (start, start),
         metadata: json!({}),
     };
-    let draft = billing::draft_of_checkout(world, &new, None);
+    let draft = billing::draft_of_checkout(world, &new);
     // The subscription is announced before its invoice, and names it.
     let subscription = world.store.copy(&subscription_id);
     world.emit("customer.subscription.created", &subscription, None);
@@ -177,10 +177,12 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (now, now),
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
+    let mut draft = billing::draft_of_checkout(world, &new);
     let terms = terms::of_session(world, session);
-    let draft = billing::draft_of_checkout(world, &new, Some(&terms));
-    world.emit("invoice.created", &draft, None);
+    terms::apply(world, &mut draft, &terms);
     let invoice = draft.text("id").to_owned();
+    world.change(&invoice, |object| object.clone_from(&draft));
+    world.emit("invoice.created", &draft, None);
     settle_first(world, &invoice, deal);
     invoice.into()
 }
