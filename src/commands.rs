@@ -1,4 +1,6 @@
-//! The operator's commands: look at events and apply them again, compare with Stripe.
+//! The operator's commands: look at events and apply them again, compare with Stripe, check the plans.
+
+mod plans;
 
 use std::sync::Arc;
 
@@ -10,6 +12,8 @@ use dues::services::compare::Compared;
 use dues::services::events::types;
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::plans::{Plans, plans};
 
 /// What to do with events.
 #[derive(Subcommand)]

@@ -41,6 +41,9 @@ enum Command {
     Events(commands::Events),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
+    /// Compare the plans file with Stripe
+    #[command(subcommand)]
+    Plans(commands::Plans),
     /// Print a member's token, for development only
     Token {
         /// The member: the token's subject
@@ -66,6 +69,7 @@ async fn main() -> ExitCode {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
             Err(error) => Err(error),
         },
+        Command::Plans(command) => commands::plans(command).await,
         Command::Token { user, roles, ttl } => token(&user, &roles, ttl).await,
     };
     match outcome {

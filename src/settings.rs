@@ -266,6 +266,17 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// What the catalogue needs.
+#[derive(Clone, Debug)]
+pub struct CatalogueSettings {
+    /// Stripe's API; of the webhooks nothing is known.
+    pub stripe: Stripe,
+    /// The catalogue.
+    pub plans: Plans,
+    /// Whether Stripe computes tax.
+    pub automatic_tax: bool,
+}
+
 /// Everything that is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.sentences())]
@@ -294,6 +305,14 @@ impl Settings {
         let place = Place::of_process()?;
         let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
         check::listen_address(place.environment, &raw)
+    }
+
+    /// Only what the catalogue needs, read like all settings but without a look at the others: whoever edits the plans
+    /// file has no database at hand.
+    pub fn catalogue() -> Result<CatalogueSettings, SettingsError> {
+        let place = Place::of_process()?;
+        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        check::catalogue(place.environment, raw)
     }
 
     /// Reads settings from the defaults, from `{config_dir}/{environment}.toml` if that exists, and from variables

@@ -20,6 +20,7 @@ mod lifecycle_one_off;
 mod lifecycle_recurring;
 mod operation;
 mod operator;
+mod plans_check;
 mod purchase;
 mod refunds;
 mod repair;
