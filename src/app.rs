@@ -110,6 +110,11 @@ impl App {
         self.state.clock.clone()
     }
 
+    /// The use cases, for what the program does beside answering requests.
+    pub fn services(&self) -> Services {
+        self.state.services.clone()
+    }
+
     /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within
     /// `http.shutdown_seconds`, and cuts off the rest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {

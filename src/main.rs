@@ -30,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API until a signal to stop
+    /// Serve the API until a signal to stop; SIGHUP reads the plans file again
     Serve,
     /// Run the pending migrations and end
     Migrate,
@@ -91,11 +91,20 @@ async fn serve() -> anyhow::Result<()> {
     let environment = settings.environment.to_string();
     // The handlers are in place before the first request, so that no signal is missed.
     let stop = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't listen for SIGHUP")?;
     let app = App::build(settings).await?;
     let address = app.address()?;
     let metrics = app.metrics_address().map(tracing::field::display);
     tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
+    let services = app.services();
+    // One after the other: signals that come during a reload are one signal after it, so the last file wins.
+    let reloads = tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            services.reload_plans().await;
+        }
+    });
     app.run(stop).await;
+    reloads.abort();
     Ok(())
 }
 

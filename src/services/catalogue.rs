@@ -1,6 +1,7 @@
 //! The plans that members can buy: from the plans file, with live prices from Stripe.
 
 pub mod check;
+pub mod reload;
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -217,16 +218,17 @@ impl Services {
         let priced = self.priced().await?;
         let (age, failing) = (
             priced.at.elapsed(),
-            self.catalogue.failing.load(Ordering::Relaxed),
+            self.catalogue.current().failing.load(Ordering::Relaxed),
         );
         let stale = failing && age > self.settings.plans.refresh;
         Ok((priced.offers, age, stale))
     }
 
     async fn priced(&self) -> Result<Priced, CatalogueError> {
-        if let Some(priced) = self.catalogue.held() {
+        let catalogue = self.catalogue.current();
+        if let Some(priced) = catalogue.held() {
             if priced.at.elapsed() > self.settings.plans.refresh {
-                let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
+                let stripe = self.stripe.clone();
                 tokio::spawn(async move {
                     let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else {
                         return;
@@ -242,18 +244,19 @@ impl Services {
             }
             return Ok(priced);
         }
-        let _one_at_a_time = self.catalogue.refreshing.lock().await;
-        match self.catalogue.held() {
+        let _one_at_a_time = catalogue.refreshing.lock().await;
+        match catalogue.held() {
             Some(priced) => Ok(priced),
-            None => self.catalogue.refresh(&self.stripe).await,
+            None => catalogue.refresh(&self.stripe).await,
         }
     }
 
     /// Reads the plans' prices anew, unless somebody just did.
     pub(super) async fn read_prices(&self) -> Result<(), CatalogueError> {
-        let _one_at_a_time = self.catalogue.refreshing.lock().await;
-        if !self.catalogue.known().1 {
-            self.catalogue.refresh(&self.stripe).await?;
+        let catalogue = self.catalogue.current();
+        let _one_at_a_time = catalogue.refreshing.lock().await;
+        if !catalogue.known().1 {
+            catalogue.refresh(&self.stripe).await?;
         }
         Ok(())
     }

@@ -23,6 +23,7 @@ mod operator;
 mod plans_check;
 mod purchase;
 mod refunds;
+mod reload;
 mod repair;
 mod settings;
 mod shapes;
