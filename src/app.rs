@@ -187,6 +187,11 @@ pub async fn clock(settings: &Settings) -> Result<Clock, FollowError> {
     Ok(clock)
 }
 
+/// Wall time, whatever the settings want.
+pub fn machine_clock() -> Clock {
+    Clock::system()
+}
+
 /// Connects the database, checks its schema and builds the use cases, without a server: for a command that does one
 /// thing and ends.
 pub async fn build_services(settings: Arc<Settings>) -> Result<(Services, Clock), StartError> {

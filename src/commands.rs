@@ -1,5 +1,7 @@
-//! The operator's commands: look at events and apply them again, compare with Stripe, check the plans.
+//! The operator's commands: look at events and apply them again, compare with Stripe, check the plans,
+//! look at the whole deployment.
 
+mod doctor;
 mod plans;
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use dues::services::events::types;
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::doctor::{Examination, doctor};
 pub(crate) use self::plans::{Plans, plans};
 
 /// What to do with events.

@@ -36,6 +36,8 @@ enum Command {
     Migrate,
     /// Ask the service on this machine whether it is ready; ends with 0 when it is
     Healthcheck,
+    /// Look at the whole deployment and say what to do; ends with 0 when nothing must be mended
+    Doctor(commands::Examination),
     /// Look at Stripe's events and apply them again
     #[command(subcommand)]
     Events(commands::Events),
@@ -64,6 +66,7 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
+        Command::Doctor(how) => commands::doctor(how).await,
         Command::Events(command) => commands::events(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,

@@ -300,6 +300,21 @@ impl Settings {
         Self::load(place.environment, Some(&place.directory), place.variables)
     }
 
+    /// The same with a stand-in for the webhook secrets: before the endpoint is made at Stripe there is none.
+    pub fn without_webhook_secrets() -> Result<Self, SettingsError> {
+        let mut place = Place::of_process()?;
+        let stand_in = ("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_none_yet");
+        place
+            .variables
+            .insert(stand_in.0.to_owned(), stand_in.1.to_owned());
+        Self::load(place.environment, Some(&place.directory), place.variables)
+    }
+
+    /// The API version that this program was made for: the shipped default.
+    pub fn shipped_api_version() -> String {
+        raw::shipped("stripe", "api_version").unwrap_or_default()
+    }
+
     /// Only `http.listen`, read like all settings but without a look at the others: a health check has no secrets.
     pub fn listen_address() -> Result<SocketAddr, SettingsError> {
         let place = Place::of_process()?;
@@ -359,6 +374,12 @@ impl Place {
 }
 
 impl SettingsError {
+    /// Whether nothing is wrong but the secrets of webhooks.
+    pub fn is_about_webhook_secrets(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.all(|problem| problem.key() == Some("stripe.webhook_secrets"))
+    }
+
     /// The problems, in the order of the sections.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

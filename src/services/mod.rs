@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod compare;
 pub mod confirm;
 mod customers;
+pub mod doctor;
 pub mod events;
 mod follow;
 mod held;

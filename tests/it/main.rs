@@ -12,6 +12,7 @@ mod command_line;
 mod convergence;
 mod currency;
 mod disputes;
+mod doctor;
 mod double_purchase;
 mod faults;
 mod follow_price;
