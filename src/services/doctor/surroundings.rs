@@ -30,7 +30,8 @@ impl Doctor<'_> {
             let schema = schema::look(&pool).await?;
             Ok::<_, MigrationError>((pool, schema))
         };
-        match looked.await {
+        let looked = tokio::time::timeout(TIMEOUT, looked).await;
+        match looked.unwrap_or_else(|_| Err(too_slow().into())) {
             Ok((pool, schema)) => {
                 tell(database(&schema, settings.migrate));
                 if schema.pending.is_empty() {
@@ -63,7 +64,8 @@ impl Doctor<'_> {
             let newest = webhook_events::find_newest_arrival(pool).await?;
             Ok::<_, StorageError>((backlog, newest))
         };
-        let (backlog, newest) = match looked.await {
+        let looked = tokio::time::timeout(TIMEOUT, looked).await;
+        let (backlog, newest) = match looked.unwrap_or_else(|_| Err(too_slow().into())) {
             Ok(looked) => looked,
             Err(error) => {
                 tell(Check::Events.fail(error.to_string(), "run it again"));
@@ -155,6 +157,11 @@ impl Doctor<'_> {
             ),
         });
     }
+}
+
+/// What a database is said to be that takes a connection and then says nothing.
+fn too_slow() -> sqlx::Error {
+    sqlx::Error::PoolTimedOut
 }
 
 /// A client as patient as a browser is not; the page's content is nobody's business.

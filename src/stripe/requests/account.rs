@@ -277,10 +277,12 @@ fn request(operation: Operation, id: &str, parameters: &impl Serialize) -> Reque
         .collect();
     let path = path.join("/");
     if method == "GET" {
-        RequestBuilder::new(StripeMethod::Get, path).query(parameters)
-    } else {
-        RequestBuilder::new(StripeMethod::Post, path).form(parameters)
+        return RequestBuilder::new(StripeMethod::Get, path).query(parameters);
     }
+    let mut request = RequestBuilder::new(StripeMethod::Post, path).form(parameters);
+    // No parameters at all are written as one without a name.
+    request.body = request.body.filter(|body| body != "=");
+    request
 }
 
 #[cfg(test)]
@@ -300,6 +302,11 @@ mod tests {
         assert_eq!(
             (change.path.as_str(), change.body.as_deref()),
             ("/subscriptions/sub_1", Some("limit=1"))
+        );
+        let nothing: BTreeMap<&str, &str> = BTreeMap::new();
+        assert_eq!(
+            request(Operation::ExpireSession, "cs_1", &nothing).body,
+            None
         );
         let new = NewEndpoint {
             url: "https://a.example/b",
