@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{balance, dunning, proration, subscriptions};
+use super::terms::Terms;
+use super::{balance, buyer, discounts, dunning, proration, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -12,6 +13,8 @@ use crate::world::{Task, World};
 
 /// A draft stays open to changes for an hour.
 pub(crate) const DRAFT_SECONDS: i64 = 3600;
+/// How many lines an invoice shows; the others are on further pages.
+const LINES_SHOWN: usize = 10;
 
 /// One line of an invoice to be.
 pub(crate) struct Line {
@@ -44,18 +47,23 @@ pub(crate) fn create(world: &mut World, new: &NewInvoice) -> Value {
 }
 
 /// Creates a draft that the caller announces, of what a checkout has charged: the customer's balance stays apart.
-pub(super) fn draft_of_checkout(world: &mut World, new: &NewInvoice) -> Value {
+pub(super) fn draft_of_checkout(
+    world: &mut World,
+    new: &NewInvoice,
+    terms: Option<&Terms>,
+) -> Value {
     let id = ids::new("in");
     balance::keep_apart(world, &id);
-    draft_as(world, &id, new)
+    draft_as(world, &id, new, terms)
 }
 
 /// Creates a draft that the caller announces.
 pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
-    draft_as(world, &ids::new("in"), new)
+    draft_as(world, &ids::new("in"), new, None)
 }
 
-fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
+/// The terms are those of the subscription, where there is one.
+fn draft_as(world: &mut World, id: &str, new: &NewInvoice, terms: Option<&Terms>) -> Value {
     let now = world.now();
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
@@ -64,9 +72,6 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     });
     let own = new.lines.iter();
     lines.extend(own.map(|line| line_object(id, new.currency, new.subscription, line)));
-    if let Some(subscription) = new.subscription {
-        proration::note_debits(world, subscription, &lines);
-    }
     let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
     let sends = subscription
         .as_ref()
@@ -90,7 +95,7 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
         "created": now, "currency": new.currency, "custom_fields": null,
         "customer": new.customer, "customer_account": null, "customer_address": customer["address"],
         "customer_email": customer["email"], "customer_name": customer["name"], "customer_phone": customer["phone"],
-        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": [],
+        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": buyer::tax_ids_of(world, new.customer),
         "default_payment_method": null, "default_source": null, "default_tax_rates": [], "description": null,
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
@@ -110,11 +115,20 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
-    let expected = balance::outcome(world, &invoice, total);
-    for key in ["amount_due", "amount_remaining"] {
-        invoice.set(key, expected.due);
+    let terms = match (&subscription, terms) {
+        (Some(subscription), _) => Some(&terms::of_subscription(world, subscription)),
+        (None, terms) => terms,
+    };
+    if let Some(terms) = terms {
+        terms::apply(world, &mut invoice, terms);
     }
-    invoice.set("starting_balance", expected.starting);
+    if let Some(subscription) = new.subscription {
+        let lines = invoice["lines"].items("data").iter();
+        let net: Vec<Value> = lines.map(terms::discounted).collect();
+        proration::note_debits(world, subscription, &net);
+        discounts::use_up(world, subscription, &invoice);
+    }
+    reckon(world, &mut invoice);
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
             object.set("latest_invoice", id);
@@ -145,9 +159,41 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
     })
 }
 
-/// The lines of an invoice.
-pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
-    invoice["lines"].items("data")
+/// All lines of an invoice, of which the object itself shows the first.
+pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] {
+    let all = world.store.hidden(invoice.text("id"), "lines").as_array();
+    all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
+}
+
+/// Keeps all lines of an invoice that has more than it shows.
+fn cut_lines(world: &mut World, invoice: &mut Value) {
+    let lines = invoice["lines"].items("data");
+    if lines.len() > LINES_SHOWN {
+        let (all, shown) = (lines.to_vec(), lines[..LINES_SHOWN].to_vec());
+        world.store.hide(invoice.text("id"), "lines", all);
+        invoice["lines"].set("data", shown);
+        invoice["lines"].set("has_more", true);
+    }
+}
+
+/// What is due of the total once the customer's balance has its say, and which lines are shown.
+fn reckon(world: &mut World, invoice: &mut Value) {
+    let expected = balance::outcome(world, invoice, invoice.int("total"));
+    for key in ["amount_due", "amount_remaining"] {
+        invoice.set(key, expected.due);
+    }
+    invoice.set("starting_balance", expected.starting);
+    cut_lines(world, invoice);
+}
+
+/// Reckons a draft again: until it is finalized, its taxes follow its customer.
+pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
+    let mut invoice = world.store.copy(id);
+    let all = lines_of(world, &invoice).to_vec();
+    invoice["lines"].set("data", all);
+    terms::renew(world, &mut invoice);
+    reckon(world, &mut invoice);
+    world.change(id, |object| *object = invoice)
 }
 
 /// Finalizes a draft; what remains due is still to be collected.
@@ -410,14 +456,12 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
         return;
     }
-    if world.settings.finalization_fails {
+    let refreshed = refresh(world, id);
+    if world.settings.finalization_fails || terms::has_unknown_place(&refreshed) {
         let failed = world.change(id, |invoice| {
-            let message = "The customer's location isn't recognized. Set a valid customer address in order to \
-                           automatically calculate tax.";
-            invoice.set(
-                "last_finalization_error",
-                json!({"code": "customer_tax_location_invalid", "message": message, "type": "invalid_request_error"}),
-            );
+            let error = terms::unknown_place();
+            let error = json!({"code": error.code(), "message": error.message(), "type": "invalid_request_error"});
+            invoice.set("last_finalization_error", error);
         });
         world.emit("invoice.finalization_failed", &failed, None);
         return;

@@ -1,11 +1,14 @@
 //! Pages for people: the hosted checkout, invoices, the customer portal, and an overview of the sandbox.
 
 mod checkout;
+mod checkout_page;
 mod html;
 mod invoice;
 mod overview;
 mod pdf;
 mod portal;
+mod portal_plan;
+mod receipt;
 
 use std::sync::Arc;
 
@@ -27,6 +30,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/ui/advance", post(overview::advance))
         .route("/c/pay/{id}", get(checkout::show).post(checkout::submit))
         .route("/c/recover/{id}", get(checkout::recover))
+        .route("/receipts/{id}", get(receipt::show))
         .route("/i/{id}", get(invoice::show).post(invoice::submit))
         .route("/i/{id}/pdf", get(invoice::file))
         .route("/p/session/{id}", get(portal::show).post(portal::act))
