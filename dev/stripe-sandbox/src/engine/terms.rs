@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::discounts;
 use super::tax::{self, Tax};
-use super::{balance, billing, discounts};
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::World;
@@ -48,7 +48,7 @@ pub(crate) fn apply(world: &mut World, invoice: &mut Value, terms: &Terms) {
         return;
     }
     let currency = invoice.text("currency").to_owned();
-    let mut lines = billing::lines_of(world, invoice).to_vec();
+    let mut lines = invoice["lines"].items("data").to_vec();
     let off = take_off(world, invoice, &mut lines, &terms.discounts);
     let mut taxes: Vec<Tax> = vec![];
     // What the subtotal holds of tax, which is more than what remains of it after a discount.
@@ -75,13 +75,8 @@ pub(crate) fn apply(world: &mut World, invoice: &mut Value, terms: &Terms) {
     let on_top: i64 = taxes.iter().map(Tax::on_top).sum();
     let all: i64 = taxes.iter().map(|tax| tax.amount).sum();
     let total = subtotal - off + on_top;
-    let outcome = balance::outcome(world, invoice, total);
-    for key in ["amount_due", "amount_remaining"] {
-        invoice.set(key, outcome.due);
-    }
-    invoice.set("starting_balance", outcome.starting);
     let sums: Vec<Value> = tax::summed(&taxes).iter().map(Tax::of_invoice).collect();
-    billing::set_lines(world, invoice, lines);
+    invoice["lines"].set("data", lines);
     invoice.set("subtotal", subtotal);
     invoice.set("subtotal_excluding_tax", subtotal - held);
     invoice.set("total", total);
@@ -168,11 +163,10 @@ pub(super) fn discounted(line: &Value) -> Value {
 }
 
 /// Applies the terms of its subscription to a draft again, as they are now.
-pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
-    let mut invoice = world.store.copy(id);
+pub(super) fn renew(world: &mut World, invoice: &mut Value) {
     let subscription = invoice["parent"]["subscription_details"].text("subscription");
     let Some(subscription) = world.store.find("subscription", subscription).cloned() else {
-        return invoice;
+        return;
     };
     let mut terms = of_subscription(world, &subscription);
     // The discounts are those that it was made with: one for once is used up by now.
@@ -180,8 +174,7 @@ pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
     terms.discounts = discounts
         .filter_map(|id| id.as_str().map(str::to_owned))
         .collect();
-    apply(world, &mut invoice, &terms);
-    world.change(id, |object| *object = invoice)
+    apply(world, invoice, &terms);
 }
 
 /// Whether the tax of an invoice cannot be told, so that it cannot be finalized.
