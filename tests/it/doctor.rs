@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 
+use dues::services::doctor::{Status, good_settings};
+use dues::settings::{Environment, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
+use stripe_sandbox::{Options, Sandbox};
 
 use crate::harness::program::{Ended, File, run};
 use crate::harness::purchase::GOOD_CARD;
@@ -332,6 +335,62 @@ async fn a_key_that_may_not_look_at_endpoints_and_portal_is_only_warned_about() 
     assert!(line.contains("\"Webhook Endpoints: read\""), "{line}");
     let line = ended.line("warn portal the key may not look");
     assert!(line.contains("\"Customer portal: write\""), "{line}");
+}
+
+#[tokio::test]
+async fn a_restricted_key_is_what_is_wanted() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let database = migrated_database().await;
+    let sandbox = Sandbox::start(Options {
+        secret_key: "rk_test_dues".to_owned(),
+        catalogue: Some(in_project("config/sandbox-catalogue.toml")),
+        ..Options::default()
+    });
+    let sandbox = sandbox.await.expect("a sandbox");
+    let mut variables = usual_variables(database.url(), address, &sandbox.url());
+    for (name, value) in [
+        ("DUES_ENV", "development"),
+        ("DUES__STRIPE__SECRET_KEY", "rk_test_dues"),
+    ] {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let ended = run(&["doctor"], &variables).await.assert_code(1);
+    ended.line("ok stripe a restricted key of the test mode is accepted");
+    ended.line("ok permissions");
+    assert!(!ended.stdout.contains("rk_test_dues"), "{ended:?}");
+}
+
+#[test]
+fn a_live_key_in_development_is_warned_about() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut variables = usual_variables("postgres://none", address, "https://api.stripe.com");
+    let key = (
+        "DUES__STRIPE__SECRET_KEY".to_owned(),
+        "rk_live_1".to_owned(),
+    );
+    variables.extend([key]);
+    let found = |environment| {
+        let settings = Settings::load(environment, None, variables.clone());
+        let found = good_settings(&settings.expect("good settings"));
+        found
+            .iter()
+            .map(|finding| finding.status)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(Environment::Development), [Status::Ok, Status::Warn]);
+    // Its public address is this machine's.
+    assert_eq!(found(Environment::Production), [Status::Ok, Status::Warn]);
+}
+
+#[tokio::test]
+async fn a_stripe_that_does_not_answer_is_not_waited_for() {
+    let app = TestApp::start().await;
+    app.fault(json!({"kind": "stall", "path": "/v1/*", "times": 100, "stall_ms": 60_000}))
+        .await;
+    let hasty = [("DUES__STRIPE__TIMEOUT_MS", "200")];
+    let ended = doctor(&app, &[], &hasty).await.assert_code(1);
+    ended.line("FAIL stripe Stripe did not answer in time");
+    ended.line("ok service");
 }
 
 #[tokio::test]
