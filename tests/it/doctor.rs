@@ -296,6 +296,7 @@ async fn events_that_want_a_person_are_counted() {
 
 #[tokio::test]
 async fn each_permission_that_the_key_lacks_is_named_in_stripe_s_words() {
+    let app = healthy().await;
     for (method, path, permission) in [
         ("GET", "/v1/prices", "Prices: read"),
         ("GET", "/v1/disputes", "Disputes: read"),
@@ -315,7 +316,7 @@ async fn each_permission_that_the_key_lacks_is_named_in_stripe_s_words() {
             "Customer portal: write",
         ),
     ] {
-        let app = healthy().await;
+        app.no_more_faults().await;
         forbid(&app, method, path).await;
         let ended = doctor(&app, &[], &[]).await.assert_code(1);
         let line = ended.line(&format!("FAIL permissions the key lacks \"{permission}\","));
