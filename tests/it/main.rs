@@ -20,5 +20,6 @@ mod refunds;
 mod repair;
 mod settings;
 mod shapes;
+mod statement;
 mod subscribe;
 mod webhooks;
