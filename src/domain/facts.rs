@@ -84,6 +84,8 @@ pub enum Fact {
     PaymentIntent(String),
     /// The line item at Stripe of one of our lines.
     LineItem(SubscriptionId, String),
+    /// How many of one of our lines the buyer took, as the completed session says.
+    Quantity(SubscriptionId, i32),
     /// Money moved, or failed to.
     Transaction(Transaction, Scope),
     /// So much of the payment that the subject names was paid back, in all; the lines are those that the refund names.
@@ -97,7 +99,7 @@ pub enum Fact {
 }
 
 /// What a subscription object says that only a newer one may replace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// Stripe's status.
     pub status: StripeStatus,
@@ -109,6 +111,10 @@ pub struct Snapshot {
     pub cancel_at_period_end: bool,
     /// Whether `pause_collection` is set.
     pub collection_paused: bool,
+    /// `price_…` of its item; none where it does not tell, or has several.
+    pub price: Option<String>,
+    /// How many of that price; none where it does not tell.
+    pub quantity: Option<i32>,
 }
 
 /// What a transaction is.

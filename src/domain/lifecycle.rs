@@ -36,6 +36,11 @@ pub fn merge(
     for fact in &observation.facts {
         merge_fact(basket, fact, observation, margin, &mut merged);
     }
+    // A webhook's session has no line items: how many were bought must be read.
+    let finished = observation.facts.contains(&Fact::SessionCompleted);
+    merged.doubtful |= finished
+        && observation.freshness == Freshness::Event
+        && basket.lines.iter().any(|line| line.quantity_open);
     for line in &mut basket.lines {
         line.term_ends_at = line
             .term
@@ -111,6 +116,14 @@ fn merge_fact(
         Fact::LineItem(id, item) => {
             for line in basket.lines.iter_mut().filter(|line| line.id == *id) {
                 line.stripe_line_item.get_or_insert_with(|| item.clone());
+            }
+        }
+        // What a snapshot has told already is newer than the session.
+        Fact::Quantity(id, quantity) => {
+            let open = |line: &&mut Subscription| line.id == *id && line.quantity_open;
+            for line in basket.lines.iter_mut().filter(open) {
+                line.quantity = *quantity;
+                line.quantity_open = false;
             }
         }
         Fact::Transaction(transaction, scope) => {
@@ -225,7 +238,7 @@ fn merge_snapshot(
         if held.at - at > margin {
             return true;
         }
-        if at - held.at <= margin && snapshot_of(line) != Some(*snapshot) {
+        if at - held.at <= margin && !says_nothing_new(line, snapshot) {
             return false;
         }
     }
@@ -238,7 +251,26 @@ fn merge_snapshot(
     line.cancel_at = snapshot.cancel_at;
     line.cancel_at_period_end = snapshot.cancel_at_period_end;
     line.collection_paused = snapshot.collection_paused;
+    if let Some(price) = &snapshot.price {
+        line.stripe_price.clone_from(price);
+    }
+    if let Some(quantity) = snapshot.quantity {
+        line.quantity = quantity;
+        line.quantity_open = false;
+    }
     true
+}
+
+/// Whether all that a snapshot tells is in the row already.
+fn says_nothing_new(line: &Subscription, snapshot: &Snapshot) -> bool {
+    snapshot_of(line).is_some_and(|held| {
+        let told = Snapshot {
+            price: snapshot.price.clone().or_else(|| held.price.clone()),
+            quantity: snapshot.quantity.or(held.quantity),
+            ..snapshot.clone()
+        };
+        held == told
+    })
 }
 
 fn snapshot_of(line: &Subscription) -> Option<Snapshot> {
@@ -248,6 +280,8 @@ fn snapshot_of(line: &Subscription) -> Option<Snapshot> {
         cancel_at: line.cancel_at,
         cancel_at_period_end: line.cancel_at_period_end,
         collection_paused: line.collection_paused,
+        price: Some(line.stripe_price.clone()),
+        quantity: Some(line.quantity),
     })
 }
 

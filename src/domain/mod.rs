@@ -2,6 +2,7 @@
 
 pub mod currency;
 pub mod facts;
+pub mod history;
 pub mod ids;
 pub mod lifecycle;
 pub mod plan;

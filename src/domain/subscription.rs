@@ -216,8 +216,16 @@ pub struct Subscription {
     pub plan: String,
     /// The plan's kind.
     pub kind: Kind,
-    /// How many were bought.
+    /// Whether a user may hold only one of the plan, or of its upgrade group.
+    pub single: bool,
+    /// The plan's upgrade group.
+    pub upgrade_group: Option<String>,
+    /// How many, as ordered or as Stripe has told since.
     pub quantity: i32,
+    /// Whether the buyer could change the quantity on Stripe's page, and nothing has told yet.
+    pub quantity_open: bool,
+    /// `price_…`, as ordered or as the newest snapshot says.
+    pub stripe_price: String,
     /// Whether it renews.
     pub recurring: bool,
     /// How long a one-off lasts.

@@ -1,4 +1,4 @@
-//! What happened to a subscription: its money and its changes of status.
+//! What happened to a subscription: its money, and its changes of status, plan and quantity.
 
 use axum::extract::State;
 use serde::Serialize;
@@ -33,18 +33,27 @@ struct Transaction {
     occurred_at: OffsetDateTime,
 }
 
-/// One change of status.
+/// One change of status, of plan or of quantity; at one of the other two the status stays.
 #[derive(Debug, Serialize, ToSchema)]
 struct Change {
-    /// Null for the first.
+    /// The status before; null for the first.
     from: Option<String>,
     /// The status from then on.
     to: String,
-    /// What happened.
+    /// What happened: the reason of the new status, `cancel_withdrawn`, `plan_changed` or `quantity_changed`.
+    #[schema(example = "plan_changed")]
     reason: String,
     /// By which way we learnt of it.
     #[schema(example = "webhook")]
     cause: String,
+    /// The plan before; null unless the plan changed.
+    from_plan: Option<String>,
+    /// The plan from then on; null unless the plan changed.
+    to_plan: Option<String>,
+    /// How many before; null unless the quantity changed.
+    from_quantity: Option<i32>,
+    /// How many from then on; null unless the quantity changed.
+    to_quantity: Option<i32>,
     /// When it was recorded.
     #[serde(with = "time::serde::rfc3339")]
     at: OffsetDateTime,
@@ -105,6 +114,10 @@ async fn list_changes(
         to: row.to_status,
         reason: row.reason,
         cause: row.cause,
+        from_plan: row.from_plan,
+        to_plan: row.to_plan,
+        from_quantity: row.from_quantity,
+        to_quantity: row.to_quantity,
         at: row.at,
     };
     Ok(Json(page(rows, limit, |row| row.seq.to_string(), entry)))

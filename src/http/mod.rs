@@ -12,6 +12,7 @@ pub mod extract;
 mod health;
 mod history;
 mod limits;
+mod money;
 mod openapi;
 mod page;
 mod plans;

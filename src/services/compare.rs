@@ -4,7 +4,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::Services;
-use super::apply::{ApplyError, MAX_TRIES};
+use super::apply::{Applied, ApplyError, MAX_TRIES};
 use super::subscribe::SubscribeError;
 use crate::domain::facts::{Cause, Freshness, Transaction};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
@@ -122,15 +122,12 @@ impl Services {
                     reference: None,
                     actor: None,
                 };
-                let mut connection = self
-                    .pool
-                    .acquire()
-                    .await
-                    .map_err(crate::storage::StorageError::from)?;
                 let now = self.clock.now();
-                let written =
-                    baskets::update(&mut connection, &ours, &theirs, &money, None, &by, now)
-                        .await?;
+                let mut applied = Applied::of(theirs.clone());
+                self.follow_price(&ours, &mut applied.basket);
+                let written = self
+                    .store(&ours, &mut applied, &money, None, &by, now)
+                    .await?;
                 if written == Written::Moved {
                     continue;
                 }

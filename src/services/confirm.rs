@@ -1,12 +1,14 @@
 //! The buyer's return: believed only after the session was read from Stripe and found to be ours in every respect.
 
+use std::ops::ControlFlow;
+
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
 use super::subscribe::SubscribeError;
 use crate::domain::facts::{Cause, Freshness, Subject};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::subscription::{Basket, SessionStatus, Status};
-use crate::storage::baskets::{self, By, Written};
+use crate::storage::baskets::By;
 use crate::stripe::objects::Session;
 use crate::stripe::observe::News;
 
@@ -116,9 +118,19 @@ impl Services {
     /// before the call; else Stripe is read again.
     pub(super) async fn read_session(
         &self,
-        mut basket: Basket,
+        basket: Basket,
         cause: Cause,
     ) -> Result<(Basket, Session), SubscribeError> {
+        let (basket, session, _) = self.look_at_session(basket, cause).await?;
+        Ok((basket, session))
+    }
+
+    /// The same, and why a person should look, if one should.
+    pub(super) async fn look_at_session(
+        &self,
+        mut basket: Basket,
+        cause: Cause,
+    ) -> Result<(Basket, Session, Option<&'static str>), SubscribeError> {
         for _ in 0..MAX_TRIES {
             let Some(id) = basket.checkout.stripe_session.clone() else {
                 break;
@@ -145,7 +157,7 @@ impl Services {
                 Ok(observation) => observation,
                 Err(unknown) => {
                     tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a session was left as it is");
-                    return Ok((basket, session));
+                    return Ok((basket, session, None));
                 }
             };
             let by = By {
@@ -153,13 +165,9 @@ impl Services {
                 reference: Some(&id),
                 actor: None,
             };
-            let (written, applied) = self.write(&basket, &observation, None, &by).await?;
-            if written != Written::Moved {
-                return Ok((applied.basket, session));
-            }
-            match baskets::find_by_id(&self.pool, basket.checkout.id).await? {
-                Some(newer) => basket = newer,
-                None => break,
+            match self.write_read(&basket, &observation, &by).await? {
+                ControlFlow::Break(applied) => return Ok((applied.basket, session, applied.flag)),
+                ControlFlow::Continue(newer) => basket = newer,
             }
         }
         Err(ApplyError::Contended.into())

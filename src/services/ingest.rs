@@ -27,7 +27,8 @@ pub enum Ingested {
     Foreign,
     /// It is of a type that Dues doesn't act on.
     Uninteresting,
-    /// It claims a row that isn't its own: recorded for an operator, not applied.
+    /// Recorded for an operator: it claims a row that isn't its own and was not applied, or says what the plans
+    /// don't know.
     Flagged,
 }
 
@@ -143,6 +144,7 @@ impl Services {
             created: event.created,
             state: EventState::Applied,
             next_attempt_at: None,
+            cause: None,
         };
         if content.kind == EventType::CustomerDeleted {
             let forgot = customers::update_deleted(&self.pool, &content.object_id).await?;
@@ -182,6 +184,9 @@ impl Services {
             }
             match self.write(&basket, observation, Some(record), &by).await {
                 Ok((Written::Done, applied)) if applied.doubtful => return Ok(Ingested::Deferred),
+                Ok((Written::Done, applied)) if applied.flag.is_some() => {
+                    return Ok(Ingested::Flagged);
+                }
                 Ok((Written::Done, _)) => return Ok(Ingested::Applied),
                 Ok((Written::Duplicate, _)) => return Ok(Ingested::Duplicate),
                 Ok((Written::Moved, _)) => {}
@@ -202,7 +207,7 @@ impl Services {
             next_attempt_at: Some(now),
             ..*event
         };
-        let new = webhook_events::insert(&self.pool, &event, None, now).await?;
+        let new = webhook_events::insert(&self.pool, &event, now).await?;
         self.deferred.notify_one();
         Ok(if new {
             Ingested::Deferred
@@ -214,9 +219,10 @@ impl Services {
     async fn flag(&self, event: &EventRecord<'_>, cause: &str) -> Result<Ingested, ApplyError> {
         let record = EventRecord {
             state: EventState::Flagged,
+            cause: Some(cause),
             ..*event
         };
-        webhook_events::insert(&self.pool, &record, Some(cause), self.clock.now()).await?;
+        webhook_events::insert(&self.pool, &record, self.clock.now()).await?;
         tracing::warn!(
             event_id = event.id,
             event_type = event.kind,

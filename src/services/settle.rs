@@ -1,5 +1,7 @@
 //! Doubtful events: the object is read from Stripe as it is now, and the answer counts only if the row stood still.
 
+use std::ops::ControlFlow;
+
 use metrics::counter;
 use time::{Duration, OffsetDateTime};
 
@@ -12,9 +14,10 @@ use crate::domain::subscription::{Basket, Reason};
 use crate::storage::baskets::{self, By, Written};
 use crate::storage::subscriptions;
 use crate::storage::webhook_events::{self, Deferred, Settled};
+use crate::stripe::Answer;
 use crate::stripe::event::EventType;
 use crate::stripe::money::PaymentNow;
-use crate::stripe::objects::Expandable;
+use crate::stripe::objects::{Expandable, Subscription};
 use crate::stripe::observe::News;
 
 /// A worker that dies gives its events back after so long.
@@ -79,8 +82,8 @@ impl Services {
                 let Some(basket) = self.find_one(&subject).await? else {
                     return Ok(Settled::Ignored);
                 };
-                self.read_session(basket, Cause::Webhook).await?;
-                Ok(Settled::Applied)
+                let (.., flag) = self.look_at_session(basket, Cause::Webhook).await?;
+                Ok(flag.map_or(Settled::Applied, Settled::Flagged))
             }
             Some(
                 EventType::ChargeRefunded
@@ -112,9 +115,13 @@ impl Services {
                 let Some(basket) = self.find_one(&subject).await? else {
                     return Ok(Settled::Ignored);
                 };
-                self.read_subscription(basket, id, Cause::Webhook, &event.id)
-                    .await?;
-                Ok(Settled::Applied)
+                let by = By {
+                    cause: Cause::Webhook,
+                    reference: Some(&event.id),
+                    actor: None,
+                };
+                let (_, flag) = self.read_subscription(basket, id, &by).await?;
+                Ok(flag.map_or(Settled::Applied, Settled::Flagged))
             }
         }
     }
@@ -129,22 +136,27 @@ impl Services {
             .pop())
     }
 
-    /// Reads a subscription with its newest invoice from Stripe and applies it, again whenever the rows have moved
-    /// since before the call.
+    /// Reads a subscription with its newest invoice from Stripe and applies it. Returned with why a person should
+    /// look, if one should.
     pub(super) async fn read_subscription(
         &self,
-        mut basket: Basket,
+        basket: Basket,
         id: &str,
-        cause: Cause,
-        reference: &str,
-    ) -> Result<Basket, SubscribeError> {
-        let by = By {
-            cause,
-            reference: Some(reference),
-            actor: None,
-        };
+        by: &By<'_>,
+    ) -> Result<(Basket, Option<&'static str>), SubscribeError> {
+        let answer = self.stripe.retrieve_subscription(id).await?;
+        self.apply_subscription(basket, answer, by).await
+    }
+
+    /// Applies what Stripe answered about a subscription after the basket was read; if the rows have moved since,
+    /// Stripe is read again.
+    pub(super) async fn apply_subscription(
+        &self,
+        mut basket: Basket,
+        mut answer: Answer<Subscription>,
+        by: &By<'_>,
+    ) -> Result<(Basket, Option<&'static str>), SubscribeError> {
         for _ in 0..MAX_TRIES {
-            let answer = self.stripe.retrieve_subscription(id).await?;
             let observation =
                 self.observer
                     .subscription(&answer.body, answer.at, Freshness::Live, News::Plain);
@@ -152,17 +164,14 @@ impl Services {
                 Ok(observation) => observation,
                 Err(unknown) => {
                     tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a subscription was left as it is");
-                    return Ok(basket);
+                    return Ok((basket, None));
                 }
             };
-            let (written, applied) = self.write(&basket, &observation, None, &by).await?;
-            if written != Written::Moved {
-                return Ok(applied.basket);
+            match self.write_read(&basket, &observation, by).await? {
+                ControlFlow::Break(applied) => return Ok((applied.basket, applied.flag)),
+                ControlFlow::Continue(newer) => basket = newer,
             }
-            match baskets::find_by_id(&self.pool, basket.checkout.id).await? {
-                Some(newer) => basket = newer,
-                None => break,
-            }
+            answer = self.stripe.retrieve_subscription(&answer.body.id).await?;
         }
         Err(ApplyError::Contended.into())
     }
@@ -298,16 +307,18 @@ impl Services {
         let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
             return Ok(false);
         };
-        let basket = self
-            .read_subscription(basket, stripe, Cause::Sweep, stripe)
-            .await?;
+        let by = By {
+            cause: Cause::Sweep,
+            reference: Some(stripe),
+            actor: None,
+        };
+        let (basket, _) = self.read_subscription(basket, stripe, &by).await?;
         let unpaid = basket
             .recurring()
             .is_some_and(|line| line.reason == Reason::FirstPaymentFailed);
         if unpaid {
-            self.stripe.cancel_subscription(stripe).await?;
-            self.read_subscription(basket, stripe, Cause::Sweep, stripe)
-                .await?;
+            let answer = self.stripe.cancel_subscription(stripe).await?;
+            self.apply_subscription(basket, answer, &by).await?;
         }
         Ok(unpaid)
     }

@@ -13,10 +13,9 @@ use super::StorageError;
 use super::subscriptions::SubscriptionRow;
 use super::webhook_events::EventRecord;
 use crate::domain::facts::{Cause, Subject, Transaction, TransactionKind};
+use crate::domain::history::{self, Change};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
-use crate::domain::subscription::{
-    Basket, Checkout, Dispute, DisputeState, Mode, Reason, SessionStatus,
-};
+use crate::domain::subscription::{Basket, Checkout, Dispute, DisputeState, Mode, SessionStatus};
 
 /// The baskets that a subject points at, and whether its event was seen.
 #[derive(Debug)]
@@ -201,8 +200,8 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
          ), guard AS MATERIALIZED (
              SELECT 1 WHERE (SELECT count(*) FROM locked) = cardinality($1)
          ), event AS (
-             INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at)
-             SELECT $3, $4, $5, $6, $7, $8, $9 FROM guard WHERE $3 IS NOT NULL
+             INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
+             SELECT $3, $4, $5, $6, $7, $8, $9, $19 FROM guard WHERE $3 IS NOT NULL
              ON CONFLICT (id) DO NOTHING RETURNING 1
          ), go AS MATERIALIZED (
              SELECT 1 FROM guard WHERE $3 IS NULL OR EXISTS (SELECT FROM event)
@@ -214,6 +213,8 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
              DELETE FROM idempotency_keys USING go WHERE checkout_id = $10 AND $11 = 'failed'
          ), line AS (
              UPDATE subscriptions s SET version = s.version + 1, updated_at = $7,
+                    plan = n.plan, kind = n.kind, single = n.single, upgrade_group = n.upgrade_group,
+                    quantity = n.quantity, quantity_open = n.quantity_open, stripe_price_id = n.stripe_price_id,
                     status = n.status, status_reason = n.status_reason,
                     stripe_subscription_id = n.stripe_subscription_id, stripe_line_item_id = n.stripe_line_item_id,
                     stripe_payment_intent_id = n.stripe_payment_intent_id, stripe_status = n.stripe_status,
@@ -224,7 +225,8 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
                     term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
                     refund_failed = n.refund_failed
                FROM go, jsonb_to_recordset($16) AS n (
-                    id uuid, status text, status_reason text, stripe_subscription_id text, stripe_line_item_id text,
+                    id uuid, plan text, kind text, single boolean, upgrade_group text, quantity integer,
+                    quantity_open boolean, stripe_price_id text, status text, status_reason text, stripe_subscription_id text, stripe_line_item_id text,
                     stripe_payment_intent_id text, stripe_status text, stripe_state_at timestamptz,
                     first_paid_at timestamptz, last_paid_at timestamptz, payment_failed_at timestamptz,
                     current_period_end timestamptz, cancel_at timestamptz, cancel_at_period_end boolean,
@@ -251,10 +253,13 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
                  OR held.lost_at IS DISTINCT FROM excluded.lost_at
                  OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
          ), history AS (
-             INSERT INTO status_changes (subscription_id, from_status, to_status, reason, cause, cause_ref, actor, at)
-             SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.cause, n.cause_ref, n.actor, $7
+             INSERT INTO status_changes (subscription_id, from_status, to_status, reason, from_plan, to_plan,
+                    from_quantity, to_quantity, cause, cause_ref, actor, at)
+             SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan,
+                    n.from_quantity, n.to_quantity, n.cause, n.cause_ref, n.actor, $7
                FROM go, jsonb_to_recordset($18) AS n (subscription_id uuid, from_status text, to_status text,
-                    reason text, cause text, cause_ref text, actor text)
+                    reason text, from_plan text, to_plan text, from_quantity integer, to_quantity integer,
+                    cause text, cause_ref text, actor text)
          )
          SELECT EXISTS (SELECT FROM guard), EXISTS (SELECT FROM go)";
 
@@ -280,15 +285,9 @@ pub async fn update(
     };
     let lines: Vec<Value> = moved().map(|(_, after)| line_json(after)).collect();
     let changes: Vec<Value> = moved()
-        .filter(|(before, after)| before.status != after.status)
-        .map(|(before, after)| {
-            change_json(
-                before.status.as_str(),
-                after.status.as_str(),
-                after.id,
-                after.reason,
-                by,
-            )
+        .flat_map(|(before, after)| {
+            let changes = history::changes(before, after).into_iter();
+            changes.map(|change| change_json(after.id, &change, by))
         })
         .collect();
     let money = transactions
@@ -321,6 +320,7 @@ pub async fn update(
         .bind(Value::Array(lines))
         .bind(Value::Array(transactions))
         .bind(Value::Array(changes))
+        .bind(event.and_then(|event| event.cause))
         .fetch_one(db)
         .await?;
     Ok(match outcome {
@@ -333,6 +333,13 @@ pub async fn update(
 fn line_json(line: &crate::domain::subscription::Subscription) -> Value {
     json!({
         "id": line.id,
+        "plan": line.plan,
+        "kind": line.kind.as_str(),
+        "single": line.single,
+        "upgrade_group": line.upgrade_group,
+        "quantity": line.quantity,
+        "quantity_open": line.quantity_open,
+        "stripe_price_id": line.stripe_price,
         "status": line.status.as_str(),
         "status_reason": line.reason.as_str(),
         "stripe_subscription_id": line.stripe_subscription,
@@ -383,12 +390,18 @@ fn dispute_json(line: SubscriptionId, dispute: &Dispute, now: OffsetDateTime) ->
     })
 }
 
-fn change_json(from: &str, to: &str, line: SubscriptionId, reason: Reason, by: &By<'_>) -> Value {
+fn change_json(line: SubscriptionId, change: &Change, by: &By<'_>) -> Value {
+    let (from_plan, to_plan) = change.plan.clone().unzip();
+    let (from_quantity, to_quantity) = change.quantity.unzip();
     json!({
         "subscription_id": line,
-        "from_status": from,
-        "to_status": to,
-        "reason": reason.as_str(),
+        "from_status": change.from.as_str(),
+        "to_status": change.to.as_str(),
+        "reason": change.reason,
+        "from_plan": from_plan,
+        "to_plan": to_plan,
+        "from_quantity": from_quantity,
+        "to_quantity": to_quantity,
         "cause": by.cause.as_str(),
         "cause_ref": by.reference,
         "actor": by.actor.map(UserId::as_str),

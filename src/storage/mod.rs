@@ -38,4 +38,12 @@ impl StorageError {
             Self::Database(_) | Self::ImpossibleRow { .. } => None,
         }
     }
+
+    /// Whether it would be one more of what a user, or a checkout, can have only once.
+    pub fn is_held_already(&self) -> bool {
+        matches!(
+            self.constraint(),
+            Some("subscriptions_single" | "subscriptions_group" | "subscriptions_checkout_plan")
+        )
+    }
 }

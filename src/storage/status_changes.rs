@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 use super::StorageError;
 use crate::domain::ids::SubscriptionId;
 
-/// One change of status.
+/// One change of status, plan or quantity.
 #[derive(Clone, Debug, FromRow)]
 pub struct StatusChangeRow {
     /// The order of the changes.
@@ -20,6 +20,14 @@ pub struct StatusChangeRow {
     pub reason: String,
     /// By which way we learnt of it.
     pub cause: String,
+    /// Of a change of plan: the plan before.
+    pub from_plan: Option<String>,
+    /// Of a change of plan: the plan from then on.
+    pub to_plan: Option<String>,
+    /// Of a change of quantity: how many before.
+    pub from_quantity: Option<i32>,
+    /// Of a change of quantity: how many from then on.
+    pub to_quantity: Option<i32>,
     /// When we recorded it.
     pub at: OffsetDateTime,
 }
@@ -32,7 +40,8 @@ pub async fn find(
     limit: i64,
 ) -> Result<Vec<StatusChangeRow>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT seq, from_status, to_status, reason, cause, at FROM status_changes
+        "SELECT seq, from_status, to_status, reason, cause, from_plan, to_plan, from_quantity, to_quantity, at
+           FROM status_changes
           WHERE subscription_id = $1 AND ($2::bigint IS NULL OR seq < $2) ORDER BY seq DESC LIMIT $3",
     )
     .bind(subscription.0)

@@ -44,6 +44,8 @@ pub struct EventRecord<'a> {
     pub state: EventState,
     /// When the worker takes it up: only if deferred.
     pub next_attempt_at: Option<OffsetDateTime>,
+    /// Why a person should look: only if flagged.
+    pub cause: Option<&'a str>,
 }
 
 /// A deferred event that the worker has taken.
@@ -65,7 +67,6 @@ pub struct Deferred {
 pub async fn insert(
     db: impl PgExecutor<'_>,
     event: &EventRecord<'_>,
-    cause: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<bool, StorageError> {
     let inserted = sqlx::query(
@@ -79,7 +80,7 @@ pub async fn insert(
     .bind(now)
     .bind(event.state.as_str())
     .bind(event.next_attempt_at)
-    .bind(cause)
+    .bind(event.cause)
     .execute(db)
     .await?;
     Ok(inserted.rows_affected() > 0)

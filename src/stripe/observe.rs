@@ -83,12 +83,14 @@ impl Observer {
         if let Some(intent) = intent {
             facts.push(Fact::PaymentIntent(intent.id().to_owned()));
         }
+        // Until the buyer has finished she may still change how many.
+        let finished = facts.contains(&Fact::SessionCompleted);
         for item in session.line_items.iter().flat_map(|items| &items.data) {
-            let ids = self.internal_ids(item.metadata.as_ref());
-            facts.extend(
-                ids.into_iter()
-                    .map(|id| Fact::LineItem(id, item.id.clone())),
-            );
+            let quantity = item.quantity.filter(|_| finished).and_then(count_of);
+            for id in self.internal_ids(item.metadata.as_ref()) {
+                facts.push(Fact::LineItem(id, item.id.clone()));
+                facts.extend(quantity.map(|quantity| Fact::Quantity(id, quantity)));
+            }
         }
         if let Some(subscription) = session.subscription.as_ref().and_then(Expandable::object) {
             subscription_facts(subscription, at, News::Plain, &mut facts)?;
@@ -252,6 +254,8 @@ fn subscription_facts(
             cancel_at: subscription.cancel_at.and_then(time_of),
             cancel_at_period_end: subscription.cancel_at_period_end,
             collection_paused: subscription.pause_collection.is_some(),
+            price: subscription.price_id().map(str::to_owned),
+            quantity: subscription.item_quantity().and_then(count_of),
         }));
     }
     // One that was never paid in time has an end too, but its status says more.
@@ -299,6 +303,11 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
         let reference = format!("{}#{}", invoice.id, invoice.attempt_count.unwrap_or(1));
         facts.push(transaction(TransactionKind::PaymentFailed, reference, at));
     }
+}
+
+/// A quantity that a line can have; Stripe also knows zero.
+fn count_of(quantity: i64) -> Option<i32> {
+    i32::try_from(quantity).ok().filter(|count| *count > 0)
 }
 
 pub(super) fn time_of(seconds: i64) -> Option<OffsetDateTime> {

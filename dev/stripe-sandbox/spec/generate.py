@@ -36,6 +36,7 @@ POST /v1/subscriptions/{}/resume
 GET /v1/subscription_items
 GET /v1/invoices
 GET POST /v1/invoices/{}
+POST /v1/invoices/create_preview
 POST /v1/invoices/{}/finalize
 POST /v1/invoices/{}/pay
 POST /v1/invoices/{}/void

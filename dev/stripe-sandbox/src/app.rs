@@ -161,6 +161,15 @@ fn adopt_links(world: &mut World, url: &str) {
             });
         }
     }
+    for id in world
+        .store
+        .ids_where("invoice", |row| row.has("hosted_invoice_url"))
+    {
+        world.change(&id, |object| {
+            object.set("hosted_invoice_url", format!("{url}/i/{id}"));
+            object.set("invoice_pdf", format!("{url}/i/{id}/pdf"));
+        });
+    }
 }
 
 fn write_atomically(path: &Path, text: &str) -> io::Result<()> {

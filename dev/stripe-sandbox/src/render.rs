@@ -211,10 +211,12 @@ fn older_line(store: &Store, value: &mut Value) {
         .cloned()
         .unwrap_or_default();
     let item = &parent["subscription_item_details"];
+    let prorated = item.flag("proration");
+    let credited = item["proration_details"]["credited_items"].clone();
     let added = json!({
         "price": price, "plan": if price.has("recurring") { plan_of(&price) } else { Value::Null },
-        "type": if item.is_object() { "subscription" } else { "invoiceitem" }, "proration": false,
-        "proration_details": {"credited_items": null}, "tax_amounts": [], "tax_rates": [],
+        "type": if item.is_object() && !prorated { "subscription" } else { "invoiceitem" }, "proration": prorated,
+        "proration_details": {"credited_items": credited}, "tax_amounts": [], "tax_rates": [],
         "amount_excluding_tax": value["amount"],
         "unit_amount_excluding_tax": value["pricing"]["unit_amount_decimal"],
     });
@@ -224,7 +226,8 @@ fn older_line(store: &Store, value: &mut Value) {
     if let Some(id) = item.opt_text("subscription_item") {
         value.set("subscription_item", id);
     }
-    if let Some(id) = parent["invoice_item_details"].opt_text("invoice_item") {
+    let by_item = parent["invoice_item_details"].opt_text("invoice_item");
+    if let Some(id) = by_item.or(item.opt_text("invoice_item")) {
         value.set("invoice_item", id);
     }
     remove(

@@ -79,6 +79,21 @@ impl Store {
             .collect()
     }
 
+    /// Copies of the objects of some kinds that fit, with what is kept beside them.
+    pub(crate) fn excerpt(&self, kinds: &[&str], fits: impl Fn(&Value) -> bool) -> Self {
+        let mut copy = Self::default();
+        for row in kinds.iter().flat_map(|kind| self.all(kind)) {
+            if fits(row) {
+                if let Some(hidden) = self.hidden.get(row.text("id")) {
+                    copy.hidden
+                        .insert(row.text("id").to_owned(), hidden.clone());
+                }
+                copy.insert(row.clone());
+            }
+        }
+        copy
+    }
+
     /// What is kept beside an object under a name.
     pub(crate) fn hidden(&self, id: &str, name: &str) -> &Value {
         self.hidden

@@ -25,6 +25,8 @@ fn snapshot(status: StripeStatus) -> Snapshot {
         cancel_at: None,
         cancel_at_period_end: false,
         collection_paused: false,
+        price: Some("price_1".into()),
+        quantity: Some(1),
     }
 }
 
@@ -441,6 +443,75 @@ fn a_line_item_is_noted_at_its_own_line_and_stays() {
 }
 
 #[test]
+fn a_quantity_that_the_buyer_could_change_is_read_once_she_has_finished() {
+    let mut basket = basket(vec![line(true), line(false)]);
+    basket.lines[1].quantity_open = true;
+    let id = basket.lines[1].id;
+    let completed = || vec![Fact::SessionCompleted];
+    let event = |facts| observe(facts, at(0), Freshness::Event);
+    assert!(merge(&mut basket, &event(completed()), MARGIN, at(1)).doubtful);
+    let expired = event(vec![Fact::SessionExpired]);
+    assert!(!merge(&mut basket, &expired, MARGIN, at(1)).doubtful);
+    // What was read settles it, whether it names the line or not.
+    let live = observe(completed(), at(0), Freshness::Live);
+    assert!(!merge(&mut basket, &live, MARGIN, at(1)).doubtful);
+    assert!(basket.lines[1].quantity_open);
+    let told = observe(vec![Fact::Quantity(id, 5)], at(0), Freshness::Live);
+    merge(&mut basket, &told, MARGIN, at(1));
+    assert_eq!(
+        (basket.lines[1].quantity, basket.lines[1].quantity_open),
+        (5, false)
+    );
+    assert_eq!(basket.lines[0].quantity, 1);
+    assert!(!merge(&mut basket, &event(completed()), MARGIN, at(1)).doubtful);
+}
+
+#[test]
+fn a_snapshot_s_quantity_and_price_are_newer_than_the_session_s() {
+    let quantity = |first: Fact, second: Fact| {
+        let mut basket = basket(vec![line(true)]);
+        basket.lines[0].quantity_open = true;
+        for mut fact in [first, second] {
+            if let Fact::Quantity(id, _) = &mut fact {
+                *id = basket.lines[0].id;
+            }
+            let observation = observe(vec![fact], at(10), Freshness::Event);
+            merge(&mut basket, &observation, MARGIN, at(20));
+        }
+        let line = &basket.lines[0];
+        (line.quantity, line.quantity_open, line.stripe_price.clone())
+    };
+    let mut changed = snapshot(StripeStatus::Active);
+    (changed.quantity, changed.price) = (Some(2), Some("price_2".into()));
+    let told = Fact::Quantity(NO_LINE, 3);
+    let end = (2, false, "price_2".to_owned());
+    let changed = Fact::Snapshot(changed);
+    assert_eq!(quantity(told.clone(), changed.clone()), end);
+    assert_eq!(quantity(changed, told.clone()), end);
+    // One that does not tell leaves both as they were.
+    let mut silent = snapshot(StripeStatus::Active);
+    (silent.quantity, silent.price) = (None, None);
+    let end = (3, false, "price_1".to_owned());
+    let silent = Fact::Snapshot(silent);
+    assert_eq!(quantity(told.clone(), silent.clone()), end);
+    assert_eq!(quantity(silent, told), end);
+}
+
+#[test]
+fn a_snapshot_that_tells_less_but_nothing_else_is_no_doubt() {
+    let mut basket = basket(vec![line(true)]);
+    let mut told = snapshot(StripeStatus::Active);
+    let first = observe(vec![Fact::Snapshot(told.clone())], at(10), Freshness::Event);
+    merge(&mut basket, &first, MARGIN, at(20));
+    (told.price, told.quantity) = (None, None);
+    let same = observe(vec![Fact::Snapshot(told.clone())], at(11), Freshness::Event);
+    assert!(!merge(&mut basket, &same, MARGIN, at(20)).doubtful);
+    told.quantity = Some(9);
+    let other = observe(vec![Fact::Snapshot(told)], at(12), Freshness::Event);
+    assert!(merge(&mut basket, &other, MARGIN, at(20)).doubtful);
+}
+
+#[test]
 fn a_checkout_that_got_its_session_meanwhile_is_not_given_up() {
     let mut basket = basket(vec![line(true)]);
     let observation = observe(vec![Fact::SessionNeverOpened], at(0), Freshness::Event);
@@ -719,6 +790,19 @@ fn a_refund_named_twice_by_one_source_is_one_row_that_has_come_furthest() {
     assert_eq!(merged.transactions, [(basket.lines[0].id, row)]);
 }
 
+/// Stands for a line that is not there yet.
+const NO_LINE: SubscriptionId = SubscriptionId(uuid::Uuid::nil());
+
+/// Puts the basket's lines into facts that were made before it: three were bought of the first, four of the second.
+fn of_lines(facts: &[Fact], basket: &Basket) -> Vec<Fact> {
+    let filled = |fact: &Fact| match fact {
+        Fact::Quantity(_, 3) => Fact::Quantity(basket.lines[0].id, 3),
+        Fact::Quantity(_, count) => Fact::Quantity(basket.lines[1].id, *count),
+        fact => fact.clone(),
+    };
+    facts.iter().map(filled).collect()
+}
+
 fn growing_fact() -> impl Strategy<Value = Fact> {
     let scope = prop_oneof![Just(Scope::Basket), Just(Scope::Recurring)];
     let seconds = 0..200_i64;
@@ -733,6 +817,8 @@ fn growing_fact() -> impl Strategy<Value = Fact> {
             .prop_map(|s| Fact::FirstPaymentFailed(at(s))),
         seconds.clone().prop_map(|s| Fact::Ended(at(s))),
         Just(Fact::PaymentIntent("pi_1".into())),
+        // The session never says another quantity of the same line; which line is filled in below.
+        (0..2_usize).prop_map(|line| Fact::Quantity(NO_LINE, [3, 4][line])),
         seconds.clone().prop_map(|s| Fact::InvoicePaid(at(s))),
         prop_oneof![Just(Refund::Part), Just(Refund::Full)]
             .prop_map(|refund| Fact::Refunded(refund, Vec::new())),
@@ -788,6 +874,8 @@ proptest! {
     ) {
         let mut start = basket(vec![line(true), line(false)]);
         start.lines[1].term = term;
+        start.lines.iter_mut().for_each(|line| line.quantity_open = true);
+        let (facts, shuffled) = (of_lines(&facts, &start), of_lines(&shuffled, &start));
         let once = merge_all(start.clone(), &facts);
         prop_assert_eq!(&merge_all(start.clone(), &shuffled), &once);
         let together = {
@@ -802,31 +890,36 @@ proptest! {
 
     #[test]
     fn snapshots_in_any_order_end_at_the_truth_once_a_doubt_is_settled_by_reading(
-        (history, delivered) in prop::collection::vec((0..6_i64, 0..StripeStatus::ALL.len(), any::<bool>()), 1..8)
+        (history, delivered) in prop::collection::vec(
+            (0..6_i64, 0..StripeStatus::ALL.len(), any::<bool>(), 1..3_i32, 0..3_u8),
+            1..8,
+        )
             .prop_map(|steps| {
                 let mut time = 0;
-                steps.into_iter().map(|(gap, status, cancel)| {
+                steps.into_iter().map(|(gap, status, cancel, quantity, price)| {
                     time += gap;
                     let mut state = snapshot(StripeStatus::ALL[status]);
                     state.cancel_at_period_end = cancel;
+                    state.quantity = Some(quantity);
+                    state.price = Some(format!("price_{price}"));
                     (time, state)
                 }).collect::<Vec<_>>()
             })
             .prop_flat_map(|history| {
-                let doubled: Vec<_> = history.iter().chain(&history).copied().collect();
+                let doubled: Vec<_> = history.iter().chain(&history).cloned().collect();
                 (Just(history), Just(doubled).prop_shuffle())
             }),
     ) {
         let mut basket = basket(vec![line(true)]);
-        let (_, truth) = history[history.len() - 1];
+        let (_, truth) = history[history.len() - 1].clone();
         let mut doubtful = false;
         for (seconds, state) in delivered {
             let observation = observe(vec![Fact::Snapshot(state)], at(seconds), Freshness::Event);
             doubtful |= merge(&mut basket, &observation, MARGIN, at(300)).doubtful;
         }
         if doubtful {
-            let observation = observe(vec![Fact::Snapshot(truth)], at(100), Freshness::Live);
-            merge(&mut basket, &observation, MARGIN, at(300));
+            let read = vec![Fact::Snapshot(truth.clone())];
+            merge(&mut basket, &observe(read, at(100), Freshness::Live), MARGIN, at(300));
         }
         prop_assert_eq!(snapshot_of(&basket.lines[0]), Some(truth));
     }

@@ -33,16 +33,52 @@ pub struct Subscription {
     pub pause_collection: Option<IgnoredAny>,
     /// The newest invoice.
     pub latest_invoice: Option<Expandable<Invoice>>,
+    /// What its only item costs; a copy of the item's, in old versions the only place.
+    pub plan: Option<Reference>,
+    /// How many of it, likewise.
+    pub quantity: Option<i64>,
 }
 
 /// An item of a subscription.
 #[derive(Clone, Debug, Deserialize)]
 pub struct SubscriptionItem {
+    /// `si_…`.
+    #[serde(default)]
+    pub id: String,
     /// Unix seconds; since 2025-03-31.
     pub current_period_end: Option<i64>,
+    /// What it costs; since 2020.
+    pub price: Option<Expandable<Reference>>,
+    /// The same before prices.
+    pub plan: Option<Reference>,
+    /// How many.
+    pub quantity: Option<i64>,
 }
 
 impl Subscription {
+    /// Its item; none if it has several, of which none stands for the whole.
+    pub fn item(&self) -> Option<&SubscriptionItem> {
+        match self.items.as_ref()?.data.as_slice() {
+            [item] => Some(item),
+            _ => None,
+        }
+    }
+
+    /// `price_…` of its item, wherever it stands.
+    pub fn price_id(&self) -> Option<&str> {
+        let price = self.item().and_then(|item| item.price.as_ref());
+        let plan = || self.item().and_then(|item| item.plan.as_ref());
+        let plan = || plan().or(self.plan.as_ref());
+        price
+            .map(Expandable::id)
+            .or_else(|| plan().map(|plan| plan.id.as_str()))
+    }
+
+    /// How many of its item, wherever it stands.
+    pub fn item_quantity(&self) -> Option<i64> {
+        self.item().and_then(|item| item.quantity).or(self.quantity)
+    }
+
     /// When the first of its items' periods ends: Unix seconds.
     pub fn period_end(&self) -> Option<i64> {
         let items = self.items.iter().flat_map(|items| &items.data);
@@ -414,5 +450,31 @@ impl CreditNote {
     pub fn has_refund(&self, id: &str) -> bool {
         let listed = self.refunds.iter().map(|credited| &credited.refund);
         listed.chain(&self.refund).any(|refund| refund.id() == id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn price_and_quantity_are_found_in_every_shape_and_of_several_items_in_none() {
+        let read = |json: &str| {
+            let subscription: Subscription = serde_json::from_str(json).expect("a subscription");
+            let price = subscription.price_id().map(str::to_owned);
+            (price, subscription.item_quantity())
+        };
+        let one = (Some("price_1".to_owned()), Some(3));
+        for json in [
+            r#"{"id": "sub_1", "items": {"data": [{"id": "si_1", "quantity": 3, "price": {"id": "price_1"}}]}}"#,
+            r#"{"id": "sub_1", "items": {"data": [{"quantity": 3, "price": null, "plan": {"id": "price_1"}}]}}"#,
+            r#"{"id": "sub_1", "plan": {"id": "price_1"}, "quantity": 3}"#,
+            r#"{"id": "sub_1", "items": {"data": [{"price": "price_1"}]}, "quantity": 3}"#,
+        ] {
+            assert_eq!(read(json), one, "{json}");
+        }
+        let several = r#"{"id": "sub_1", "plan": null, "quantity": null, "items": {"data": [
+            {"quantity": 3, "price": {"id": "price_1"}}, {"quantity": 1, "price": {"id": "price_2"}}]}}"#;
+        assert_eq!(read(several), (None, None));
     }
 }

@@ -23,9 +23,10 @@ const AT_ONCE: usize = 6;
 /// How long a test waits for the workers, before it gives up.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// All tables, parents first.
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     "customers",
     "checkouts",
+    "idempotency_keys",
     "subscriptions",
     "transactions",
     "webhook_events",

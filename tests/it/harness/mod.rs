@@ -13,6 +13,7 @@
 mod call;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
+pub(crate) mod own_affairs;
 pub(crate) mod purchase;
 pub(crate) mod replica;
 mod sandbox;
@@ -175,13 +176,20 @@ impl Builder {
         self
     }
 
+    /// Sells what `tests/it/cooperative` says: a plan for everything that a plan can say.
+    pub(crate) fn cooperative(mut self) -> Self {
+        self.catalogue = Some(in_project("tests/it/cooperative/catalogue.toml"));
+        let plans = in_project("tests/it/cooperative/plans.toml");
+        self.setting("DUES__PLANS__FILE", plans.display())
+    }
+
     /// Starts it.
     pub(crate) async fn start(self) -> TestApp {
         // The port is taken first: the sandbox must know where to send webhooks, and the service where the sandbox is.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port has an address");
-        let sandbox = match self.catalogue {
-            Some(catalogue) => TestSandbox::start_with(address, catalogue).await,
+        let sandbox = match &self.catalogue {
+            Some(catalogue) => TestSandbox::selling(&catalogue.to_string_lossy(), address).await,
             None => TestSandbox::start(address).await,
         };
         let database = migrated_database().await;

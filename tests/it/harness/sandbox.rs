@@ -1,7 +1,6 @@
 //! The sandbox, as a test reaches it: over HTTP like everybody else.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -20,13 +19,13 @@ pub(crate) struct TestSandbox {
 impl TestSandbox {
     /// Starts one with the catalogue of the shipped plans, whose webhooks go to the service at this address.
     pub(crate) async fn start(service: SocketAddr) -> Self {
-        Self::start_with(service, in_project("config/sandbox-catalogue.toml")).await
+        Self::selling("config/sandbox-catalogue.toml", service).await
     }
 
-    /// Starts one with another catalogue, whose webhooks go to the service at this address.
-    pub(crate) async fn start_with(service: SocketAddr, catalogue: PathBuf) -> Self {
+    /// The same with another catalogue.
+    pub(crate) async fn selling(catalogue: &str, service: SocketAddr) -> Self {
         let options = Options {
-            catalogue: Some(catalogue),
+            catalogue: Some(in_project(catalogue)),
             webhook: Some(Webhook {
                 url: format!("http://{service}/webhooks/stripe"),
                 secrets: vec![WEBHOOK_SECRET.to_owned()],

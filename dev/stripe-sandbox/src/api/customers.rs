@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, Route, route, set_texts};
-use crate::engine::subscriptions;
+use crate::engine::{proration, subscriptions};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, list};
@@ -69,7 +69,7 @@ fn apply(customer: &mut Value, params: &Value) {
             None => {}
         }
     }
-    for key in ["preferred_locales", "test_clock"] {
+    for key in ["balance", "preferred_locales", "test_clock"] {
         if let Some(value) = params.get(key) {
             customer.set(key, value.clone());
         }
@@ -98,7 +98,6 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     super::refuse(
         &call.params,
         &[
-            "balance",
             "cash_balance",
             "payment_method",
             "source",
@@ -117,7 +116,7 @@ fn retrieve(world: &mut World, call: &Call) -> ApiResult {
 }
 
 fn update(world: &mut World, call: &Call) -> ApiResult {
-    super::refuse(&call.params, &["balance", "cash_balance", "source", "tax"])?;
+    super::refuse(&call.params, &["cash_balance", "source", "tax"])?;
     live(world, call.id())?;
     if let Some(method) = call.params["invoice_settings"]
         .opt_text("default_payment_method")
@@ -145,6 +144,7 @@ pub(super) fn remove(world: &mut World, id: &str) -> Value {
     let customer = world.store.copy(id);
     let theirs = |row: &Value| row.text("customer") == id && !subscriptions::is_over(row);
     for subscription in world.store.ids_where("subscription", theirs) {
+        proration::drop_pending(world, &subscription);
         subscriptions::cancel(world, &subscription, "cancellation_requested", &Value::Null);
     }
     let stub = json!({"id": id, "object": "customer", "deleted": true});

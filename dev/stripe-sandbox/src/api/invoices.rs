@@ -87,7 +87,7 @@ fn finalize(world: &mut World, call: &Call) -> ApiResult {
     }
     let open = billing::finalize(world, call.id());
     if invoice.text("collection_method") == "charge_automatically" {
-        if invoice.int("amount_due") == 0 {
+        if open.int("amount_due") == 0 {
             return Ok(billing::mark_paid(world, call.id(), false));
         }
         billing::intent_for(world, &open);

@@ -9,8 +9,10 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+mod previews;
 mod sessions;
 mod subscription_create;
+mod subscription_items;
 mod subscription_update;
 mod subscriptions;
 mod test_clocks;
@@ -80,6 +82,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         invoices::ROUTES,
         payments::ROUTES,
         portal::ROUTES,
+        previews::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,
         test_clocks::ROUTES,

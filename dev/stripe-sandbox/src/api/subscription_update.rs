@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, refuse, set_texts};
-use crate::engine::subscriptions::{self, is_over, period_end};
+use super::{Call, refuse, set_texts, subscription_items};
+use crate::engine::changes::{self, Prorate};
+use crate::engine::subscriptions::{is_over, period_end};
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 use crate::world::{Task, World, merge};
@@ -22,7 +23,6 @@ const REFUSED: &[&str] = &[
     "on_behalf_of",
     "payment_settings",
     "pending_invoice_item_interval",
-    "proration_date",
     "transfer_data",
     "trial_settings",
 ];
@@ -43,6 +43,13 @@ pub(super) fn update(world: &mut World, call: &Call) -> ApiResult {
         ));
     }
     refuse(params, REFUSED)?;
+    if let behavior @ ("default_incomplete" | "pending_if_incomplete") =
+        params.text("payment_behavior")
+    {
+        return Err(ApiError::unmodelled(&format!(
+            "payment_behavior={behavior}"
+        )));
+    }
     check_method(world, &current, params)?;
     if params.flag("cancel_at_period_end")
         && params
@@ -58,11 +65,16 @@ pub(super) fn update(world: &mut World, call: &Call) -> ApiResult {
         ));
     }
     let now = world.now();
-    let end = period_end(&current);
     let cancel_at = cancel_at(&params["cancel_at"], &current, now)?;
-    let items = changed_items(world, &current, params)?;
+    let change = subscription_items::change(world, &current, params, "")?;
     let trial_end = trial_end(params, now)?;
-    let updated = world.update(id, "customer.subscription.updated", |object| {
+    if trial_end.is_some() && change.as_ref().is_some_and(|c| c.prorate != Prorate::Never) {
+        return Err(ApiError::unmodelled(
+            "trial_end with items, without proration_behavior=none",
+        ));
+    }
+    let edit = |object: &mut Value| {
+        let end = period_end(object);
         if let Some(flag) = params.get("cancel_at_period_end").and_then(Value::as_bool) {
             set_cancel_at_period_end(object, flag, end, now);
         }
@@ -71,14 +83,15 @@ pub(super) fn update(world: &mut World, call: &Call) -> ApiResult {
             CancelAt::Never => set_cancel_at(object, None, now),
             CancelAt::At(at) => set_cancel_at(object, Some(at), now),
         }
-        if let Some(items) = items {
-            object["items"].set("data", items);
-        }
         if let Some(end) = trial_end {
             set_trial_end(object, end, now);
         }
         apply(object, params);
-    });
+    };
+    let updated = match change {
+        Some(change) => changes::perform(world, id, &change, &edit)?,
+        None => world.update(id, "customer.subscription.updated", edit),
+    };
     if let Some(at) = updated.opt_int("cancel_at") {
         world.plan(at, Task::CancelAt(id.to_owned()));
     }
@@ -213,59 +226,6 @@ fn withdraw(object: &mut Value) {
     object.set("cancel_at", Value::Null);
     object.set("canceled_at", Value::Null);
     object["cancellation_details"].set("reason", Value::Null);
-}
-
-/// Items with another price or quantity; only without proration, whose lines the sandbox does not model.
-fn changed_items(
-    world: &World,
-    current: &Value,
-    params: &Value,
-) -> Result<Option<Vec<Value>>, ApiError> {
-    let changes = params.items("items");
-    if changes.is_empty() {
-        return Ok(None);
-    }
-    if params.text("proration_behavior") != "none" {
-        return Err(ApiError::unmodelled(
-            "items without proration_behavior=none",
-        ));
-    }
-    let mut items = current["items"].items("data").to_vec();
-    for (at, change) in changes.iter().enumerate() {
-        refuse(
-            change,
-            &[
-                "billing_thresholds",
-                "clear_usage",
-                "deleted",
-                "discounts",
-                "plan",
-                "price_data",
-                "tax_rates",
-            ],
-        )?;
-        let wanted = change.text("id");
-        let Some(item) = items.iter_mut().find(|item| item.text("id") == wanted) else {
-            return Err(ApiError::missing_reference(
-                "subscription_item",
-                wanted,
-                &format!("items[{at}][id]"),
-            ));
-        };
-        if let Some(price_id) = change.opt_text("price") {
-            let param = format!("items[{at}][price]");
-            let price = world.store.find("price", price_id);
-            let price =
-                price.ok_or_else(|| ApiError::missing_reference("price", price_id, &param))?;
-            item.set("plan", subscriptions::plan_of(price));
-            item.set("price", price.clone());
-        }
-        if let Some(quantity) = change.opt_int("quantity") {
-            item.set("quantity", quantity);
-        }
-        merge(item, change.get("metadata"));
-    }
-    Ok(Some(items))
 }
 
 fn trial_end(params: &Value, now: i64) -> Result<Option<i64>, ApiError> {

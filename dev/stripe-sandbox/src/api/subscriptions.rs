@@ -2,8 +2,8 @@
 
 use super::{Call, Route, refuse, route, subscription_create, subscription_update};
 use crate::engine::billing::{self, Collect};
-use crate::engine::periods;
 use crate::engine::subscriptions::{self, is_over, period_end};
+use crate::engine::{periods, proration};
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 use crate::listing;
@@ -93,6 +93,7 @@ fn cancel(world: &mut World, call: &Call) -> ApiResult {
     if is_over(&subscription) {
         return Err(ApiError::missing("subscription", call.id()));
     }
+    proration::drop_pending(world, call.id());
     Ok(subscriptions::cancel(
         world,
         call.id(),

@@ -50,6 +50,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/clock", get(show_clock))
         .route("/_sandbox/clock/advance", post(advance_clock))
         .route("/_sandbox/checkout/{id}/pay", post(money::pay))
+        .route("/_sandbox/invoices/{id}/pay", post(money::pay_invoice))
         .route("/_sandbox/payments/{id}/settle", post(money::settle_debit))
         .route("/_sandbox/refunds/{id}/fail", post(money::fail_refund))
         .route(

@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Answer, Refused, Shared, parse};
 use crate::app::App;
 use crate::engine::checkout::{self, NotPaid, Payment};
-use crate::engine::{debits, disputes, instruments, refunds};
+use crate::engine::{debits, disputes, hosted, instruments, refunds};
 use crate::json::Json;
 
 /// Pays a session as its buyer would, for programs.
@@ -33,18 +33,45 @@ pub(super) async fn pay(State(app): Shared, Path(id): Path<String>, body: Bytes)
             }))
             .into_response()
         }
-        Err(NotPaid::NotOpen(session)) => {
-            let message = format!("The session is not open but '{}'.", session.text("status"));
+        Err(not_paid) => refusal(not_paid, "session"),
+    }
+}
+
+fn refusal(not_paid: NotPaid, what: &str) -> Response {
+    match not_paid {
+        NotPaid::NotOpen(object) => {
+            let message = format!("The {what} is not open but '{}'.", object.text("status"));
             (
                 StatusCode::CONFLICT,
                 Body(json!({"error": {"type": "invalid_request_error", "message": message}})),
             )
                 .into_response()
         }
-        Err(NotPaid::Refused(error)) => {
+        NotPaid::Refused(error) => {
             let status = StatusCode::from_u16(error.status).unwrap_or(StatusCode::PAYMENT_REQUIRED);
             (status, Body(error.to_json())).into_response()
         }
+    }
+}
+
+/// Pays an invoice as its customer would on its page.
+pub(super) async fn pay_invoice(
+    State(app): Shared,
+    Path(id): Path<String>,
+    body: Bytes,
+) -> Response {
+    let payment: hosted::Payment = match parse(&body) {
+        Ok(payment) => payment,
+        Err(refused) => return refused.into_response(),
+    };
+    let paid = app.with(|world| {
+        let invoice = hosted::pay(world, &id, &payment)?;
+        let payment = hosted::payment_status(world, &id);
+        Ok(json!({"status": invoice["status"], "amount_paid": invoice["amount_paid"], "payment": payment}))
+    });
+    match paid {
+        Ok(answer) => Body(answer).into_response(),
+        Err(not_paid) => refusal(not_paid, "invoice"),
     }
 }
 

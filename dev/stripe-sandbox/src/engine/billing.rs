@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{dunning, subscriptions};
+use super::{balance, dunning, proration, subscriptions};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -43,18 +43,31 @@ pub(crate) fn create(world: &mut World, new: &NewInvoice) -> Value {
     draft
 }
 
+/// Creates a draft that the caller announces, of what a checkout has charged: the customer's balance stays apart.
+pub(super) fn draft_of_checkout(world: &mut World, new: &NewInvoice) -> Value {
+    let id = ids::new("in");
+    balance::keep_apart(world, &id);
+    draft_as(world, &id, new)
+}
+
 /// Creates a draft that the caller announces.
 pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
-    let id = ids::new("in");
+    draft_as(world, &ids::new("in"), new)
+}
+
+fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     let now = world.now();
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
-    let total: i64 = new.lines.iter().map(|line| line.amount).sum();
-    let lines = new
-        .lines
-        .iter()
-        .map(|line| line_object(&id, new.currency, new.subscription, line))
-        .collect();
+    let mut lines = new.subscription.map_or_else(Vec::new, |subscription| {
+        proration::take(world, subscription, id)
+    });
+    let own = new.lines.iter();
+    lines.extend(own.map(|line| line_object(id, new.currency, new.subscription, line)));
+    if let Some(subscription) = new.subscription {
+        proration::note_debits(world, subscription, &lines);
+    }
+    let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
     let sends = subscription
         .as_ref()
         .is_some_and(|s| s.text("collection_method") == "send_invoice");
@@ -97,9 +110,14 @@ pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
+    let expected = balance::outcome(world, &invoice, total);
+    for key in ["amount_due", "amount_remaining"] {
+        invoice.set(key, expected.due);
+    }
+    invoice.set("starting_balance", expected.starting);
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
-            object.set("latest_invoice", id.as_str());
+            object.set("latest_invoice", id);
         });
     }
     world.create(invoice, None)
@@ -114,7 +132,7 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
             "invoice_item_details": {"invoice_item": ids::new("ii"), "proration": false,
                 "proration_details": {"credited_items": null}, "subscription": subscription}}),
     };
-    let unit = (line.amount / line.quantity.max(1)).to_string();
+    let unit = proration::unit_of(line.amount, line.quantity);
     json!({
         "id": ids::new("il"), "object": "line_item", "amount": line.amount, "currency": currency,
         "description": line.description, "discount_amounts": [], "discountable": true, "discounts": [],
@@ -127,12 +145,19 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
     })
 }
 
+/// The lines of an invoice.
+pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
+    invoice["lines"].items("data")
+}
+
 /// Finalizes a draft; what remains due is still to be collected.
 pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
     let now = world.now();
     world.invoice_numbers += 1;
     let number = world.invoice_numbers;
-    let hosted = format!("{}/_sandbox/objects/invoice", world.base_url);
+    let hosted = format!("{}/i/{id}", world.base_url);
+    let draft = world.store.copy(id);
+    let outcome = balance::outcome(world, &draft, draft.int("total"));
     let open = world.change(id, |invoice| {
         invoice.set("status", "open");
         invoice.set("number", format!("SANDBOX-{number:04}"));
@@ -140,11 +165,16 @@ pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
         invoice.set("automatically_finalizes_at", Value::Null);
         invoice.set("last_finalization_error", Value::Null);
         invoice.set("hosted_invoice_url", hosted.as_str());
-        invoice.set("invoice_pdf", hosted.as_str());
-        invoice.set("ending_balance", 0);
+        invoice.set("invoice_pdf", format!("{hosted}/pdf"));
+        for key in ["amount_due", "amount_remaining"] {
+            invoice.set(key, outcome.due);
+        }
+        invoice.set("starting_balance", outcome.starting);
+        invoice.set("ending_balance", outcome.ending);
         invoice["status_transitions"].set("finalized_at", now);
     });
     world.emit("invoice.finalized", &open, None);
+    balance::set(world, draft.text("customer"), outcome.ending);
     open
 }
 
@@ -320,6 +350,12 @@ fn cancel_payment(world: &mut World, payment: &str, intent: &str, reason: &str) 
         payment.set("status", "canceled");
         payment["status_transitions"].set("canceled_at", now);
     });
+    cancel_intent(world, intent, reason);
+}
+
+/// Cancels a payment intent that is not at its end yet.
+pub(super) fn cancel_intent(world: &mut World, intent: &str, reason: &str) {
+    let now = world.now();
     if matches!(
         world.store.copy(intent).text("status"),
         "succeeded" | "canceled"
@@ -347,6 +383,7 @@ pub(crate) fn void(world: &mut World, id: &str) -> Value {
         invoice["status_transitions"].set("voided_at", now);
     });
     world.emit("invoice.voided", &voided, None);
+    balance::restore(world, &voided);
     voided
 }
 
@@ -399,7 +436,9 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
         "mark_uncollectible" => {
             mark_uncollectible(world, id, "subscription_paused");
         }
-        _ if open.text("collection_method") == "send_invoice" => send(world, &open),
+        _ if open.int("amount_due") > 0 && open.text("collection_method") == "send_invoice" => {
+            send(world, &open);
+        }
         _ => {
             // What fails is told by events and dunning; there is nobody to answer.
             let _ = collect(

@@ -122,7 +122,7 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (start, start),
         metadata: json!({}),
     };
-    let draft = billing::draft(world, &new);
+    let draft = billing::draft_of_checkout(world, &new);
     // The subscription is announced before its invoice, and names it.
     let subscription = world.store.copy(&subscription_id);
     world.emit("customer.subscription.created", &subscription, None);
@@ -154,7 +154,9 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (now, now),
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
-    let invoice = billing::create(world, &new).text("id").to_owned();
+    let draft = billing::draft_of_checkout(world, &new);
+    world.emit("invoice.created", &draft, None);
+    let invoice = draft.text("id").to_owned();
     settle_first(world, &invoice, deal);
     invoice.into()
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{billing, subscriptions};
+use super::{billing, proration, subscriptions};
 use crate::json::Json;
 use crate::settings::FinalFailure;
 use crate::world::{Task, World};
@@ -61,6 +61,7 @@ fn give_up(world: &mut World, invoice: &str, subscription: &str) {
     }
     match world.settings.final_failure {
         FinalFailure::Cancel => {
+            proration::drop_pending(world, subscription);
             subscriptions::cancel(world, subscription, "payment_failed", &Value::Null);
         }
         FinalFailure::Unpaid => {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::billing::{self, DRAFT_SECONDS, NewInvoice};
 use super::instruments::default_method;
 use super::subscriptions::{DAY, cancel, is_over, lines, pause, period_end};
+use super::{previews, proration};
 use crate::clock::next_period_end;
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -28,25 +29,9 @@ pub(crate) fn announce_renewal(world: &mut World, id: &str) {
     if !renews {
         return;
     }
-    let amount: i64 = lines(world, &subscription, (end, end), None)
-        .iter()
-        .map(|line| line.amount)
-        .sum();
-    let mut preview = world.store.copy(subscription.text("latest_invoice"));
-    if preview.is_null() {
+    let Some(mut preview) = previews::preview(world, id, None) else {
         return;
-    }
-    for (key, value) in json!({
-        "amount_due": amount, "amount_remaining": amount, "amount_paid": 0, "total": amount, "subtotal": amount,
-        "status": "draft", "billing_reason": "upcoming", "number": null, "hosted_invoice_url": null, "invoice_pdf": null,
-        "created": end, "next_payment_attempt": end + DRAFT_SECONDS, "period_start": preview["period_end"], "period_end": end,
-        "attempt_count": 0, "attempted": false, "effective_at": null,
-        "subtotal_excluding_tax": amount, "total_excluding_tax": amount,
-    })
-    .fields()
-    {
-        preview.set(&key, value);
-    }
+    };
     if let Value::Object(fields) = &mut preview {
         // An upcoming invoice does not exist yet: it has no id.
         fields.remove("id");
@@ -71,6 +56,7 @@ pub(crate) fn end_period(world: &mut World, id: &str) {
     }
     if subscription.flag("cancel_at_period_end") {
         cancel(world, id, "cancellation_requested", &Value::Null);
+        bill_what_is_left(world, id);
         return;
     }
     if subscription
@@ -172,7 +158,32 @@ pub(crate) fn cancel_at(world: &mut World, id: &str) {
         .is_some_and(|at| at <= world.now());
     if is_due && !is_over(&subscription) {
         cancel(world, id, "cancellation_requested", &Value::Null);
+        bill_what_is_left(world, id);
     }
+}
+
+/// Prorations that wait when a subscription ends as planned are still collected.
+fn bill_what_is_left(world: &mut World, id: &str) {
+    if !proration::is_pending(world, id) {
+        return;
+    }
+    let ended = world.store.copy(id);
+    let now = world.now();
+    let new = NewInvoice {
+        customer: ended.text("customer"),
+        currency: ended.text("currency"),
+        subscription: Some(id),
+        reason: "subscription_cycle",
+        lines: vec![],
+        period: (now, now),
+        metadata: json!({}),
+    };
+    let invoice = billing::create(world, &new).text("id").to_owned();
+    let due = now + DRAFT_SECONDS;
+    world.change(&invoice, |object| {
+        object.set("automatically_finalizes_at", due);
+    });
+    world.plan(due, Task::FinalizeInvoice(invoice));
 }
 
 /// The pause of collection ends by itself.

@@ -135,6 +135,11 @@ pub(crate) fn period_end(subscription: &Value) -> i64 {
         .unwrap_or_default()
 }
 
+/// The subscription that an invoice bills.
+pub(crate) fn of_invoice(invoice: &Value) -> Option<&str> {
+    invoice["parent"]["subscription_details"].opt_text("subscription")
+}
+
 /// Whether nothing can happen to a subscription any more.
 pub(crate) fn is_over(subscription: &Value) -> bool {
     matches!(

@@ -1,8 +1,10 @@
-//! Pages for people: the hosted checkout, the customer portal, and an overview of the sandbox.
+//! Pages for people: the hosted checkout, invoices, the customer portal, and an overview of the sandbox.
 
 mod checkout;
 mod html;
+mod invoice;
 mod overview;
+mod pdf;
 mod portal;
 
 use std::sync::Arc;
@@ -13,7 +15,7 @@ use axum::routing::{get, post};
 
 use crate::app::App;
 
-pub(crate) use html::ZERO_DECIMAL;
+pub(crate) use html::{ZERO_DECIMAL, day};
 
 /// The routes of the pages.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -25,6 +27,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/ui/advance", post(overview::advance))
         .route("/c/pay/{id}", get(checkout::show).post(checkout::submit))
         .route("/c/recover/{id}", get(checkout::recover))
+        .route("/i/{id}", get(invoice::show).post(invoice::submit))
+        .route("/i/{id}/pdf", get(invoice::file))
         .route("/p/session/{id}", get(portal::show).post(portal::act))
         .with_state(app)
 }

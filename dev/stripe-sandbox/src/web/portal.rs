@@ -14,6 +14,7 @@ use super::html::{Page, day, escape, money};
 use crate::api::{set_cancel_at, set_cancel_at_period_end};
 use crate::app::App;
 use crate::engine::instruments::{self, INSTRUMENTS};
+use crate::engine::proration;
 use crate::engine::subscriptions::{self, period_end};
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -70,6 +71,7 @@ fn perform(world: &mut World, session: &Value, wanted: &Wish) {
         "cancel" if owns && !subscriptions::is_over(&subscription) => {
             let configuration = world.store.copy(session.text("configuration"));
             if configuration["features"]["subscription_cancel"].text("mode") == "immediately" {
+                proration::drop_pending(world, id);
                 subscriptions::cancel(world, id, "cancellation_requested", &Value::Null);
                 return;
             }
@@ -240,10 +242,19 @@ fn invoices(world: &World, customer: &Value, body: &mut String) {
         let _ = write!(
             body,
             "<tr><td>{}</td><td>{}</td><td class=\"amount\">{}</td></tr>",
-            day(invoice.int("created")),
+            dated_link(invoice),
             escape(invoice.text("status")),
             money(invoice.int("total"), invoice.text("currency"))
         );
     }
     body.push_str("</table></div>");
+}
+
+/// The day of an invoice, leading to its page where it has one.
+fn dated_link(invoice: &Value) -> String {
+    let shown = day(invoice.int("created"));
+    match invoice.opt_text("hosted_invoice_url") {
+        Some(_) => format!("<a href=\"/i/{}\">{shown}</a>", escape(invoice.text("id"))),
+        None => shown,
+    }
 }

@@ -4,9 +4,11 @@
 #![allow(clippy::unwrap_used)]
 
 mod bench;
+mod changes;
 mod checkout;
 mod control;
 mod faults;
+mod invoice_page;
 mod lists;
 mod money;
 mod pages;

@@ -436,32 +436,6 @@ async fn an_incomplete_subscription_expires_after_23_hours() {
 }
 
 #[tokio::test]
-async fn prices_and_quantities_change_without_proration() {
-    let bench = Bench::unrecorded().await;
-    let (id, _) = bench.subscribe("monthly", "4242424242424242").await;
-    let item = text(&subscription(&bench, &id).await["items"]["data"][0]["id"]);
-    let annual = bench.price("annual").await;
-    let path = format!("/v1/subscriptions/{id}");
-    let refused = bench
-        .post(
-            &path,
-            &format!("items[0][id]={item}&items[0][price]={annual}"),
-        )
-        .await;
-    assert!(text(&refused.body["error"]["message"]).contains("does not model"));
-    let form = format!(
-        "items[0][id]={item}&items[0][price]={annual}&items[0][quantity]=2&proration_behavior=none"
-    );
-    let changed = bench.post(&path, &form).await.ok();
-    assert_eq!(changed["items"]["data"][0]["price"]["id"], json!(annual));
-    bench.advance_days(32).await;
-    assert_eq!(
-        subscription(&bench, &id).await["latest_invoice"]["total"],
-        6_000
-    );
-}
-
-#[tokio::test]
 async fn a_test_clock_moves_time() {
     let bench = Bench::start().await;
     let now = bench.look("clock").await["now"].as_i64().unwrap();

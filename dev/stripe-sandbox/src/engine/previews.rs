@@ -1,0 +1,74 @@
+//! What an invoice would be: the change is made in a copy of the part of the world that it touches.
+
+use serde_json::Value;
+
+use super::changes::{self, Change};
+use super::subscriptions::period_end;
+use super::{billing, periods};
+use crate::json::Json;
+use crate::world::World;
+
+/// What invoices are reckoned from: these kinds, where they belong to nobody else.
+const KINDS: &[&str] = &[
+    "coupon",
+    "customer",
+    "discount",
+    "invoiceitem",
+    "payment_method",
+    "price",
+    "product",
+    "promotion_code",
+    "subscription",
+    "tax_id",
+    "tax_rate",
+];
+
+/// A world of its own with one subscription and what its invoices need; time stands still there, and nothing that
+/// happens in it is told to anybody.
+pub(super) fn excerpt(world: &World, subscription: &str) -> World {
+    let customer = world.store.copy(subscription)["customer"].clone();
+    let mut scratch = World {
+        store: world.store.excerpt(KINDS, |row| {
+            row["customer"].is_null() && row.text("object") != "customer"
+                || row["customer"] == customer
+                || row["id"] == customer
+        }),
+        settings: world.settings.clone(),
+        ..World::default()
+    };
+    scratch.clock.frozen = Some(world.now());
+    scratch
+}
+
+/// The invoice that a change would bring about at once, or else the next one; none where none will come.
+pub(crate) fn preview(world: &World, id: &str, change: Option<&Change>) -> Option<Value> {
+    let mut scratch = excerpt(world, id);
+    let at_once = change.and_then(|change| changes::apply(&mut scratch, id, change, &|_| {}));
+    let (invoice, attempt) = match at_once {
+        Some(invoice) => (invoice, world.now()),
+        None => (
+            next(&mut scratch, id)?,
+            scratch.now() + billing::DRAFT_SECONDS,
+        ),
+    };
+    let mut preview = scratch.store.copy(&invoice);
+    let is_charged = preview.text("collection_method") == "charge_automatically";
+    preview.set("billing_reason", "upcoming");
+    preview.set("next_payment_attempt", is_charged.then_some(attempt));
+    preview.set("automatically_finalizes_at", Value::Null);
+    // It has an id of its own, which names nothing.
+    let text = preview
+        .to_string()
+        .replace(&invoice, &format!("upcoming_{invoice}"));
+    serde_json::from_str(&text).ok()
+}
+
+/// Lets the period end.
+fn next(scratch: &mut World, id: &str) -> Option<String> {
+    let before = scratch.store.copy(id);
+    scratch.clock.frozen = Some(period_end(&before).max(scratch.now()));
+    periods::end_period(scratch, id);
+    let latest = scratch.store.copy(id)["latest_invoice"].clone();
+    let is_new = latest != before["latest_invoice"];
+    latest.as_str().filter(|_| is_new).map(str::to_owned)
+}

@@ -1,0 +1,233 @@
+//! Plan and quantity follow what Stripe charges, whoever changed it there.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use crate::harness::lifecycle::text;
+use crate::harness::own_affairs::plans;
+use crate::harness::purchase::GOOD_CARD;
+use crate::harness::replica::Replica;
+
+const UNKNOWN: &str =
+    "the subscription at Stripe is on a price that no plan has: the plan stays as it was";
+const HELD: &str = "the subscription at Stripe is on the price of a plan that the member holds already: the plan \
+                    stays as it was";
+
+#[tokio::test]
+async fn a_plan_follows_the_price_that_an_operator_chose_at_stripe() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("basic", GOOD_CARD).await.subscription;
+    let yearly = app.price("membership_annual").await;
+    app.move_at_stripe(&id, Some(&yearly), 1).await;
+    app.settle().await;
+    app.assert_line(&id, "ACTIVE", "paid", true).await;
+    assert_eq!(app.terms(&id).await, ("yearly".to_owned(), 1, yearly));
+    let shown = app.subscription(&app.member("alice"), &id).await;
+    assert_eq!(
+        (&shown["plan"], &shown["kind"]),
+        (&json!("yearly"), &json!("membership"))
+    );
+    let changes = app.changes(&id).await;
+    let last = changes.last().expect("a change");
+    assert_eq!(last["reason"], "plan_changed");
+    assert_eq!(last["cause"], "webhook");
+    assert_eq!(
+        (&last["from"], &last["to"]),
+        (&json!("ACTIVE"), &json!("ACTIVE"))
+    );
+    assert_eq!(
+        (&last["from_plan"], &last["to_plan"]),
+        (&json!("basic"), &json!("yearly"))
+    );
+    assert_eq!(last["from_quantity"], Value::Null);
+    let first = &changes[0];
+    assert_eq!(
+        (&first["from"], &first["from_plan"], &first["to_quantity"]),
+        (&Value::Null, &Value::Null, &Value::Null)
+    );
+    assert!(app.flags().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_quantity_follows_too_and_says_so() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("seats", GOOD_CARD).await.subscription;
+    app.move_at_stripe(&id, None, 4).await;
+    app.settle().await;
+    let (plan, quantity, _) = app.terms(&id).await;
+    assert_eq!((plan.as_str(), quantity), ("seats", 4));
+    app.assert_line(&id, "ACTIVE", "paid", true).await;
+    let last = app.changes(&id).await.pop().expect("a change");
+    assert_eq!(last["reason"], "quantity_changed");
+    assert_eq!(
+        (&last["from_quantity"], &last["to_quantity"]),
+        (&json!(1), &json!(4))
+    );
+    assert_eq!(last["from_plan"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_price_that_no_plan_has_is_flagged_and_everything_else_is_applied() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("own-seats", GOOD_CARD).await.subscription;
+    let (_, _, own) = app.terms(&id).await;
+    let foreign = app.foreign_price("membership_annual", "999").await;
+    app.move_at_stripe(&id, Some(&foreign), 3).await;
+    app.settle().await;
+    app.assert_line(&id, "ACTIVE", "paid", true).await;
+    assert_eq!(
+        app.terms(&id).await,
+        ("own-seats".to_owned(), 3, foreign.clone())
+    );
+    assert_eq!(app.flags().await, [UNKNOWN]);
+    assert_eq!(
+        app.last_change(&id).await,
+        "quantity_changed webhook",
+        "the plan did not change"
+    );
+    // What follows on that price is news of its own.
+    app.change_at_stripe(&id, &[("cancel_at_period_end", "true")])
+        .await;
+    app.assert_line(&id, "CANCELLED", "cancel_scheduled", true)
+        .await;
+    assert_eq!(app.flags().await.len(), 1);
+    // Two plans have the price that it goes back to: it stays on its own.
+    app.move_at_stripe(&id, Some(&own), 3).await;
+    app.settle().await;
+    assert_eq!(app.terms(&id).await, ("own-seats".to_owned(), 3, own));
+    assert_eq!(app.flags().await.len(), 1);
+    app.assert_line(&id, "CANCELLED", "cancel_scheduled", true)
+        .await;
+}
+
+#[tokio::test]
+async fn a_plan_that_the_member_holds_already_is_not_taken_over_a_second_time() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let held = app.sell("basic", GOOD_CARD).await.subscription;
+    let id = app.sell("seats", GOOD_CARD).await.subscription;
+    let yearly = app.price("membership_annual").await;
+    app.move_at_stripe(&id, Some(&yearly), 2).await;
+    app.settle().await;
+    assert_eq!(app.terms(&id).await, ("seats".to_owned(), 2, yearly));
+    assert_eq!(app.flags().await, [HELD]);
+    app.assert_line(&id, "ACTIVE", "paid", true).await;
+    app.assert_line(&held, "ACTIVE", "paid", true).await;
+    // Nor is it a reason to be told again and again.
+    app.change_at_stripe(&id, &[("cancel_at_period_end", "true")])
+        .await;
+    app.assert_line(&id, "CANCELLED", "cancel_scheduled", true)
+        .await;
+    assert_eq!(app.flags().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_know_the_prices_yet_asks_for_them_before_it_judges() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("basic", GOOD_CARD).await.subscription;
+    app.hold_deliveries().await;
+    app.fault(json!({"kind": "error_500", "path": "/v1/prices", "times": 3}))
+        .await;
+    let more = HashMap::from([
+        (
+            "DUES__PLANS__FILE".to_owned(),
+            app.settings.plans.file.display().to_string(),
+        ),
+        ("DUES__WORKER__INTERVAL_MS".to_owned(), "600000".to_owned()),
+    ]);
+    let database = app.settings.database.url.expose().to_owned();
+    let mut replica = Replica::start(&database, app.sandbox.url(), &more).await;
+    app.no_more_faults().await;
+    let yearly = app.price("membership_annual").await;
+    app.move_at_stripe(&id, Some(&yearly), 1).await;
+    let event = app
+        .events_of("customer.subscription.updated")
+        .await
+        .pop()
+        .expect("an event");
+    let body = event.to_string();
+    let answer = replica.webhook(body.as_bytes()).send().await;
+    assert_eq!(answer.assert_status(200).json()["outcome"], "deferred");
+    // A worker has the answer, with the prices.
+    app.until("the plan followed", async || {
+        (app.terms(&id).await.0 == "yearly").then_some(())
+    })
+    .await;
+    assert!(app.flags().await.is_empty());
+    assert_eq!(app.last_change(&id).await, "plan_changed webhook");
+    replica.stop().await;
+}
+
+#[tokio::test]
+async fn a_quantity_that_the_buyer_could_change_is_what_the_paid_session_says() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let alice = app.member("alice");
+    let body = json!({"lines": [{"plan": "bundle", "quantity": 3}]});
+    // One buyer closes the window, the other returns.
+    for returns in [false, true] {
+        let purchase = app.open_basket(&alice, body.clone()).await;
+        let id = &purchase.subscription;
+        // As if she had ordered two, and taken three on Stripe's page.
+        sqlx::query("UPDATE subscriptions SET quantity = 2 WHERE id = $1::uuid")
+            .bind(id)
+            .execute(&app.pool)
+            .await
+            .expect("the row is there");
+        if returns {
+            app.hold_deliveries().await;
+        }
+        let back = app.pay(&purchase).await;
+        if returns {
+            app.browse(&back).await;
+            assert_eq!(app.terms(id).await.1, 3);
+            app.release_deliveries(json!({})).await;
+        }
+        app.settle().await;
+        assert_eq!(app.terms(id).await.1, 3);
+        let open = app.value("subscriptions", "quantity_open", id).await;
+        assert_eq!(open.as_deref(), Some("false"));
+        let changes = app.changes(id).await;
+        let quantities: Vec<&Value> = changes
+            .iter()
+            .filter(|change| change["reason"] == "quantity_changed")
+            .collect();
+        assert_eq!(quantities.len(), 1, "{changes:#?}");
+        assert_eq!(
+            (
+                &quantities[0]["from_quantity"],
+                &quantities[0]["to_quantity"]
+            ),
+            (&json!(2), &json!(3))
+        );
+        app.assert_line(id, "ACTIVE", "paid", true).await;
+    }
+}
+
+#[tokio::test]
+async fn changes_that_are_told_backwards_and_twice_end_where_stripe_is() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("basic", GOOD_CARD).await.subscription;
+    let monthly = app.price("membership_monthly").await;
+    let yearly = app.price("membership_annual").await;
+    app.hold_deliveries().await;
+    for price in [&yearly, &monthly, &yearly] {
+        app.move_at_stripe(&id, Some(price), 1).await;
+    }
+    app.release_deliveries(json!({"order": "reverse", "duplicate": 1}))
+        .await;
+    app.settle().await;
+    let (plan, _, price) = app.terms(&id).await;
+    assert_eq!((plan.as_str(), price), ("yearly", yearly));
+    let held = app.stripe_subscription(&id).await;
+    assert_eq!(
+        text(&held["items"]["data"][0]["price"]["lookup_key"]),
+        "membership_annual"
+    );
+}
