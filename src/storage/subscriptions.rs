@@ -195,6 +195,8 @@ pub struct Bought {
     pub stripe_line_item: Option<String>,
     /// `cs_…` of its checkout.
     pub stripe_session: Option<String>,
+    /// When it changed to another plan, oldest first, and which it was on until then.
+    pub plans_before: Vec<(OffsetDateTime, String)>,
 }
 
 /// All that a user ever bought, oldest first.
@@ -204,7 +206,11 @@ pub async fn find_bought(
 ) -> Result<Vec<Bought>, StorageError> {
     let rows: Vec<BoughtRow> = sqlx::query_as(
         "SELECT s.id, s.checkout_id, s.plan, s.kind, s.stripe_subscription_id, s.stripe_price_id,
-                s.stripe_line_item_id, c.stripe_session_id
+                s.stripe_line_item_id, c.stripe_session_id,
+                ARRAY(SELECT h.at FROM status_changes h WHERE h.subscription_id = s.id AND h.from_plan IS NOT NULL
+                       ORDER BY h.seq) AS changed_at,
+                ARRAY(SELECT h.from_plan FROM status_changes h WHERE h.subscription_id = s.id
+                         AND h.from_plan IS NOT NULL ORDER BY h.seq) AS changed_from
            FROM subscriptions s JOIN checkouts c ON c.id = s.checkout_id WHERE s.user_id = $1 ORDER BY s.id",
     )
     .bind(user.as_str())
@@ -223,6 +229,8 @@ struct BoughtRow {
     stripe_price_id: String,
     stripe_line_item_id: Option<String>,
     stripe_session_id: Option<String>,
+    changed_at: Vec<OffsetDateTime>,
+    changed_from: Vec<String>,
 }
 
 impl BoughtRow {
@@ -241,6 +249,7 @@ impl BoughtRow {
             stripe_price: self.stripe_price_id,
             stripe_line_item: self.stripe_line_item_id,
             stripe_session: self.stripe_session_id,
+            plans_before: self.changed_at.into_iter().zip(self.changed_from).collect(),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod many;
 mod refusals;
+mod taxed;
 
 use reqwest::Method;
 use serde_json::{Value, json};

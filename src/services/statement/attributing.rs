@@ -134,10 +134,13 @@ impl<'a> Attribution<'a> {
         let session = intent
             .and_then(|intent| self.session_of_payment.get(intent))
             .copied();
-        let (mut lines, due) = match (session.map(|session| self.session_lines(session)), invoice) {
+        let (mut lines, due) = match (
+            session.map(|session| self.session_lines(session, at)),
+            invoice,
+        ) {
             (Some(lines), _) if !lines.is_empty() => (lines, None),
-            (_, Some(invoice)) => (self.invoice_lines(invoice), invoice.amount_due),
-            _ => (vec![self.bare_line(charge, amount)], None),
+            (_, Some(invoice)) => (self.invoice_lines(invoice, at), invoice.amount_due),
+            _ => (vec![self.bare_line(charge, amount, at)], None),
         };
         let ids = invoice
             .filter(|_| session.is_none())
@@ -162,12 +165,14 @@ impl<'a> Attribution<'a> {
         })
     }
 
-    fn session_lines(&self, session: &Session) -> Vec<Line> {
+    fn session_lines(&self, session: &Session, at: OffsetDateTime) -> Vec<Line> {
         let items = session.line_items.iter().flat_map(|items| &items.data);
         items
             .map(|item| Line {
                 what: LineType::Item,
-                bought: self.of_session_line(session, item).map(purchase),
+                bought: self
+                    .of_session_line(session, item)
+                    .map(|bought| purchase(bought, at, None)),
                 description: item.description.clone(),
                 quantity: item.quantity,
                 amount: item.amount_total.unwrap_or_default(),
@@ -176,12 +181,14 @@ impl<'a> Attribution<'a> {
             .collect()
     }
 
-    fn invoice_lines(&self, invoice: &Invoice) -> Vec<Line> {
+    fn invoice_lines(&self, invoice: &Invoice, at: OffsetDateTime) -> Vec<Line> {
         let lines = invoice.lines.iter().flat_map(|lines| &lines.data);
         lines
             .map(|line| Line {
                 what: LineType::Item,
-                bought: self.of_invoice_line(invoice, line).map(purchase),
+                bought: self
+                    .of_invoice_line(invoice, line)
+                    .map(|bought| purchase(bought, at, Some(line))),
                 description: line.description.clone(),
                 quantity: line.quantity,
                 amount: line.total(),
@@ -191,10 +198,12 @@ impl<'a> Attribution<'a> {
     }
 
     /// Of a payment without invoice or session: what its own metadata names, if that is one purchase.
-    fn bare_line(&self, charge: &Charge, amount: i64) -> Line {
+    fn bare_line(&self, charge: &Charge, amount: i64, at: OffsetDateTime) -> Line {
         Line {
             what: LineType::Item,
-            bought: self.named(charge.metadata.as_ref()).map(purchase),
+            bought: self
+                .named(charge.metadata.as_ref())
+                .map(|bought| purchase(bought, at, None)),
             description: charge.description.clone(),
             quantity: None,
             amount,
@@ -277,9 +286,10 @@ impl<'a> Attribution<'a> {
         if amount <= 0 {
             return None;
         }
-        let lines = fit(self.invoice_lines(invoice), invoice.amount_due, amount);
+        let at = time_of(invoice.paid_at())?;
+        let lines = fit(self.invoice_lines(invoice, at), invoice.amount_due, amount);
         let entry = Entry {
-            at: time_of(invoice.paid_at())?,
+            at,
             what: EntryType::Payment,
             state: None,
             reference: invoice.id.clone(),
@@ -473,10 +483,21 @@ fn with_tax(mut entry: Entry) -> Entry {
     entry
 }
 
-fn purchase(bought: &Bought) -> Purchase {
+/// The purchase as it was: a line at another price than today's is of the plan before the next change, and one that gives
+/// back what was left of a plan is of the plan before the last.
+fn purchase(bought: &Bought, at: OffsetDateTime, line: Option<&InvoiceLine>) -> Purchase {
+    let price = line.and_then(InvoiceLine::price_id);
+    let is_todays = price == Some(bought.stripe_price.as_str());
+    let next = bought
+        .plans_before
+        .iter()
+        .find(|(changed, _)| *changed >= at);
+    let gives_back = line.is_some_and(|line| line.total() < 0);
+    let last = bought.plans_before.last().filter(|_| gives_back);
+    let before = next.or(last).filter(|_| !is_todays).map(|(_, plan)| plan);
     Purchase {
         id: bought.id,
-        plan: bought.plan.clone(),
+        plan: before.unwrap_or(&bought.plan).clone(),
         kind: bought.kind,
     }
 }
@@ -490,3 +511,6 @@ fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
 fn time_of(seconds: Option<i64>) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(seconds?).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -158,6 +158,23 @@ mod tests {
         assert_eq!(range.to, NOW);
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_range_or_told_what_is_wrong(from in ".{0,40}", to in "[0-9TZ:+. -]{0,30}") {
+            let range = Range::parse(Some(&from), Some(&to), NOW);
+            proptest::prop_assert!(range.is_ok_and(|range| range.from < range.to) || !codes(Some(&from), Some(&to)).is_empty());
+        }
+
+        #[test]
+        fn any_two_days_are_a_range_or_told_what_is_wrong(from in 0_u32..10_000, to in 0_u32..10_000, day in 0_u8..35) {
+            let (from, to) = (format!("{from:04}-01-01"), format!("{to:04}-12-{day:02}"));
+            match Range::parse(Some(&from), Some(&to), NOW) {
+                Ok(range) => proptest::prop_assert!(range.from < range.to && range.days().0 <= range.days().1),
+                Err(wrong) => proptest::prop_assert!(!wrong.is_empty()),
+            }
+        }
+    }
+
     #[test]
     fn each_silly_range_is_named() {
         let of = |field: &str, code| vec![(field.to_owned(), code)];
