@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod compare;
 pub mod confirm;
 mod customers;
+pub mod doctor;
 pub mod events;
 mod follow;
 mod held;
@@ -39,6 +40,7 @@ use crate::stripe::observe::Observer;
 use crate::stripe::requests::checkout;
 use crate::stripe::signature::Secrets;
 
+use self::catalogue::reload::OnSale;
 use self::catalogue::{Catalogue, CatalogueError};
 
 /// What every use case works with; cloning copies references.
@@ -48,7 +50,7 @@ pub struct Services {
     stripe: Stripe,
     observer: Observer,
     secrets: Secrets,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<OnSale>,
     settings: Arc<Settings>,
     clock: Clock,
     /// When Stripe's last webhook came, or else this process was started: Unix seconds.
@@ -111,7 +113,7 @@ impl Services {
                     .map(crate::settings::Secret::expose),
             ),
             stripe,
-            catalogue: Arc::new(catalogue),
+            catalogue: Arc::new(OnSale::new(catalogue)),
             settings,
             clock,
             deferred: Arc::new(Notify::new()),

@@ -1,5 +1,6 @@
 //! One function for each operation: the builders of `async-stripe` name and encode the parameters.
 
+pub mod account;
 mod billing;
 pub mod catalogue;
 pub mod checkout;

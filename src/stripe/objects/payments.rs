@@ -78,6 +78,8 @@ pub struct Charge {
     pub amount_refunded: Option<i64>,
     /// Before 2022-11-15, and when expanded.
     pub refunds: Option<List<Refund>>,
+    /// The number of the receipt that Stripe mailed, if it did.
+    pub receipt_number: Option<String>,
 }
 
 /// What the bank said of a charge.

@@ -14,6 +14,7 @@ mod call;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
 pub(crate) mod own_affairs;
+pub(crate) mod program;
 pub(crate) mod purchase;
 pub(crate) mod replica;
 mod sandbox;
