@@ -145,11 +145,8 @@ pub(super) fn stripe_problem(error: StripeError) -> ApiError {
                 .source(error);
         }
         StripeError::Refused { .. } => {
-            let problem = ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "stripe_refused",
-                "Stripe refused the checkout",
-            );
+            let problem =
+                ApiError::new(StatusCode::BAD_GATEWAY, "stripe_refused", "Stripe refused");
             return problem
                 .detail("Nothing was charged; the operator finds the cause in the log.")
                 .source(error);

@@ -18,6 +18,7 @@ mod page;
 mod plans;
 pub mod problem;
 pub mod state;
+mod statement;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -52,6 +53,7 @@ fn member_routes() -> OpenApiRouter<AppState> {
         .merge(history::routes())
         .merge(entitlements::routes())
         .merge(checkout::routes())
+        .merge(statement::routes())
 }
 
 /// Routes for Stripe. They have places of their own, so that a rush of members can't delay what they paid for.

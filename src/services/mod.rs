@@ -17,6 +17,7 @@ pub mod order;
 pub mod reconcile;
 pub mod repair;
 pub mod settle;
+pub mod statement;
 pub mod subscribe;
 pub mod worker;
 

@@ -48,16 +48,24 @@ operations! {
     RetrieveSession = "GET /v1/checkout/sessions/{session}",
     /// List a customer's Checkout Sessions.
     ListSessions = "GET /v1/checkout/sessions",
+    /// List the lines of a Checkout Session.
+    ListSessionLines = "GET /v1/checkout/sessions/{session}/line_items",
     /// Expire a Checkout Session.
     ExpireSession = "POST /v1/checkout/sessions/{session}/expire",
     /// Read a subscription.
     RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
     /// End a subscription.
     CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
+    /// List a customer's invoices.
+    ListInvoices = "GET /v1/invoices",
+    /// List the lines of an invoice.
+    ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.
     ListInvoicePayments = "GET /v1/invoice_payments",
     /// Read a payment.
     RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
+    /// List a customer's charges.
+    ListCharges = "GET /v1/charges",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
     /// List the credit notes of an invoice.

@@ -111,7 +111,10 @@ has_id!(
     PaymentIntent,
     Charge,
     Product,
-    Price
+    Price,
+    LineItem,
+    InvoiceLine,
+    CreditNote
 );
 
 /// An object of which we need the id alone.

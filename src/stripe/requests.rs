@@ -21,6 +21,12 @@ fn metadata<const N: usize>(pairs: [(&str, String); N]) -> HashMap<String, Strin
         .collect()
 }
 
+/// Only what was made before `to`. Stripe's times are whole seconds: one that has begun belongs to it.
+fn before(to: time::OffsetDateTime) -> stripe_types::RangeQueryTs {
+    let begun = i64::from(to.nanosecond() > 0);
+    stripe_types::RangeQueryTs::lt(to.unix_timestamp() + begun)
+}
+
 fn currency_of(text: &str) -> stripe_types::Currency {
     text.parse().unwrap_or_else(|never| match never {})
 }

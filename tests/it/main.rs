@@ -28,5 +28,6 @@ mod reload;
 mod repair;
 mod settings;
 mod shapes;
+mod statement;
 mod subscribe;
 mod webhooks;
