@@ -56,16 +56,12 @@ operations! {
     RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
     /// End a subscription.
     CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
-    /// List a customer's invoices.
-    ListInvoices = "GET /v1/invoices",
     /// List the lines of an invoice.
     ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.
     ListInvoicePayments = "GET /v1/invoice_payments",
     /// Read a payment.
     RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
-    /// List a customer's charges.
-    ListCharges = "GET /v1/charges",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
     /// List the credit notes of an invoice.
