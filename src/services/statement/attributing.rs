@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use time::OffsetDateTime;
 
 use super::causes::Cause;
-use super::ledger::{Ledger, emptied, fit};
+use super::ledger::{Ledger, emptied, fit, foreign};
 use super::reading::{Read, payment_intent_of};
 use super::{Entry, EntryType, Line, LineType, Purchase, Range};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
@@ -350,6 +350,8 @@ impl<'a> Attribution<'a> {
             let amount = dispute.amount.unwrap_or_default();
             let lines = if state == "won" || amount <= 0 {
                 emptied(&payment.lines)
+            } else if dispute.currency != payment.charge.currency {
+                foreign(&payment.lines, amount)
             } else {
                 // What was refunded before is another matter: the bank takes the payment as it was made.
                 Ledger::new(&payment.lines).take(amount, &[])

@@ -86,6 +86,23 @@ pub(super) fn emptied(lines: &[Line]) -> Vec<Line> {
     }
 }
 
+/// An amount in another currency than the payment's: of its only item, or of no line.
+pub(super) fn foreign(lines: &[Line], amount: i64) -> Vec<Line> {
+    let only = only_item(lines).map(|at| Line {
+        quantity: None,
+        amount: -amount,
+        tax: 0,
+        ..lines[at].clone()
+    });
+    vec![only.unwrap_or_else(|| unassigned(-amount))]
+}
+
+/// The line, if only one was sold.
+fn only_item(lines: &[Line]) -> Option<usize> {
+    let mut items = (0..lines.len()).filter(|at| lines[*at].what != LineType::Balance);
+    items.next().filter(|_| items.next().is_none())
+}
+
 /// The lines of a payment, and what of each has gone back so far.
 #[derive(Clone, Debug)]
 pub(super) struct Ledger<'a> {
@@ -116,7 +133,7 @@ impl<'a> Ledger<'a> {
         let left = (0..self.lines.len()).map(|at| self.rest(at)).sum::<i64>() - self.unassigned;
         let mut parts = vec![0; self.lines.len()];
         let mut unassigned_now = 0;
-        let only = self.only_item();
+        let only = only_item(self.lines);
         if amount == left {
             for (at, part) in parts.iter_mut().enumerate() {
                 *part = self.rest(at);
@@ -143,13 +160,6 @@ impl<'a> Ledger<'a> {
             unassigned_now += amount - assigned;
         }
         self.book(&parts, unassigned_now)
-    }
-
-    /// The line, if only one was sold.
-    fn only_item(&self) -> Option<usize> {
-        let mut items =
-            (0..self.lines.len()).filter(|at| self.lines[*at].what != LineType::Balance);
-        items.next().filter(|_| items.next().is_none())
     }
 
     fn book(&mut self, parts: &[i64], unassigned_now: i64) -> Vec<Line> {

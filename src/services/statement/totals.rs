@@ -58,5 +58,9 @@ pub(super) fn of(entries: &[Entry]) -> Vec<Total> {
         currency: currency.to_owned(),
         sums,
     };
-    sums.into_iter().map(total).collect()
+    // What was not assigned at first and then was has come to nothing.
+    let moved = sums
+        .into_iter()
+        .filter(|(_, sums)| *sums != Sums::default());
+    moved.map(total).collect()
 }

@@ -90,6 +90,7 @@ async fn a_stripe_that_fails_in_the_middle_gives_a_problem_and_never_half_a_stat
         ("disconnect", 502, "stripe_unavailable"),
         ("garbage", 502, "stripe_unavailable"),
         ("stall", 504, "stripe_timeout"),
+        ("forbidden", 502, "stripe_refused"),
     ];
     for path in paths {
         for (kind, status, code) in kinds {
@@ -102,11 +103,52 @@ async fn a_stripe_that_fails_in_the_middle_gives_a_problem_and_never_half_a_stat
                 let answer = call.send().await;
                 if format == "json" {
                     let answer = answer.assert_problem(status, code);
-                    assert!(!answer.text.contains("Idempotency"), "{answer:?}");
+                    let detail = answer.json()["detail"].clone();
+                    assert_eq!(detail, "Nothing was changed: repeat the request.");
                 } else {
                     answer.assert_status(200);
                 }
             }
         }
     }
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_tells_both_forms_and_what_can_go_wrong() {
+    let app = TestApp::start().await;
+    let description = app
+        .get("/openapi.json")
+        .send()
+        .await
+        .assert_status(200)
+        .json();
+    let operation = &description["paths"]["/v1/statement"]["get"];
+    let keys = |value: &serde_json::Value| -> Vec<String> {
+        value
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key.clone())
+            .collect()
+    };
+    assert_eq!(
+        keys(&operation["responses"]["200"]["content"]),
+        ["application/json", "text/csv"]
+    );
+    assert_eq!(
+        keys(&operation["responses"]),
+        ["200", "401", "422", "502", "504"]
+    );
+    let names = operation["parameters"].as_array().into_iter().flatten();
+    let names: Vec<_> = names.map(|parameter| parameter["name"].clone()).collect();
+    assert_eq!(names, ["from", "to", "format"]);
+    let schemas = &description["components"]["schemas"];
+    let statement = keys(&schemas["Statement"]["properties"]);
+    assert_eq!(statement, ["entries", "from", "shares", "to", "totals"]);
+    let given = app.statement("").await;
+    assert_eq!(keys(&given), statement);
+    assert_eq!(
+        keys(&given["shares"]),
+        keys(&schemas["StatementShares"]["properties"])
+    );
 }

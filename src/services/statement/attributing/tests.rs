@@ -192,6 +192,44 @@ fn a_payment_is_of_the_plan_that_it_was_for_then() {
 }
 
 #[test]
+fn a_dispute_in_the_banks_own_currency_is_of_the_only_item_or_of_none() {
+    let dispute = |currency: &str| {
+        json!({
+            "id": "du_1", "status": "needs_response", "payment_intent": "pi_1", "created": AT + 9, "amount": 1100,
+            "currency": currency, "reason": "fraudulent",
+        })
+    };
+    let one = current(
+        "in_1",
+        &["pi_1"],
+        1000,
+        &json!([line("price_monthly", 1000)]),
+    );
+    let two = current(
+        "in_1",
+        &["pi_1"],
+        1000,
+        &json!([line("price_monthly", 600), line("price_x", 400)]),
+    );
+    let cases = [
+        (&one, "usd", vec![("monthly", -1100, 0)]),
+        (&two, "usd", vec![("unassigned", -1100, 0)]),
+        (
+            &one,
+            "eur",
+            vec![("monthly", -1000, 0), ("unassigned", -100, 0)],
+        ),
+    ];
+    for (invoice, currency, expected) in cases {
+        let mut read = read(json!([charge("1", 1000, AT)]), json!([invoice]), json!([]));
+        read.disputes = serde_json::from_value(json!([dispute(currency)])).expect("a dispute");
+        let entries = entries(&read, &[bought(1, Kind::Membership, "monthly")]);
+        assert_eq!(lines(&entries[1]), expected);
+        assert_eq!(entries[1].currency, currency);
+    }
+}
+
+#[test]
 fn a_payment_that_nothing_explains_is_one_line_with_stripes_words() {
     let mut alone = charge("1", 900, AT);
     alone["description"] = json!("An old donation");
