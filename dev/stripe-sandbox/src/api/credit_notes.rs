@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Route, refuse, route};
 use crate::engine::proration::share;
-use crate::engine::{billing, refunds};
+use crate::engine::{billing, drafts, refunds};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, list};
@@ -141,7 +141,7 @@ fn note_lines(world: &World, invoice: &Value, params: &Value) -> Result<Vec<Valu
             continue;
         }
         let id = line.text("invoice_line_item");
-        let known = billing::lines_of(world, invoice)
+        let known = drafts::lines_of(world, invoice)
             .iter()
             .find(|known| known.text("id") == id);
         let param = format!("lines[{at}][invoice_line_item]");

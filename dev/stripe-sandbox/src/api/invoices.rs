@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::billing::{self, Collect};
+use crate::engine::drafts;
 use crate::engine::terms;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
@@ -86,7 +87,7 @@ fn finalize(world: &mut World, call: &Call) -> ApiResult {
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.";
         return Err(ApiError::coded("invoice_not_editable", message));
     }
-    if terms::has_unknown_place(&billing::refresh(world, call.id())) {
+    if terms::has_unknown_place(&drafts::refresh(world, call.id())) {
         return Err(terms::unknown_place());
     }
     let open = billing::finalize(world, call.id());
@@ -166,7 +167,7 @@ fn lines(world: &mut World, call: &Call) -> ApiResult {
     let invoice = world.require("invoice", call.id())?;
     let url = format!("/v1/invoices/{}/lines", call.id());
     Ok(listing::of_rows(
-        billing::lines_of(world, &invoice),
+        drafts::lines_of(world, &invoice),
         &url,
         &call.params,
     ))

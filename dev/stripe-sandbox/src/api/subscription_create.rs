@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::{Call, catalogue, refuse};
-use crate::engine::billing::{self, Collect, NewInvoice};
+use crate::engine::billing::{self, Collect};
+use crate::engine::drafts::{self, NewInvoice};
 use crate::engine::subscriptions::{self, NewSubscription};
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
@@ -83,7 +84,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> ApiResult {
     } else {
         unbilled.then_some("Remaining time on")
     };
-    let invoice = billing::draft(
+    let invoice = drafts::draft(
         world,
         &NewInvoice {
             customer: &customer,
@@ -101,7 +102,7 @@ pub(super) fn create(world: &mut World, call: &Call) -> ApiResult {
     let invoice_id = invoice.text("id").to_owned();
     if sends && invoice.int("amount_due") > 0 {
         world.plan(
-            now + billing::DRAFT_SECONDS,
+            now + drafts::DRAFT_SECONDS,
             Task::FinalizeInvoice(invoice_id),
         );
         return Ok(world.store.copy(&id));

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::billing::{self, Collect, DRAFT_SECONDS, NewInvoice};
+use super::billing::{self, Collect};
+use super::drafts::{self, DRAFT_SECONDS, NewInvoice};
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
 use super::subscriptions::{lines, period_end};
@@ -130,7 +131,7 @@ pub(super) fn apply(world: &mut World, id: &str, change: &Change, edit: Edit) ->
             ),
             metadata: json!({}),
         };
-        billing::create(world, &new).text("id").to_owned()
+        drafts::create(world, &new).text("id").to_owned()
     });
     // One event tells of the change and of the link to its invoice.
     let done = world.store.copy(id);

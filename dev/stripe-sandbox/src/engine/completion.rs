@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::billing::{self, Line, NewInvoice};
+use super::billing;
 use super::buyer::Buyer;
 use super::checkout::redirect_url;
 use super::discounts;
+use super::drafts::{self, Line, NewInvoice};
 use super::subscriptions::{self, NewSubscription};
 use super::terms;
 use crate::json::Json;
@@ -145,7 +146,7 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (start, start),
         metadata: json!({}),
     };
-    let draft = billing::draft_of_checkout(world, &new, None);
+    let draft = drafts::draft_of_checkout(world, &new, None);
     // The subscription is announced before its invoice, and names it.
     let subscription = world.store.copy(&subscription_id);
     world.emit("customer.subscription.created", &subscription, None);
@@ -178,7 +179,7 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
     let terms = terms::of_session(world, session);
-    let draft = billing::draft_of_checkout(world, &new, Some(&terms));
+    let draft = drafts::draft_of_checkout(world, &new, Some(&terms));
     world.emit("invoice.created", &draft, None);
     let invoice = draft.text("id").to_owned();
     settle_first(world, &invoice, deal);

@@ -10,6 +10,7 @@ pub(crate) mod completion;
 pub(crate) mod debits;
 pub(crate) mod discounts;
 pub(crate) mod disputes;
+pub(crate) mod drafts;
 pub(crate) mod dunning;
 pub(crate) mod hosted;
 pub(crate) mod instruments;

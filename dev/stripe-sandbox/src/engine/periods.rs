@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::billing::{self, DRAFT_SECONDS, NewInvoice};
+use super::billing;
+use super::drafts::{self, DRAFT_SECONDS, NewInvoice};
 use super::instruments::default_method;
 use super::subscriptions::{DAY, cancel, is_over, lines, pause, period_end};
 use super::{previews, proration};
@@ -123,7 +124,7 @@ pub(crate) fn start_period(
         ),
         metadata: json!({}),
     };
-    let invoice = billing::create(world, &new).text("id").to_owned();
+    let invoice = drafts::create(world, &new).text("id").to_owned();
     let keeps_draft =
         status == "unpaid" || before["pause_collection"].text("behavior") == "keep_as_draft";
     let due = world.now() + DRAFT_SECONDS;
@@ -178,7 +179,7 @@ fn bill_what_is_left(world: &mut World, id: &str) {
         period: (now, now),
         metadata: json!({}),
     };
-    let invoice = billing::create(world, &new).text("id").to_owned();
+    let invoice = drafts::create(world, &new).text("id").to_owned();
     let due = now + DRAFT_SECONDS;
     world.change(&invoice, |object| {
         object.set("automatically_finalizes_at", due);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::changes::{self, Change};
 use super::subscriptions::period_end;
-use super::{billing, periods};
+use super::{drafts, periods};
 use crate::json::Json;
 use crate::world::World;
 
@@ -48,7 +48,7 @@ pub(crate) fn preview(world: &World, id: &str, change: Option<&Change>) -> Optio
         Some(invoice) => (invoice, world.now()),
         None => (
             next(&mut scratch, id)?,
-            scratch.now() + billing::DRAFT_SECONDS,
+            scratch.now() + drafts::DRAFT_SECONDS,
         ),
     };
     let mut preview = scratch.store.copy(&invoice);
@@ -57,7 +57,7 @@ pub(crate) fn preview(world: &World, id: &str, change: Option<&Change>) -> Optio
     preview.set("next_payment_attempt", is_charged.then_some(attempt));
     preview.set("automatically_finalizes_at", Value::Null);
     // There is nowhere to page the lines of something that does not exist: it shows them all.
-    let lines = billing::lines_of(&scratch, &preview).to_vec();
+    let lines = drafts::lines_of(&scratch, &preview).to_vec();
     preview["lines"].set("data", lines);
     preview["lines"].set("has_more", false);
     // It has an id of its own, which names nothing.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::billing::Line;
+use super::drafts::Line;
 use super::periods;
 use crate::clock::next_period_end;
 use crate::ids;

@@ -13,8 +13,8 @@ use serde_json::Value;
 use super::html::{Page, day, escape, money};
 use super::pdf::{self, Row};
 use crate::app::App;
-use crate::engine::billing;
 use crate::engine::checkout::NotPaid;
+use crate::engine::drafts;
 use crate::engine::hosted::{self, Payment};
 use crate::engine::instruments::{INSTRUMENTS, Instrument};
 use crate::json::Json;
@@ -179,7 +179,7 @@ fn details(world: &World, invoice: &Value, body: &mut String) {
         escape(addressee(invoice)),
         day(invoice.int("effective_at")),
     );
-    for line in billing::lines_of(world, invoice) {
+    for line in drafts::lines_of(world, invoice) {
         let _ = write!(
             body,
             "<tr><td>{}{}</td><td class=\"amount\">{}</td></tr>",
@@ -262,7 +262,7 @@ fn rows(world: &World, invoice: &Value) -> Vec<Row> {
         Row::plain(state(world, invoice)),
         Row::plain(""),
     ];
-    for line in billing::lines_of(world, invoice) {
+    for line in drafts::lines_of(world, invoice) {
         let amount = money(line.int("amount"), currency);
         rows.push(Row::plain(line.text("description")).with(amount));
         rows.extend(period(line).map(|text| Row::plain(format!("  {text}"))));
