@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 
+use dues::services::doctor::{Status, good_settings};
+use dues::settings::{Environment, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
+use stripe_sandbox::{Options, Sandbox};
 
 use crate::harness::program::{Ended, File, run};
 use crate::harness::purchase::GOOD_CARD;
@@ -100,6 +103,9 @@ async fn forbid(app: &TestApp, method: &str, path: &str) {
 #[tokio::test]
 async fn a_healthy_deployment_passes_and_nothing_is_changed_by_looking() {
     let app = TestApp::start().await;
+    app.sandbox
+        .post("/_sandbox/settings", json!({"mail_receipts": true}))
+        .await;
     app.sell("membership-annual", GOOD_CARD).await;
     heal(&app).await;
     let before = app.sandbox.stripe("/v1/events?limit=100").await;
@@ -114,7 +120,7 @@ async fn a_healthy_deployment_passes_and_nothing_is_changed_by_looking() {
         "ok clock within 2 s",
         "ok webhook we_",
         "ok portal bpc_",
-        "note receipts in test mode Stripe mails no receipts",
+        "ok receipts for the newest payment Stripe has mailed a receipt",
         "ok catalogue all 6 plans can be sold",
         "ok pages success, cancel and error page answer",
         "ok service it answers at",
@@ -131,7 +137,7 @@ async fn a_healthy_deployment_passes_and_nothing_is_changed_by_looking() {
             .line("note stripe")
             .contains("Checkout Sessions: write")
     );
-    ended.line("11 ok, 2 to note, 0 to look at, 0 to mend, 0 not looked at");
+    ended.line("12 ok, 1 to note, 0 to look at, 0 to mend, 0 not looked at");
     assert_eq!(app.sandbox.stripe("/v1/events?limit=100").await, before);
 }
 
@@ -290,6 +296,7 @@ async fn events_that_want_a_person_are_counted() {
 
 #[tokio::test]
 async fn each_permission_that_the_key_lacks_is_named_in_stripe_s_words() {
+    let app = healthy().await;
     for (method, path, permission) in [
         ("GET", "/v1/prices", "Prices: read"),
         ("GET", "/v1/disputes", "Disputes: read"),
@@ -309,7 +316,7 @@ async fn each_permission_that_the_key_lacks_is_named_in_stripe_s_words() {
             "Customer portal: write",
         ),
     ] {
-        let app = healthy().await;
+        app.no_more_faults().await;
         forbid(&app, method, path).await;
         let ended = doctor(&app, &[], &[]).await.assert_code(1);
         let line = ended.line(&format!("FAIL permissions the key lacks \"{permission}\","));
@@ -329,6 +336,62 @@ async fn a_key_that_may_not_look_at_endpoints_and_portal_is_only_warned_about() 
     assert!(line.contains("\"Webhook Endpoints: read\""), "{line}");
     let line = ended.line("warn portal the key may not look");
     assert!(line.contains("\"Customer portal: write\""), "{line}");
+}
+
+#[tokio::test]
+async fn a_restricted_key_is_what_is_wanted() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let database = migrated_database().await;
+    let sandbox = Sandbox::start(Options {
+        secret_key: "rk_test_dues".to_owned(),
+        catalogue: Some(in_project("config/sandbox-catalogue.toml")),
+        ..Options::default()
+    });
+    let sandbox = sandbox.await.expect("a sandbox");
+    let mut variables = usual_variables(database.url(), address, &sandbox.url());
+    for (name, value) in [
+        ("DUES_ENV", "development"),
+        ("DUES__STRIPE__SECRET_KEY", "rk_test_dues"),
+    ] {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let ended = run(&["doctor"], &variables).await.assert_code(1);
+    ended.line("ok stripe a restricted key of the test mode is accepted");
+    ended.line("ok permissions");
+    assert!(!ended.stdout.contains("rk_test_dues"), "{ended:?}");
+}
+
+#[test]
+fn a_live_key_in_development_is_warned_about() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 1));
+    let mut variables = usual_variables("postgres://none", address, "https://api.stripe.com");
+    let key = (
+        "DUES__STRIPE__SECRET_KEY".to_owned(),
+        "rk_live_1".to_owned(),
+    );
+    variables.extend([key]);
+    let found = |environment| {
+        let settings = Settings::load(environment, None, variables.clone());
+        let found = good_settings(&settings.expect("good settings"));
+        found
+            .iter()
+            .map(|finding| finding.status)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(found(Environment::Development), [Status::Ok, Status::Warn]);
+    // Its public address is this machine's.
+    assert_eq!(found(Environment::Production), [Status::Ok, Status::Warn]);
+}
+
+#[tokio::test]
+async fn a_stripe_that_does_not_answer_is_not_waited_for() {
+    let app = TestApp::start().await;
+    app.fault(json!({"kind": "stall", "path": "/v1/*", "times": 100, "stall_ms": 60_000}))
+        .await;
+    let hasty = [("DUES__STRIPE__TIMEOUT_MS", "200")];
+    let ended = doctor(&app, &[], &hasty).await.assert_code(1);
+    ended.line("FAIL stripe Stripe did not answer in time");
+    ended.line("ok service");
 }
 
 #[tokio::test]

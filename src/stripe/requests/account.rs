@@ -161,17 +161,12 @@ impl Probe {
     /// Whether what was answered proves that the key may: an answer, or a refusal for another reason than the key.
     pub fn is_allowed(answer: &Result<Answer<IgnoredAny>, StripeError>) -> Option<bool> {
         match answer {
+            Ok(_) => Some(true),
             Err(StripeError::Refused {
                 status: 401 | 403, ..
             }) => Some(false),
-            Ok(_) | Err(StripeError::Refused { .. }) => Some(true),
-            // Nothing was judged.
-            Err(
-                StripeError::Unreachable { .. }
-                | StripeError::TimedOut { .. }
-                | StripeError::Unavailable { .. }
-                | StripeError::Unreadable { .. },
-            ) => None,
+            // Else either what was asked was judged, or nothing was.
+            Err(error) => error.is_refusal().then_some(true),
         }
     }
 }
