@@ -56,12 +56,16 @@ operations! {
     RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
     /// End a subscription.
     CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
+    /// List invoices.
+    ListInvoices = "GET /v1/invoices",
     /// List the lines of an invoice.
     ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.
     ListInvoicePayments = "GET /v1/invoice_payments",
     /// Read a payment.
     RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
+    /// List charges.
+    ListCharges = "GET /v1/charges",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
     /// List the credit notes of an invoice.
@@ -82,14 +86,10 @@ operations! {
     ListSubscriptions = "GET /v1/subscriptions",
     /// Change a subscription.
     UpdateSubscription = "POST /v1/subscriptions/{subscription_exposed_id}",
-    /// List invoices.
-    ListInvoices = "GET /v1/invoices",
     /// Tell what an invoice would say.
     PreviewInvoice = "POST /v1/invoices/create_preview",
     /// List payments.
     ListPaymentIntents = "GET /v1/payment_intents",
-    /// List charges.
-    ListCharges = "GET /v1/charges",
     /// List webhook endpoints.
     ListWebhookEndpoints = "GET /v1/webhook_endpoints",
     /// Make a webhook endpoint.
