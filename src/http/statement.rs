@@ -1,11 +1,12 @@
 //! A member's statement, as JSON or CSV, written out entry by entry.
 
+mod csv;
+
 use std::convert::Infallible;
-use std::fmt::Write as _;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
-use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -21,13 +22,10 @@ use super::errors::stripe_problem;
 use super::extract::{Member, Query};
 use super::problem::{ApiError, Problem};
 use super::state::AppState;
-use crate::domain::currency::decimal;
 use crate::services::statement::{self, MAX_ENTRIES, Range, StatementError};
 
 /// So many entries are written at once.
 const CHUNK: usize = 100;
-const CSV: &str = "text/csv; charset=utf-8; header=present";
-const CSV_HEADER: &str = "date,type,reference,description,plan,kind,quantity,currency,amount,tax,receipt_url,invoice_url,cause\r\n";
 
 /// Which statement.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -216,7 +214,7 @@ async fn show(
     let statement = state.services.statement(&member.user, range).await?;
     Ok(match format {
         Format::Json => json(range, statement),
-        Format::Csv => csv(range, statement),
+        Format::Csv => csv::response(range, statement),
     })
 }
 
@@ -292,23 +290,6 @@ fn json(range: Range, statement: statement::Statement) -> Response {
     ([(CONTENT_TYPE, "application/json".to_owned())], body).into_response()
 }
 
-/// RFC 4180, a row a line of an entry.
-fn csv(range: Range, statement: statement::Statement) -> Response {
-    let (first, last) = range.days();
-    let disposition = format!(r#"attachment; filename="statement-{first}-{last}.csv""#);
-    let body = chunks(
-        CSV_HEADER.to_owned(),
-        statement.entries,
-        String::new(),
-        write_rows,
-    );
-    let headers = [
-        (CONTENT_TYPE, CSV.to_owned()),
-        (CONTENT_DISPOSITION, disposition),
-    ];
-    (headers, body).into_response()
-}
-
 fn chunks(
     head: String,
     entries: Vec<statement::Entry>,
@@ -339,50 +320,6 @@ fn json_text(value: &impl Serialize) -> String {
 
 fn instant(at: OffsetDateTime) -> String {
     at.format(&Rfc3339).unwrap_or_default()
-}
-
-fn write_rows(entry: statement::Entry, text: &mut String) {
-    let date = instant(entry.at);
-    let receipt = entry.receipt_url.unwrap_or_default();
-    let invoice = entry.invoice_url.unwrap_or_default();
-    let cause = entry.cause.map(|cause| cause.message).unwrap_or_default();
-    for line in entry.lines {
-        let kind = line.kind().map_or("", crate::domain::plan::Kind::as_str);
-        let plan = line.bought.map(|bought| bought.plan).unwrap_or_default();
-        let quantity = line.quantity.map(|quantity| quantity.to_string());
-        // Writing to a string can't fail.
-        let _ = write!(
-            text,
-            "{date},{},{},{},{},{kind},{},{},{},{},{},{},{}\r\n",
-            entry.what.as_str(),
-            cell(&entry.reference),
-            cell(&line.description.unwrap_or_default()),
-            cell(&plan),
-            quantity.unwrap_or_default(),
-            cell(&entry.currency),
-            decimal(line.amount, &entry.currency),
-            decimal(line.tax, &entry.currency),
-            cell(&receipt),
-            cell(&invoice),
-            cell(&cause),
-        );
-    }
-}
-
-/// A text that no spreadsheet takes for a formula, quoted where it must be.
-/// <https://owasp.org/www-community/attacks/CSV_Injection>
-fn cell(text: &str) -> String {
-    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
-    let escaped = if formula {
-        format!("'{text}")
-    } else {
-        text.to_owned()
-    };
-    if escaped.contains([',', '"', '\r', '\n']) {
-        format!("\"{}\"", escaped.replace('"', "\"\""))
-    } else {
-        escaped
-    }
 }
 
 impl From<statement::Entry> for Entry {
@@ -451,35 +388,6 @@ impl From<statement::Shares> for Shares {
             on: shares.on,
             quantity: held.iter().map(|held| i64::from(held.quantity)).sum(),
             held,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cell;
-
-    #[test]
-    fn no_text_is_a_formula_and_what_needs_quotes_has_them() {
-        let cases = [
-            ("Supporter share", "Supporter share"),
-            ("", ""),
-            ("=1+1", "'=1+1"),
-            ("+49", "'+49"),
-            ("-2", "'-2"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("\tx", "'\tx"),
-            ("\rx", "\"'\rx\""),
-            (
-                "=HYPERLINK(\"a\",\"b\")",
-                "\"'=HYPERLINK(\"\"a\"\",\"\"b\"\")\"",
-            ),
-            ("a, b", "\"a, b\""),
-            ("two\nlines", "\"two\nlines\""),
-            ("5 - 3 = 2", "5 - 3 = 2"),
-        ];
-        for (text, written) in cases {
-            assert_eq!(cell(text), written);
         }
     }
 }
