@@ -4,6 +4,7 @@
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
 //! their request and response types; it offers `routes()`, which one of the groups below names.
 
+mod cancel;
 mod checkout;
 mod edge;
 mod entitlements;
@@ -12,9 +13,11 @@ pub mod extract;
 mod health;
 mod history;
 mod limits;
+mod open_invoices;
 mod openapi;
 mod page;
 mod plans;
+mod portal;
 pub mod problem;
 pub mod state;
 mod subscriptions;
@@ -48,7 +51,10 @@ fn member_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(plans::routes())
         .merge(subscriptions::routes())
+        .merge(cancel::routes())
         .merge(history::routes())
+        .merge(open_invoices::routes())
+        .merge(portal::routes())
         .merge(entitlements::routes())
         .merge(checkout::routes())
 }

@@ -2,6 +2,7 @@
 //! Stripe, then what Stripe said; never a call to Stripe while a transaction is open.
 
 mod apply;
+pub mod cancel;
 pub mod cancel_checkout;
 pub mod catalogue;
 pub mod compare;
@@ -11,7 +12,10 @@ pub mod events;
 mod follow;
 pub mod holdings;
 pub mod ingest;
+pub mod open_invoices;
 pub mod order;
+pub mod own_affairs;
+pub mod portal;
 pub mod reconcile;
 pub mod repair;
 pub mod settle;

@@ -7,6 +7,7 @@ mod billing;
 mod catalogue;
 mod checkout;
 mod payments;
+mod self_service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,6 +20,7 @@ pub use self::billing::*;
 pub use self::catalogue::*;
 pub use self::checkout::*;
 pub use self::payments::*;
+pub use self::self_service::*;
 
 /// Key-value pairs of an object.
 pub type Metadata = BTreeMap<String, String>;
@@ -109,7 +111,8 @@ has_id!(
     PaymentIntent,
     Charge,
     Product,
-    Price
+    Price,
+    ItemPrice
 );
 
 /// An object of which we need the id alone.

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use super::lifecycle::text;
-use super::{Builder, TestApp};
+use super::{Answer, Builder, TestApp};
 
 /// Two memberships of one group, one that is ended at once and one that has its own group, seats by number, and what
 /// is bought once.
@@ -119,6 +119,12 @@ impl TestApp {
         form.extend(price.map(|price| ("items[0][price]", price)));
         let path = format!("/v1/subscriptions/{}", text(&held["id"]));
         self.at_stripe(Method::POST, &path, &form).await;
+    }
+
+    /// What alice's service does with one of her subscriptions: `cancel`, `resume`, `change`, …
+    pub(crate) async fn act(&self, id: &str, what: &str, body: Value) -> Answer {
+        let call = self.post(&format!("/v1/subscriptions/{id}/{what}"));
+        call.bearer(&self.member("alice")).json(body).send().await
     }
 
     /// The changes of one of alice's subscriptions as the API tells them, oldest first.
