@@ -5,6 +5,7 @@
 //! their request and response types; it offers `routes()`, which one of the groups below names.
 
 mod cancel;
+mod change;
 mod checkout;
 mod edge;
 mod entitlements;
@@ -52,6 +53,7 @@ fn member_routes() -> OpenApiRouter<AppState> {
         .merge(plans::routes())
         .merge(subscriptions::routes())
         .merge(cancel::routes())
+        .merge(change::routes())
         .merge(history::routes())
         .merge(open_invoices::routes())
         .merge(portal::routes())

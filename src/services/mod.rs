@@ -5,6 +5,7 @@ mod apply;
 pub mod cancel;
 pub mod cancel_checkout;
 pub mod catalogue;
+pub mod change;
 pub mod compare;
 pub mod confirm;
 mod customers;

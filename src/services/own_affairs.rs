@@ -164,6 +164,7 @@ impl Services {
     ) -> Result<Own, AffairError> {
         match answer {
             Ok(answer) => self.take_answer(own, answer, by).await,
+            Err(error @ StripeError::PaymentFailed { .. }) => Err(error.into()),
             Err(error) if error.is_refusal() => {
                 let own = self.look_again(own, by).await?;
                 if is_done(&own.line) {

@@ -5,6 +5,7 @@ mod arbitrary_input;
 mod architecture;
 mod auth;
 mod bad_input;
+mod change_plan;
 mod checkout_return;
 mod command_line;
 mod convergence;
