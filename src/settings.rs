@@ -166,6 +166,8 @@ pub struct Client {
 pub struct Plans {
     /// The file of plans, relative to the working directory.
     pub file: PathBuf,
+    /// Age at which prices are read from Stripe again, behind the back of whoever asks.
+    pub refresh: Duration,
 }
 
 /// Checkouts.
@@ -177,6 +179,55 @@ pub struct Checkout {
     pub max_open: u32,
     /// Age at which a checkout without a session at Stripe is given up.
     pub orphan: Duration,
+    /// What Stripe's page shows and asks for.
+    pub page: CheckoutPage,
+}
+
+/// What Stripe's hosted page shows and asks for, in every checkout.
+#[derive(Clone, Debug, Default)]
+pub struct CheckoutPage {
+    /// Whether Stripe computes tax from the buyer's address.
+    pub automatic_tax: bool,
+    /// Whether organisations may enter their tax ids.
+    pub tax_id_collection: bool,
+    /// Whether the buyer must accept the terms of service.
+    pub terms_of_service: bool,
+    /// The language unless the client names one; none lets the browser choose.
+    pub locale: Option<String>,
+    /// Sentences of the organisation's own.
+    pub custom_text: CustomText,
+    /// How it looks, where that differs from the account's branding.
+    pub branding: Branding,
+}
+
+/// Sentences on Stripe's page, at most 1200 characters each.
+#[derive(Clone, Debug, Default)]
+pub struct CustomText {
+    /// Beside the button that pays.
+    pub submit: Option<String>,
+    /// Below it.
+    pub after_submit: Option<String>,
+    /// In place of the usual words beside the terms of service.
+    pub terms_of_service: Option<String>,
+}
+
+/// How Stripe's page looks.
+#[derive(Clone, Debug, Default)]
+pub struct Branding {
+    /// The name at the top.
+    pub display_name: Option<String>,
+    /// `#rrggbb`.
+    pub background_color: Option<String>,
+    /// `#rrggbb`.
+    pub button_color: Option<String>,
+    /// `pill`, `rectangular` or `rounded`.
+    pub border_style: Option<String>,
+    /// One of Stripe's fonts, such as `noto_serif`.
+    pub font_family: Option<String>,
+    /// Of an image.
+    pub logo_url: Option<Url>,
+    /// Of a square image.
+    pub icon_url: Option<Url>,
 }
 
 /// Changes of plan and quantity.
@@ -366,7 +417,7 @@ impl fmt::Display for Problem {
             return f.write_str(&self.what);
         };
         let variable = key.to_uppercase().replace('.', "__");
-        let section = key.split('.').next().unwrap_or_default();
+        let section = key.rsplit_once('.').map_or("", |(section, _)| section);
         write!(
             f,
             "DUES__{variable} {}; set it in the environment, or in config/{environment}.toml under [{section}]",

@@ -161,6 +161,16 @@ impl Quantity {
         (self.min..=self.max).contains(&quantity)
             && (quantity - self.min).is_multiple_of(self.step.max(1))
     }
+
+    /// The bounds, for the developer whose order broke them.
+    pub fn in_words(self) -> String {
+        let Self { min, max, step, .. } = self;
+        if step == 1 {
+            format!("From {min} to {max} for this plan.")
+        } else {
+            format!("From {min} to {max} in steps of {step} for this plan.")
+        }
+    }
 }
 
 /// Whether a price contains its tax, as Stripe names it.

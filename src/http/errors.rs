@@ -2,9 +2,9 @@
 
 use axum::http::StatusCode;
 
-use super::problem::ApiError;
+use super::problem::{ApiError, HeldSubscription};
 use crate::services::own_affairs::{AffairError, Obstacle};
-use crate::services::subscribe::SubscribeError;
+use crate::services::subscribe::{Advice, SubscribeError};
 use crate::services::{ApplyError, StorageError, StripeError};
 
 /// After how many seconds a client should repeat what another request is working on.
@@ -37,14 +37,29 @@ impl From<SubscribeError> for ApiError {
             )
             .detail("Repeat the request in a moment: it will then have its answer.")
             .retry_after(IN_PROGRESS_SECONDS),
-            SubscribeError::AlreadyHeld(plan) => Self::new(
+            SubscribeError::AlreadyHeld(held) => Self::new(
                 StatusCode::CONFLICT,
                 "already_held",
                 "The member already has this plan",
             )
-            .detail(format!(
-                "{plan} can be held only once, and it has not ended."
-            )),
+            .detail(advice_text(held.advice))
+            .held(HeldSubscription {
+                id: held.line.id.0,
+                plan: held.line.plan.clone(),
+                status: held.line.status.as_str(),
+                status_reason: held.line.reason.as_str(),
+                advice: held.advice.as_str(),
+            }),
+            SubscribeError::RequirementUnmet(unmet) => {
+                let problem = Self::new(
+                    StatusCode::CONFLICT,
+                    "requirement_unmet",
+                    "The member lacks what a plan requires",
+                );
+                unmet.into_iter().fold(problem, |problem, field| {
+                    problem.field(field.field, field.code, field.detail)
+                })
+            }
             SubscribeError::TooManyOpen => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_open_checkouts",
@@ -154,6 +169,22 @@ impl From<StorageError> for ApiError {
     }
 }
 
+fn advice_text(advice: Advice) -> &'static str {
+    match advice {
+        Advice::Wait => "It can be held only once, and what the member holds has not ended: wait.",
+        Advice::Resume => {
+            "It can be held only once, and was cancelled but has not ended: withdraw the cancellation."
+        }
+        Advice::Pay => "It can be held only once, and an invoice of it is unpaid: pay that.",
+        Advice::ChangePlan => {
+            "The member holds another plan of the same group: change the plan of that."
+        }
+        Advice::Portal => {
+            "It can be held only once, and it has not ended: it can be managed in the portal."
+        }
+    }
+}
+
 /// What a client should make of Stripe's trouble: wait and repeat, unless Stripe refused.
 pub(super) fn stripe_problem(error: StripeError) -> ApiError {
     let (status, code, title) = match &error {
@@ -169,6 +200,16 @@ pub(super) fn stripe_problem(error: StripeError) -> ApiError {
             "stripe_unavailable",
             "Stripe can't be reached just now",
         ),
+        StripeError::Refused { .. } if error.is_currency_lock() => {
+            let problem = ApiError::new(
+                StatusCode::CONFLICT,
+                "currency_locked",
+                "The member already pays in another currency",
+            );
+            return problem
+                .detail("Stripe keeps a customer to one currency while something in it is live. Nothing was charged.")
+                .source(error);
+        }
         StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => {
             let problem = ApiError::new(
                 StatusCode::BAD_GATEWAY,

@@ -14,6 +14,7 @@ pub mod extract;
 mod health;
 mod history;
 mod limits;
+mod money;
 mod open_invoices;
 mod openapi;
 mod page;

@@ -11,6 +11,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 /// Media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -30,6 +31,7 @@ struct Inner {
     title: &'static str,
     detail: Option<String>,
     errors: Vec<FieldError>,
+    held: Option<HeldSubscription>,
     retry_after: Option<u64>,
     headers: Vec<(HeaderName, HeaderValue)>,
     source: Option<Arc<dyn Error + Send + Sync>>,
@@ -72,6 +74,27 @@ pub struct Problem {
     /// The fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Of `already_held`: what the member holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subscription: Option<HeldSubscription>,
+}
+
+/// A subscription that keeps its member from buying the same again.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct HeldSubscription {
+    /// Ours.
+    pub id: Uuid,
+    /// Its plan's code.
+    pub plan: String,
+    /// Its status.
+    #[schema(example = "CANCELLED")]
+    pub status: &'static str,
+    /// Why it has that status.
+    #[schema(example = "cancel_scheduled")]
+    pub status_reason: &'static str,
+    /// What to do instead of buying: `wait`, `resume`, `pay`, `change_plan` or `portal`.
+    #[schema(example = "resume")]
+    pub advice: &'static str,
 }
 
 impl ApiError {
@@ -83,6 +106,7 @@ impl ApiError {
             title,
             detail: None,
             errors: Vec::new(),
+            held: None,
             retry_after: None,
             headers: Vec::new(),
             source: None,
@@ -109,6 +133,13 @@ impl ApiError {
             code: code.into(),
             detail: detail.into(),
         });
+        self
+    }
+
+    /// Names what the member holds already.
+    #[must_use]
+    pub fn held(mut self, held: HeldSubscription) -> Self {
+        self.0.held = Some(held);
         self
     }
 
@@ -224,6 +255,7 @@ impl ApiError {
             code: self.0.code,
             request_id: request_id.map(str::to_owned),
             errors: self.0.errors.clone(),
+            subscription: self.0.held.clone(),
         };
         let mut response = (self.0.status, axum::Json(problem)).into_response();
         let headers = response.headers_mut();

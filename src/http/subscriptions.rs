@@ -29,7 +29,8 @@ struct NewSubscriptions {
     plan: Option<String>,
     /// 1 to 10 lines that are paid together; instead of `plan`.
     lines: Option<Vec<NewLine>>,
-    /// ISO 4217; by default the plans' own.
+    /// ISO 4217; by default the one that the member paid in before, else the plans' own. Wanted with a chosen amount
+    /// where these differ.
     #[schema(example = "eur")]
     currency: Option<String>,
     /// The language of Stripe's page; by default the browser's.
@@ -43,7 +44,7 @@ struct NewSubscriptions {
 struct NewLine {
     /// A plan's code.
     plan: String,
-    /// How many; by default 1.
+    /// How many; by default the plan's least.
     quantity: Option<u32>,
     /// In minor units, where the plan lets the buyer choose.
     amount: Option<i64>,
@@ -130,14 +131,15 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(show))
 }
 
-/// Buy: the answer's `checkout.url` is where to send the browser.
+/// Buy: the answer's `checkout.url` is where to send the browser. The same basket again while its page is open is the
+/// same page, on whichever device.
 #[utoipa::path(post, path = "/v1/subscriptions", tag = "subscriptions", security(("bearer" = [])),
     request_body = NewSubscriptions,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body again: the same checkout.")),
     responses(
         (status = 201, body = OpenedCheckout),
         (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "Held already, or the same order is in progress.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "`already_held`: `subscription.advice` says what to do instead; `requirement_unmet`; `currency_locked`; `in_progress`.", body = Problem, content_type = "application/problem+json"),
         (status = 422, body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many open checkouts.", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),

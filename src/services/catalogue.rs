@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,8 @@ use crate::stripe::{Stripe, StripeError};
 
 /// Stripe allows two years.
 const MAX_TRIAL_DAYS: u32 = 730;
-/// Prices older than this are refreshed behind the back of whoever asks.
-const FRESH: Duration = Duration::from_mins(1);
+/// A price that Stripe charges and that is not among prices as young as this belongs to no plan.
+const RECENT: Duration = Duration::from_mins(1);
 
 /// The plans and what is known of their prices.
 pub struct Catalogue {
@@ -25,11 +26,16 @@ pub struct Catalogue {
     plans: Vec<Plan>,
     offers: RwLock<Option<Priced>>,
     refreshing: Mutex<()>,
+    /// Whether the last attempt to read the prices failed.
+    failing: AtomicBool,
 }
 
-#[derive(Clone)]
-struct Priced {
-    offers: Arc<Vec<Offer>>,
+/// The plans with their prices, and what to think of these.
+#[derive(Clone, Debug)]
+pub struct Priced {
+    /// In the plans file's order.
+    pub offers: Arc<Vec<Offer>>,
+    /// When they were read from Stripe.
     at: Instant,
 }
 
@@ -50,10 +56,12 @@ pub struct Offer {
     pub currency: String,
     /// Minor units of one; none when the buyer chooses.
     pub unit_amount: Option<i64>,
+    /// `inclusive`, `exclusive` or `unspecified`: whether the amounts contain their tax.
+    pub tax_behavior: Option<String>,
     /// How often it renews.
     pub recurring: Option<Interval>,
-    /// The same in other currencies: code and minor units.
-    pub other_currencies: Vec<(String, i64)>,
+    /// The same in other currencies: code and minor units, none when the buyer chooses.
+    pub other_currencies: Vec<(String, Option<i64>)>,
 }
 
 /// How often a plan renews.
@@ -142,11 +150,12 @@ impl Catalogue {
             plans: plans.plan,
             offers,
             refreshing: Mutex::new(()),
+            failing: AtomicBool::new(false),
         })
     }
 
     /// Reads every plan's price from Stripe and checks that it can be sold.
-    pub async fn refresh(&self, stripe: &Stripe) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+    pub async fn refresh(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
         let mut prices = Vec::with_capacity(self.plans.len());
         let (ids, keys): (Vec<&str>, Vec<&str>) = self
             .plans
@@ -184,16 +193,16 @@ impl Catalogue {
                 problems,
             });
         }
-        let offers = Arc::new(offers);
+        let read = Priced {
+            offers: Arc::new(offers),
+            at: Instant::now(),
+        };
         let mut held = self
             .offers
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(Priced {
-            offers: Arc::clone(&offers),
-            at: Instant::now(),
-        });
-        Ok(offers)
+        *held = Some(read.clone());
+        Ok(read)
     }
 
     /// A plan by its code, as the plans file has it.
@@ -206,7 +215,7 @@ impl Catalogue {
         let held = self.held();
         let recent = held
             .as_ref()
-            .is_some_and(|priced| priced.at.elapsed() <= FRESH);
+            .is_some_and(|priced| priced.at.elapsed() <= RECENT);
         (held.map(|priced| priced.offers), recent)
     }
 
@@ -221,23 +230,43 @@ impl Catalogue {
 impl Services {
     /// The plans with their prices: at once from memory once they were read, refreshed behind the caller's back.
     pub async fn offers(&self) -> Result<Arc<Vec<Offer>>, CatalogueError> {
+        Ok(self.priced().await?.offers)
+    }
+
+    /// The same, with how old the prices are, and whether they are older than they should be because Stripe can't be
+    /// asked.
+    pub async fn priced_offers(&self) -> Result<(Arc<Vec<Offer>>, Duration, bool), CatalogueError> {
+        let priced = self.priced().await?;
+        let (age, failing) = (
+            priced.at.elapsed(),
+            self.catalogue.failing.load(Ordering::Relaxed),
+        );
+        let stale = failing && age > self.settings.plans.refresh;
+        Ok((priced.offers, age, stale))
+    }
+
+    async fn priced(&self) -> Result<Priced, CatalogueError> {
         if let Some(priced) = self.catalogue.held() {
-            if priced.at.elapsed() > FRESH {
+            if priced.at.elapsed() > self.settings.plans.refresh {
                 let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
                 tokio::spawn(async move {
                     let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else {
                         return;
                     };
-                    if let Err(error) = catalogue.refresh(&stripe).await {
+                    let refreshed = catalogue.refresh(&stripe).await;
+                    catalogue
+                        .failing
+                        .store(refreshed.is_err(), Ordering::Relaxed);
+                    if let Err(error) = refreshed {
                         tracing::warn!(%error, "the plans' prices could not be refreshed; the last known are served");
                     }
                 });
             }
-            return Ok(priced.offers);
+            return Ok(priced);
         }
         let _one_at_a_time = self.catalogue.refreshing.lock().await;
         match self.catalogue.held() {
-            Some(priced) => Ok(priced.offers),
+            Some(priced) => Ok(priced),
             None => self.catalogue.refresh(&self.stripe).await,
         }
     }
@@ -433,12 +462,20 @@ fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
         description,
         currency: price.currency.clone(),
         unit_amount: price.unit_amount.filter(|_| plan.amount.is_none()),
+        tax_behavior: match plan.tax_behavior {
+            Some(behavior) => Some(behavior.as_str().to_owned()),
+            None => price.tax_behavior.clone(),
+        },
         recurring: price.recurring.as_ref().map(|recurring| Interval {
             unit: recurring.interval.clone(),
             count: recurring.interval_count,
         }),
         other_currencies: options
-            .filter_map(|(currency, option)| Some((currency.clone(), option.unit_amount?)))
+            .filter(|(_, option)| plan.amount.is_some() || option.unit_amount.is_some())
+            .map(|(currency, option)| {
+                let amount = option.unit_amount.filter(|_| plan.amount.is_none());
+                (currency.clone(), amount)
+            })
             .collect(),
     })
 }

@@ -11,6 +11,7 @@ pub mod confirm;
 mod customers;
 pub mod events;
 mod follow;
+mod held;
 pub mod holdings;
 pub mod ingest;
 pub mod open_invoices;
@@ -35,10 +36,11 @@ use sqlx::postgres::PgPool;
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::settings::Settings;
+use crate::settings::{CheckoutPage, Settings};
 use crate::storage::{self, MigrationError};
 use crate::stripe::Stripe;
 use crate::stripe::observe::Observer;
+use crate::stripe::requests::checkout;
 use crate::stripe::signature::Secrets;
 
 use self::catalogue::{Catalogue, CatalogueError};
@@ -68,6 +70,9 @@ pub enum BuildError {
     /// The HTTP client can't be built.
     #[error("the client for Stripe can't be built: {0}")]
     Stripe(String),
+    /// Stripe's page has no such language or font.
+    #[error("{0}")]
+    Page(&'static str),
 }
 
 /// What keeps the service from doing its work.
@@ -88,6 +93,7 @@ impl Services {
     ) -> Result<Self, BuildError> {
         let stripe =
             Stripe::new(&settings.stripe).map_err(|error| BuildError::Stripe(error.to_string()))?;
+        check_page(&settings.checkout.page)?;
         let catalogue = Catalogue::read(&settings.plans.file)?;
         if let Err(error) = catalogue.refresh(&stripe).await {
             match error {
@@ -144,4 +150,22 @@ impl Services {
             u32::try_from(self.pool.num_idle()).unwrap_or(u32::MAX),
         )
     }
+}
+
+/// What only Stripe's own lists tell: otherwise every checkout would be refused.
+fn check_page(page: &CheckoutPage) -> Result<(), BuildError> {
+    let unless = |text: &Option<String>, is_known: fn(&str) -> bool, what| match text.as_deref() {
+        Some(text) if !is_known(text) => Err(BuildError::Page(what)),
+        _ => Ok(()),
+    };
+    unless(
+        &page.locale,
+        checkout::is_locale,
+        "DUES__CHECKOUT__LOCALE is not a language that Stripe's page speaks",
+    )?;
+    unless(
+        &page.branding.font_family,
+        checkout::is_font,
+        "DUES__CHECKOUT__BRANDING__FONT_FAMILY is not a font that Stripe's page has",
+    )
 }

@@ -1,12 +1,14 @@
 //! A member buys: our rows first, then the customer and the session at Stripe, then the session's id in our rows.
 
 use aws_lc_rs::{digest, rand};
+use sqlx::postgres::PgConnection;
 use time::{Duration, OffsetDateTime};
 
 use super::Services;
 use super::apply::ApplyError;
 use super::catalogue::CatalogueError;
-use super::order::{self, Chosen, Invalid, Order, choose, request_hash};
+pub use super::held::{Advice, Held};
+use super::order::{self, Chosen, ChosenLine, Invalid, Order, choose, request_hash};
 use super::repair::Repaired;
 use crate::domain::facts::{Cause, Fact, Freshness, Observation, Subject};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
@@ -53,9 +55,12 @@ pub enum SubscribeError {
     /// The same order is being worked on.
     #[error("the same order is in progress")]
     InProgress,
-    /// The member holds a plan that she can hold only once.
-    #[error("the member already holds {0}")]
-    AlreadyHeld(String),
+    /// The member holds the plan, or one that it excludes, and can hold only one.
+    #[error("the member already holds {}", .0.line.plan)]
+    AlreadyHeld(Box<Held>),
+    /// Plans of the order require something that the member doesn't hold.
+    #[error("the order requires something that the member doesn't hold")]
+    RequirementUnmet(Vec<Invalid>),
     /// The member has too many open checkouts.
     #[error("the member has too many open checkouts")]
     TooManyOpen,
@@ -85,13 +90,18 @@ impl Services {
         key: Option<&str>,
     ) -> Result<Opened, SubscribeError> {
         let offers = self.offers().await?;
-        let chosen = choose(order, &offers).map_err(SubscribeError::Invalid)?;
-        // Each round removes one obstacle: a failed checkout under the same key, an abandoned one of a single plan.
+        let currencies = match order.currency {
+            Some(_) => Vec::new(),
+            None => customers::find_currencies(&self.pool, &buyer.user).await?,
+        };
+        let chosen = choose(order, &offers, &currencies).map_err(SubscribeError::Invalid)?;
+        // Each round removes one obstacle: a failed checkout under the same key, an open one of the same basket that
+        // has just closed, an abandoned one of a single plan.
         for round in 1..=MAX_ROUNDS {
             if let Some(key) = key
                 && let Some(repeated) = checkouts::find_by_key(&self.pool, &buyer.user, key).await?
             {
-                if repeated.request_hash != request_hash(repeated.id, order) {
+                if repeated.request_hash != request_hash(repeated.id, order, &chosen) {
                     return Err(SubscribeError::KeyReused);
                 }
                 match self.reopen(repeated.id).await? {
@@ -102,6 +112,14 @@ impl Services {
             match self.open(buyer, order, &chosen, key).await {
                 Ok(opened) => return Ok(opened),
                 Err(OpenError::KeyUsed) => {}
+                Err(OpenError::SameOpen(id)) => {
+                    if let Some(opened) = self.reopen(id).await?
+                        && opened.url.is_some()
+                        && self.share(&buyer.user, key, id).await?
+                    {
+                        return Ok(opened);
+                    }
+                }
                 // Nothing is taken away in the last round, for nothing would take its place.
                 Err(OpenError::Held) if round == MAX_ROUNDS => {}
                 Err(OpenError::Held) => self.make_room(&buyer.user, &chosen).await?,
@@ -109,6 +127,22 @@ impl Services {
             }
         }
         Err(SubscribeError::InProgress)
+    }
+
+    /// Lets another key stand for a checkout, so that its repeats are answered with it for ever; false if the key was
+    /// used for something else meanwhile.
+    async fn share(
+        &self,
+        user: &UserId,
+        key: Option<&str>,
+        checkout: CheckoutId,
+    ) -> Result<bool, SubscribeError> {
+        let Some(key) = key else { return Ok(true) };
+        match checkouts::insert_key(&self.pool, user, key, checkout, self.clock.now()).await {
+            Ok(()) => Ok(true),
+            Err(InsertError::KeyUsed | InsertError::Held) => Ok(false),
+            Err(InsertError::Storage(error)) => Err(error.into()),
+        }
     }
 
     /// The checkout of an earlier request with the same key; none if it failed and a new one may be opened.
@@ -151,8 +185,19 @@ impl Services {
             .map(|line| (SubscriptionId::new(now), line))
             .collect();
         let expires_at = now + self.settings.checkout.expires;
-        // Transaction 1: the purchase is on record before Stripe hears of it.
+        // Transaction 1: the purchase is on record before Stripe hears of it. Requests of one user take turns.
         let mut transaction = self.pool.begin().await.map_err(StorageError::from)?;
+        checkouts::lock_user(&mut transaction, &buyer.user).await?;
+        let open = checkouts::find_open_of_user(&mut *transaction, &buyer.user).await?;
+        if let Some((same, _)) = open
+            .iter()
+            .find(|(id, hash)| *hash == request_hash(*id, order, chosen))
+        {
+            return Err(OpenError::SameOpen(*same));
+        }
+        let trial_days = self
+            .check_history(&mut transaction, &buyer.user, chosen)
+            .await?;
         let customer =
             customers::insert_or_find(&mut *transaction, &buyer.user, &chosen.currency, now)
                 .await?;
@@ -163,40 +208,37 @@ impl Services {
             mode: chosen.mode,
             customer: customer.id,
             idempotency_key: key,
-            request_hash: &request_hash(id, order),
+            request_hash: &request_hash(id, order, chosen),
             cancel_token_hash: &token_hash(&token),
             expires_at,
             next_repair_at: now + Duration::MINUTE,
             lines: lines
                 .iter()
-                .map(|(id, (offer, quantity, _))| order::new_subscription(*id, offer, *quantity))
+                .map(|(id, line)| order::new_subscription(*id, line))
                 .collect(),
         };
-        checkouts::insert(
-            &mut transaction,
-            &new,
-            self.settings.checkout.max_open.into(),
-            now,
-        )
-        .await?;
+        checkouts::insert(&mut transaction, &new, now).await?;
+        // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
+        if open.len() >= self.settings.checkout.max_open as usize {
+            return Err(SubscribeError::TooManyOpen.into());
+        }
         transaction.commit().await.map_err(StorageError::from)?;
         // Stripe, with nothing of ours held open.
+        let foreign = |line: &ChosenLine| line.offer.currency != chosen.currency;
+        let page = &self.settings.checkout.page;
         let session = NewSession {
             checkout: id,
             customer: String::new(),
             replaced: false,
-            currency: Some(chosen.currency.clone()).filter(|currency| {
-                chosen
-                    .lines
-                    .iter()
-                    .any(|(offer, ..)| offer.currency != *currency)
-            }),
-            locale: order.locale.clone(),
+            currency: Some(chosen.currency.clone()).filter(|_| chosen.lines.iter().any(foreign)),
+            locale: order.locale.clone().or_else(|| page.locale.clone()),
+            page: page.clone(),
+            promotion_codes: chosen.promotion_codes(),
+            trial_days,
+            is_donation: chosen.is_donation(),
             lines: lines
                 .iter()
-                .map(|(id, (offer, quantity, amount))| {
-                    order::new_line(*id, offer, *quantity, *amount, &chosen.currency)
-                })
+                .map(|(id, line)| order::new_line(*id, line, &chosen.currency))
                 .collect(),
             success_url: format!(
                 "{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
@@ -231,6 +273,29 @@ impl Services {
             basket,
             url: session.url,
         })
+    }
+
+    /// Checks what the order's plans ask of the buyer's past: something held, and for a trial that the plan, or another
+    /// of its group, was never hers. Returns the days of the trial.
+    async fn check_history(
+        &self,
+        db: &mut PgConnection,
+        user: &UserId,
+        chosen: &Chosen<'_>,
+    ) -> Result<Option<u32>, SubscribeError> {
+        if !chosen.unmet(&[]).is_empty() {
+            let held = subscriptions::find_live_kinds(&mut *db, user).await?;
+            let unmet = chosen.unmet(&held);
+            if !unmet.is_empty() {
+                return Err(SubscribeError::RequirementUnmet(unmet));
+            }
+        }
+        let Some(plan) = chosen.on_trial() else {
+            return Ok(None);
+        };
+        let group = plan.upgrade_group.as_deref();
+        let had = subscriptions::find_had(&mut *db, user, &plan.code, group).await?;
+        Ok(plan.trial_days.filter(|_| !had))
     }
 
     /// What becomes of a checkout whose session Stripe did not give.
@@ -339,29 +404,36 @@ impl Services {
     /// Lets a member start again who left the page of a single plan without paying: her old checkout is expired at
     /// Stripe, so that she can't pay twice.
     async fn make_room(&self, user: &UserId, chosen: &Chosen<'_>) -> Result<(), SubscribeError> {
-        let plans: Vec<&str> = chosen
-            .lines
-            .iter()
-            .map(|(offer, ..)| offer.plan.code.as_str())
+        let plans = chosen.lines.iter().map(|line| &line.offer.plan);
+        let codes: Vec<&str> = plans.clone().map(|plan| plan.code.as_str()).collect();
+        let groups: Vec<&str> = plans
+            .filter_map(|plan| plan.upgrade_group.as_deref())
             .collect();
-        let Some((checkout, plan)) = subscriptions::find_holder(&self.pool, user, &plans).await?
-        else {
+        let holder = subscriptions::find_holder(&self.pool, user, &codes, &groups).await?;
+        let Some((checkout, holder)) = holder else {
             return Ok(());
         };
         let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
             return Ok(());
         };
+        let held = |basket: &Basket| {
+            let line = basket.lines.iter().find(|line| line.id == holder).cloned();
+            line.filter(|line| line.status != Status::Ended)
+        };
         // Somebody else has made room meanwhile.
-        let ended = |line: &Subscription| line.plan == plan && line.status == Status::Ended;
-        if basket.lines.iter().any(ended) {
+        let Some(line) = held(&basket) else {
             return Ok(());
-        }
+        };
+        let already_held = |line: Subscription| {
+            let advice = Advice::of(&line, !codes.contains(&line.plan.as_str()));
+            Err(SubscribeError::AlreadyHeld(Box::new(Held { line, advice })))
+        };
         let pending = basket
             .lines
             .iter()
             .all(|line| line.status == Status::PendingActivation);
         if !pending || basket.checkout.status != SessionStatus::Open {
-            return Err(SubscribeError::AlreadyHeld(plan));
+            return already_held(line);
         }
         let basket = if basket.checkout.stripe_session.is_some() {
             basket
@@ -373,11 +445,7 @@ impl Services {
             }
         };
         let basket = self.expire(basket).await?;
-        if basket.lines.iter().any(|line| line.status != Status::Ended) {
-            Err(SubscribeError::AlreadyHeld(plan))
-        } else {
-            Ok(())
-        }
+        held(&basket).map_or(Ok(()), already_held)
     }
 
     fn public_url(&self) -> &str {
@@ -388,6 +456,7 @@ impl Services {
 /// Why a checkout was not recorded, as far as another round may help.
 enum OpenError {
     KeyUsed,
+    SameOpen(CheckoutId),
     Held,
     Other(SubscribeError),
 }
@@ -403,7 +472,6 @@ impl From<InsertError> for OpenError {
         match error {
             InsertError::KeyUsed => Self::KeyUsed,
             InsertError::Held => Self::Held,
-            InsertError::TooManyOpen => Self::Other(SubscribeError::TooManyOpen),
             InsertError::Storage(error) => Self::Other(error.into()),
         }
     }

@@ -1,5 +1,7 @@
 //! From settings as written to settings as used: every rule once, every broken one reported.
 
+mod checkout;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,8 +11,8 @@ use url::{Host, Url};
 
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthKey, Changes, Checkout, Client, ClockSettings, Database, Environment, Http, Log,
-    LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe, Worker,
+    Auth, AuthKey, Changes, Client, ClockSettings, Database, Environment, Http, Log, LogFormat,
+    Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe, Worker,
     is_live_key,
 };
 
@@ -33,7 +35,7 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
     let auth = check.auth(raw.auth);
     let client = check.client(&raw.client);
     let plans = check.plans(raw.plans);
-    let checkout = check.checkout(&raw.checkout);
+    let checkout = check.checkout(raw.checkout);
     let changes = check.changes(&raw.changes);
     let portal = check.portal(raw.portal);
     let worker = check.worker(&raw.worker);
@@ -322,23 +324,7 @@ impl Check {
         }
         Plans {
             file: PathBuf::from(raw.file),
-        }
-    }
-
-    fn checkout(&mut self, raw: &raw::Checkout) -> Checkout {
-        // https://docs.stripe.com/api/checkout/sessions/create, `expires_at`
-        if !(30..=1440).contains(&raw.expires_minutes) {
-            self.problem(
-                "checkout.expires_minutes",
-                "is not between 30 and 1440, as Stripe wants it",
-            );
-        }
-        self.at_least("checkout.max_open", raw.max_open.into(), 1);
-        self.at_least("checkout.orphan_minutes", raw.orphan_minutes, 1);
-        Checkout {
-            expires: minutes(raw.expires_minutes),
-            max_open: raw.max_open,
-            orphan: minutes(raw.orphan_minutes),
+            refresh: Duration::from_secs(raw.refresh_seconds),
         }
     }
 
@@ -495,8 +481,4 @@ fn is_safe(url: &Url) -> bool {
             Some(Host::Ipv6(address)) => address.is_loopback(),
             None => false,
         }
-}
-
-fn minutes(minutes: u64) -> Duration {
-    Duration::from_secs(minutes.saturating_mul(60))
 }

@@ -109,6 +109,7 @@ pub(super) struct Client {
 #[serde(deny_unknown_fields)]
 pub(super) struct Plans {
     pub(super) file: String,
+    pub(super) refresh_seconds: u64,
 }
 
 #[derive(Deserialize)]
@@ -117,6 +118,45 @@ pub(super) struct Checkout {
     pub(super) expires_minutes: u64,
     pub(super) max_open: u32,
     pub(super) orphan_minutes: u64,
+    pub(super) automatic_tax: bool,
+    pub(super) tax_id_collection: bool,
+    pub(super) terms_of_service: bool,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) locale: Option<String>,
+    #[serde(default)]
+    pub(super) custom_text: CustomText,
+    #[serde(default)]
+    pub(super) branding: Branding,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct CustomText {
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) submit: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) after_submit: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) terms_of_service: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Branding {
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) display_name: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) background_color: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) button_color: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) border_style: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) font_family: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) logo_url: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) icon_url: Option<String>,
 }
 
 #[derive(Deserialize)]

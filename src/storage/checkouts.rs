@@ -71,30 +71,44 @@ pub enum InsertError {
     /// The user holds a single plan of the basket already.
     #[error("the user holds one of the plans already")]
     Held,
-    /// The user has too many open checkouts.
-    #[error("the user has too many open checkouts")]
-    TooManyOpen,
     /// The database.
     #[error(transparent)]
     Storage(#[from] StorageError),
+}
+
+/// Lets transactions that open a checkout for the same user take turns: what a later statement reads holds until the
+/// commit. (A statement of its own, for one that waits still sees what was there before it waited.)
+pub async fn lock_user(db: &mut PgConnection, user: &UserId) -> Result<(), StorageError> {
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))")
+        .bind(user.as_str())
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// A user's open checkouts with the hashes of their requests, newest first.
+pub async fn find_open_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<(CheckoutId, Vec<u8>)>, StorageError> {
+    let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+        "SELECT id, request_hash FROM checkouts WHERE user_id = $1 AND status = 'open' ORDER BY id DESC",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, hash)| (CheckoutId(id), hash))
+        .collect())
 }
 
 /// Records a checkout and its lines, `PENDING_ACTIVATION`; the caller owns the transaction and commits it.
 pub async fn insert(
     db: &mut PgConnection,
     new: &NewCheckout<'_>,
-    max_open: i64,
     now: OffsetDateTime,
 ) -> Result<(), InsertError> {
-    // The lock makes the count below hold until the commit: two requests of one user take turns.
-    let (open,): (i64,) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM checkouts WHERE user_id = $1 AND status = 'open')
-           FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS lock",
-    )
-    .bind(new.user.as_str())
-    .fetch_one(&mut *db)
-    .await
-    .map_err(StorageError::from)?;
     let inserted = sqlx::query(
         "INSERT INTO checkouts (id, user_id, currency, mode, status, customer_id, request_hash, cancel_token_hash,
                                 expires_at, next_repair_at, created_at)
@@ -148,12 +162,7 @@ pub async fn insert(
         .await;
         refused(inserted)?;
     }
-    // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
-    if open >= max_open {
-        Err(InsertError::TooManyOpen)
-    } else {
-        Ok(())
-    }
+    Ok(())
 }
 
 /// Records a client's idempotency key for a checkout.

@@ -58,6 +58,21 @@ pub async fn find_of_user(
     .await?)
 }
 
+/// The currencies in which a user has bought or begun to, the last used first.
+pub async fn find_currencies(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<String>, StorageError> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT k.currency FROM customers k WHERE k.user_id = $1
+          ORDER BY (SELECT max(c.created_at) FROM checkouts c WHERE c.customer_id = k.id) DESC NULLS LAST",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|(currency,)| currency).collect())
+}
+
 /// Records Stripe's answer for that generation; a later generation's is left alone.
 pub async fn update_stripe_customer(
     db: impl PgExecutor<'_>,

@@ -176,21 +176,59 @@ pub async fn find_one_of_user(
     row.map(SubscriptionRow::into_line).transpose()
 }
 
-/// The checkout of the one subscription that keeps a user from buying a single plan again.
+/// The one subscription that keeps a user from buying a single plan (again), and its checkout.
 pub async fn find_holder(
     db: impl PgExecutor<'_>,
     user: &UserId,
     plans: &[&str],
-) -> Result<Option<(CheckoutId, String)>, StorageError> {
-    let row: Option<(Uuid, String)> = sqlx::query_as(
-        "SELECT checkout_id, plan FROM subscriptions
-          WHERE user_id = $1 AND plan = ANY ($2) AND single AND status <> 'ENDED' LIMIT 1",
+    upgrade_groups: &[&str],
+) -> Result<Option<(CheckoutId, SubscriptionId)>, StorageError> {
+    let row: Option<(Uuid, Uuid)> = sqlx::query_as(
+        "SELECT checkout_id, id FROM subscriptions
+          WHERE user_id = $1 AND (plan = ANY ($2) OR upgrade_group = ANY ($3)) AND single AND status <> 'ENDED'
+          ORDER BY id LIMIT 1",
     )
     .bind(user.as_str())
     .bind(plans)
+    .bind(upgrade_groups)
     .fetch_optional(db)
     .await?;
-    Ok(row.map(|(checkout, plan)| (CheckoutId(checkout), plan)))
+    Ok(row.map(|(checkout, id)| (CheckoutId(checkout), SubscriptionId(id))))
+}
+
+/// The kinds of which a user holds something live: paid or about to be, and not ended.
+pub async fn find_live_kinds(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<Kind>, StorageError> {
+    let rows: Vec<(String,)> = sqlx::query_as(
+        "SELECT DISTINCT kind FROM subscriptions
+          WHERE user_id = $1 AND status IN ('PENDING_COMPLETION', 'ACTIVE', 'CANCELLED', 'ON_HOLD')",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    // The column has a CHECK for these.
+    Ok(rows.iter().filter_map(|(text,)| kind(text)).collect())
+}
+
+/// Whether a user was ever given that plan, or another of its group.
+pub async fn find_had(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    plan: &str,
+    upgrade_group: Option<&str>,
+) -> Result<bool, StorageError> {
+    let (had,): (bool,) = sqlx::query_as(
+        "SELECT EXISTS (SELECT FROM subscriptions
+          WHERE user_id = $1 AND (plan = $2 OR upgrade_group = $3) AND first_paid_at IS NOT NULL)",
+    )
+    .bind(user.as_str())
+    .bind(plan)
+    .bind(upgrade_group)
+    .fetch_one(db)
+    .await?;
+    Ok(had)
 }
 
 /// Checkouts with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until

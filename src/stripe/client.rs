@@ -150,6 +150,11 @@ impl StripeError {
         matches!(self, Self::Refused { code, param, .. } if code == "resource_missing" && param == missing)
     }
 
+    /// Whether Stripe refused because the customer has business in another currency.
+    pub fn is_currency_lock(&self) -> bool {
+        matches!(self, Self::Refused { code, .. } if code == CURRENCY_LOCKED)
+    }
+
     /// Whether Stripe says for sure that the call had no effect.
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::Refused { .. } | Self::PaymentFailed { .. })
@@ -215,9 +220,16 @@ struct ErrorObject {
     #[serde(rename = "type", default)]
     kind: String,
     param: Option<String>,
+    #[serde(default)]
+    message: String,
     #[serde(flatten)]
     payment: PaymentError,
 }
+
+/// How Stripe's refusal begins when a customer has business in another currency: it has no code of its own.
+const CURRENCY_LOCK: &str = "You cannot combine currencies on a single customer";
+/// The code that we give it.
+const CURRENCY_LOCKED: &str = "currency_locked";
 
 /// One attempt's end.
 enum Attempt<T> {
@@ -409,10 +421,12 @@ fn read<T: DeserializeOwned>(
     let (code, param) = error.map_or_else(
         || ("unknown".to_owned(), String::new()),
         |error| {
-            (
-                error.payment.code.unwrap_or(error.kind),
-                error.param.unwrap_or_default(),
-            )
+            let code = if error.message.starts_with(CURRENCY_LOCK) {
+                CURRENCY_LOCKED.to_owned()
+            } else {
+                error.payment.code.unwrap_or(error.kind)
+            };
+            (code, error.param.unwrap_or_default())
         },
     );
     retry(StripeError::Refused {

@@ -108,6 +108,24 @@ async fn a_basket_that_breaks_a_rule_names_the_line_and_the_field() {
 }
 
 #[tokio::test]
+async fn a_quantity_keeps_to_the_plans_bounds_and_steps() {
+    let app = TestApp::with().cooperative().start().await;
+    for quantity in [0, 5, 15, 110] {
+        let body = json!({"lines": [{"plan": "credits", "quantity": quantity}]});
+        let refused = order(&app, body).await;
+        let refused = refused
+            .assert_problem(422, "validation_failed")
+            .assert_field("lines[0].quantity", "out_of_range");
+        assert!(refused.text.contains("From 10 to 100 in steps of 10"));
+    }
+    // Without a number it is the least.
+    let opened = order(&app, json!({"plan": "credits"})).await;
+    let opened = opened.assert_status(201).json();
+    assert_eq!(opened["subscriptions"][0]["quantity"], 10);
+    assert_eq!(app.sent_session().await["line_items[0][quantity]"], "10");
+}
+
+#[tokio::test]
 async fn the_bounds_themselves_are_fine() {
     let app = TestApp::start().await;
     for body in [
@@ -186,8 +204,15 @@ async fn a_list_is_read_page_by_page_newest_first() {
         .await;
     let alice = app.member("alice");
     let mut expected = Vec::new();
-    for plan in ["share", "credits-20", "share", "credits-50", "share"] {
-        expected.push(app.open(&alice, plan).await.subscription);
+    for (plan, quantity) in [
+        ("share", 1),
+        ("credits-20", 1),
+        ("share", 2),
+        ("credits-50", 1),
+        ("share", 3),
+    ] {
+        let basket = json!({"lines": [{"plan": plan, "quantity": quantity}]});
+        expected.push(app.open_basket(&alice, basket).await.subscription);
     }
     expected.reverse();
     let all = page(&app, &alice, "/v1/subscriptions").await;

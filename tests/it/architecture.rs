@@ -77,6 +77,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("hyper", &["app"]),
     ("hyper_util", &["app"]),
+    ("icu_experimental", &["http"]),
+    ("icu_locale_core", &["http"]),
     ("utoipa", &["http"]),
     ("utoipa_axum", &["http"]),
     ("utoipa_swagger_ui", &["http"]),

@@ -115,6 +115,36 @@ async fn a_wrong_order_names_the_field_and_records_nothing() {
             "missing",
         ),
         (json!({"lines": []}), "lines", "out_of_range"),
+        (
+            json!({"lines": [{"plan": "donation", "amount": 5.5}]}),
+            "lines[0].amount",
+            "invalid",
+        ),
+        (
+            json!({"lines": [{"plan": "donation", "amount": 1e30}]}),
+            "lines[0].amount",
+            "invalid",
+        ),
+        (
+            json!({"lines": [{"plan": "donation", "amount": "500"}]}),
+            "lines[0].amount",
+            "invalid",
+        ),
+        (
+            json!({"lines": [{"plan": "donation", "amount": i64::MAX}]}),
+            "lines[0].amount",
+            "out_of_range",
+        ),
+        (
+            json!({"plan": "share", "currency": "euro"}),
+            "currency",
+            "unavailable_currency",
+        ),
+        (
+            json!({"plan": "share", "currency": 978}),
+            "currency",
+            "invalid",
+        ),
     ];
     for (body, field, code) in cases {
         order(&app, body)

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::harness::TestApp;
 use crate::harness::lifecycle::{DAY, MONTH, text};
@@ -42,6 +44,10 @@ async fn invoices(app: &TestApp, id: &str) -> Vec<(i64, String)> {
     .collect()
 }
 
+fn time_of(value: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(&text(value), &Rfc3339).expect("a time")
+}
+
 fn sum(preview: &Value) -> i64 {
     let lines = preview["lines"].as_array().expect("lines").iter();
     lines
@@ -78,6 +84,8 @@ async fn a_change_of_plan_costs_what_its_preview_said_and_is_made_once() {
     assert!(text(&preview["next_period_end"]) > text(&before["current_period_end"]));
     assert_eq!(app.terms(&id).await.0, "basic", "a preview changes nothing");
 
+    // What a webhook leaves in doubt the worker reads: those calls are not the wish's.
+    app.hold_deliveries().await;
     let asked = calls(&app).await.len();
     let body = json!({"plan": "yearly", "proration_date": preview["proration_date"]});
     let changed = app
@@ -90,7 +98,9 @@ async fn a_change_of_plan_costs_what_its_preview_said_and_is_made_once() {
         (&changed["plan"], &changed["status"]),
         (&json!("yearly"), &json!("ACTIVE"))
     );
-    assert_eq!(changed["current_period_end"], preview["next_period_end"]);
+    // The new period begins with the change, not with the preview.
+    let late = time_of(&changed["current_period_end"]) - time_of(&preview["next_period_end"]);
+    assert!((0..60).contains(&late.whole_seconds()), "{late}");
     let yearly = app.price("membership_annual").await;
     assert_eq!(app.terms(&id).await, ("yearly".to_owned(), 1, yearly));
     assert_eq!(app.last_change(&id).await, "plan_changed member");
@@ -99,6 +109,7 @@ async fn a_change_of_plan_costs_what_its_preview_said_and_is_made_once() {
     assert_eq!(total[0], (due, "subscription_update".to_owned()));
 
     // What Stripe tells of it is known, and a repeat finds nothing to do.
+    app.release_deliveries(json!({})).await;
     app.settle().await;
     let asked = calls(&app).await.len();
     let again = app.act(&id, "change", body).await.assert_status(200);
@@ -191,7 +202,6 @@ async fn a_change_that_can_not_be_paid_is_not_made_and_says_why() {
     let app = plans.sold().start().await;
     let purchase = app.sell("basic", FAILING_LATER_CARD).await;
     let id = &purchase.subscription;
-    let row = app.row(id).await;
     let terms = app.terms(id).await;
     let answer = app.act(id, "change", json!({"plan": "yearly"})).await;
     let problem = answer.assert_problem(402, "payment_failed").json();
@@ -205,7 +215,6 @@ async fn a_change_that_can_not_be_paid_is_not_made_and_says_why() {
         "Stripe's text is not ours"
     );
     app.settle().await;
-    assert_eq!(app.row(id).await, row);
     assert_eq!(app.terms(id).await, terms);
     assert_eq!(app.money(id).await, ["payment"]);
     app.assert_line(id, "ACTIVE", "paid", true).await;
@@ -230,10 +239,9 @@ async fn a_wish_that_breaks_a_rule_names_its_field() {
     let (held, other) = ("yearly-seats", "yearly");
     let hours = |hours: i64| {
         let at = app.clock.now() + time::Duration::hours(hours);
-        let format = time::format_description::well_known::Rfc3339;
         at.replace_nanosecond(0)
             .expect("a whole second")
-            .format(&format)
+            .format(&Rfc3339)
             .expect("a time")
     };
     for (body, field, code) in [

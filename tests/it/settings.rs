@@ -61,6 +61,7 @@ fn the_portal_leads_back_to_where_a_paid_checkout_does_unless_it_is_told_otherwi
 #[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
+    let too_long = "x".repeat(1201);
     let cases = [
         (
             "DUES__HTTP__LISTEN",
@@ -211,6 +212,31 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
             "DUES__PORTAL__CONFIGURATION",
             "pc_1",
             "does not look like the id",
+        ),
+        (
+            "DUES__CHECKOUT__CUSTOM_TEXT__TERMS_OF_SERVICE",
+            "I agree.",
+            "but checkout.terms_of_service is not",
+        ),
+        (
+            "DUES__CHECKOUT__CUSTOM_TEXT__SUBMIT",
+            &too_long,
+            "has more than 1200 characters",
+        ),
+        (
+            "DUES__CHECKOUT__BRANDING__BUTTON_COLOR",
+            "green",
+            "is not a color such as #1a2b3c",
+        ),
+        (
+            "DUES__CHECKOUT__BRANDING__BORDER_STYLE",
+            "round",
+            "is neither pill nor rectangular nor rounded",
+        ),
+        (
+            "DUES__CHECKOUT__BRANDING__LOGO_URL",
+            "logo.png",
+            "is not an absolute http or https URL",
         ),
         (
             "DUES__WORKER__PURGE_AFTER_DAYS",

@@ -3,8 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::harness::TestApp;
 use crate::harness::purchase::at_once;
+use crate::harness::{Call, TestApp};
 
 /// A member's basket of everything: a membership, three shares and a gift of 7 €.
 fn basket() -> Value {
@@ -19,6 +19,12 @@ fn ids(opened: &Value) -> Vec<String> {
     let lines = opened["subscriptions"].as_array().expect("the lines");
     let id = |line: &Value| line["id"].as_str().expect("an id").to_owned();
     lines.iter().map(id).collect()
+}
+
+/// An order of so many shares: each number is another basket.
+fn shares(app: &TestApp, token: &str, count: u32) -> Call {
+    let line = json!({"plan": "share", "quantity": count});
+    app.order(token, json!({ "lines": [line] }))
 }
 
 /// The fields of a form, as they were sent.
@@ -252,6 +258,7 @@ async fn nothing_of_an_order_that_is_money_or_personal_is_kept() {
             &alice,
             json!({"lines": [{"plan": "donation", "amount": 4711}]}),
         )
+        .header("idempotency-key", "order-1")
         .send()
         .await
         .assert_status(201)
@@ -266,6 +273,7 @@ async fn nothing_of_an_order_that_is_money_or_personal_is_kept() {
         "transactions",
         "webhook_events",
         "status_changes",
+        "idempotency_keys",
     ] {
         let rows: Vec<String> = sqlx::query_scalar(sqlx::AssertSqlSafe(format!(
             "SELECT row_to_json(t)::text FROM {table} t"
@@ -292,8 +300,7 @@ async fn ten_orders_at_once_make_one_customer() {
     // The first one keeps Stripe busy, so that the others really meet it there.
     app.fault(json!({"kind": "stall", "path": "/v1/customers", "stall_ms": 200}))
         .await;
-    let order = |_| app.order(&alice, json!({"plan": "credits-20"}));
-    for answer in at_once((0..10).map(order)).await {
+    for answer in at_once((1..11).map(|count| shares(&app, &alice, count))).await {
         answer.assert_status(201);
     }
     assert_eq!(app.count("customers").await, 1);
@@ -467,47 +474,6 @@ async fn a_key_is_its_users_own() {
 }
 
 #[tokio::test]
-async fn who_left_the_page_and_orders_again_gets_a_new_one_and_the_old_one_is_closed() {
-    let app = TestApp::start().await;
-    let alice = app.member("alice");
-    let old = app.open(&alice, "membership-annual").await;
-    let new = app.open(&alice, "membership-annual").await;
-    assert_ne!(old.session, new.session);
-    assert_eq!(app.sessions("expired").await, [old.session.as_str()]);
-    assert_eq!(app.sessions("open").await, [new.session.as_str()]);
-    app.settle().await;
-    let row = app.row(&old.subscription).await;
-    assert_eq!(
-        (row.status.as_str(), row.reason.as_str()),
-        ("ENDED", "checkout_cancelled")
-    );
-    assert_eq!(
-        app.row(&new.subscription).await.status,
-        "PENDING_ACTIVATION"
-    );
-}
-
-#[tokio::test]
-async fn a_single_plan_that_was_paid_meanwhile_can_not_be_bought_again() {
-    let app = TestApp::start().await;
-    let alice = app.member("alice");
-    // Nobody has told us yet when she orders again.
-    app.hold_deliveries().await;
-    let purchase = app.open(&alice, "membership-annual").await;
-    app.pay(&purchase).await;
-    let again = || app.order(&alice, basket()).send();
-    again().await.assert_problem(409, "already_held");
-    assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
-    app.release_deliveries(json!({})).await;
-    again().await.assert_problem(409, "already_held");
-    assert_eq!(app.count("checkouts").await, 1);
-    assert_eq!(app.transactions(&purchase.subscription).await.len(), 1);
-    // Other plans, and other members, are free.
-    app.open(&alice, "membership-monthly").await;
-    app.open(&app.member("bob"), "membership-annual").await;
-}
-
-#[tokio::test]
 async fn ten_orders_of_a_single_plan_at_once_leave_one_page_that_can_be_paid() {
     let app = TestApp::start().await;
     let alice = app.member("alice");
@@ -544,12 +510,12 @@ async fn the_sixth_open_checkout_has_to_wait() {
     let app = TestApp::start().await;
     let alice = app.member("alice");
     let mut first = None;
-    for _ in 0..5 {
-        let purchase = app.open(&alice, "share").await;
+    for count in 1..6 {
+        let opened = shares(&app, &alice, count).send().await;
+        let purchase = app.purchase(&opened.assert_status(201).json()).await;
         first.get_or_insert(purchase);
     }
-    let sixth = app
-        .order(&alice, json!({"plan": "share"}))
+    let sixth = shares(&app, &alice, 6)
         .send()
         .await
         .assert_problem(429, "too_many_open_checkouts");
@@ -565,8 +531,7 @@ async fn the_sixth_open_checkout_has_to_wait() {
 async fn ten_orders_at_once_do_not_slip_past_the_limit() {
     let app = TestApp::start().await;
     let alice = app.member("alice");
-    let order = |_| app.order(&alice, json!({"plan": "share"}));
-    let answers = at_once((0..10).map(order)).await;
+    let answers = at_once((1..11).map(|count| shares(&app, &alice, count))).await;
     let opened = answers
         .iter()
         .filter(|answer| answer.status.as_u16() == 201)
@@ -616,8 +581,7 @@ async fn five_orders_at_once_after_a_deletion_replace_the_customer_once() {
         .expect("the customer");
     app.at_stripe(Method::DELETE, &format!("/v1/customers/{old}"), &[])
         .await;
-    let order = |_| app.order(&alice, json!({"plan": "share"}));
-    for answer in at_once((0..5).map(order)).await {
+    for answer in at_once((1..6).map(|count| shares(&app, &alice, count))).await {
         answer.assert_status(201);
     }
     let (generation,): (i32,) = sqlx::query_as("SELECT generation FROM customers")

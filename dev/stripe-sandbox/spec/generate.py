@@ -25,6 +25,10 @@ POST GET /v1/products
 GET POST DELETE /v1/products/{}
 POST GET /v1/prices
 GET POST /v1/prices/{}
+POST GET /v1/coupons
+GET POST DELETE /v1/coupons/{}
+POST GET /v1/promotion_codes
+GET POST /v1/promotion_codes/{}
 POST GET /v1/checkout/sessions
 GET POST /v1/checkout/sessions/{}
 POST /v1/checkout/sessions/{}/expire
@@ -75,7 +79,7 @@ POST /v1/test_helpers/test_clocks/{}/advance
 # Needed in practice, though the description calls them optional.
 REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
 # Returned only when expanded, though the description does not mark them.
-INCLUDABLE = {"breakdown", "confirmation_secret", "currency_options", "taxes", "discounts", "tiers"}
+INCLUDABLE = {"applies_to", "breakdown", "confirmation_secret", "currency_options", "taxes", "discounts", "tiers"}
 
 
 class Table:

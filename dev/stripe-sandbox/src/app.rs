@@ -151,13 +151,14 @@ fn seed_webhook(world: &mut World, webhook: &Webhook) {
 /// Lets the links of loaded objects lead here: the port may be another one now.
 fn adopt_links(world: &mut World, url: &str) {
     url.clone_into(&mut world.base_url);
-    for (kind, path) in [
-        ("checkout.session", "c/pay"),
-        ("billing_portal.session", "p/session"),
+    for (kind, field, path) in [
+        ("checkout.session", "url", "c/pay"),
+        ("billing_portal.session", "url", "p/session"),
+        ("charge", "receipt_url", "receipts"),
     ] {
-        for id in world.store.ids_where(kind, |row| row.has("url")) {
+        for id in world.store.ids_where(kind, |row| row.has(field)) {
             world.change(&id, |object| {
-                object.set("url", format!("{url}/{path}/{id}"));
+                object.set(field, format!("{url}/{path}/{id}"));
             });
         }
     }

@@ -77,6 +77,11 @@ fn walk<'a>(
                 .map(|fields| -> &'a Value { fields }),
         );
     }
+    // The totals of a session do not know whose they are, so that it is told here.
+    if (*segment, rest) == ("total_details", &["breakdown"]) && value.has("total_details") {
+        let breakdown = world.store.hidden(value.text("id"), "breakdown").clone();
+        value["total_details"].set("breakdown", breakdown);
+    }
     match value.get_mut(*segment) {
         Some(child) => walk(world, child, &nested, rest),
         None => walk(world, &mut Value::Null, &nested, rest),
@@ -87,12 +92,22 @@ fn walk<'a>(
 fn fill(world: &World, owner: &mut Value, field: &str) {
     let expanded = match owner.get(field) {
         Some(Value::String(id)) => world.store.get(id).cloned(),
+        Some(Value::Array(ids)) if ids.iter().any(Value::is_string) => Some(objects(world, ids)),
         Some(Value::Null) | None => included(world, owner, field),
         Some(_) => None,
     };
     if let (Some(expanded), Value::Object(_)) = (expanded, &*owner) {
         owner.set(field, expanded);
     }
+}
+
+/// The objects that an array names.
+fn objects(world: &World, ids: &[Value]) -> Value {
+    let object = |id: &Value| {
+        let known = id.as_str().and_then(|id| world.store.get(id));
+        known.unwrap_or(id).clone()
+    };
+    ids.iter().map(object).collect()
 }
 
 /// Lists and hashes that are only there when asked for.
@@ -152,12 +167,17 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
                 .collect();
             Some(list(&format!("/v1/customers/{id}/subscriptions"), rows))
         }
-        ("customer", "sources" | "tax_ids") => {
-            Some(list(&format!("/v1/customers/{id}/{field}"), vec![]))
-        }
+        ("customer", "sources") => Some(list(&format!("/v1/customers/{id}/sources"), vec![])),
+        ("customer", "tax_ids") => Some(list(
+            &format!("/v1/customers/{id}/tax_ids"),
+            those("tax_id", "customer"),
+        )),
         ("price", "currency_options") => Some(world.store.hidden(id, "currency_options").clone()),
-        ("item", "discounts" | "taxes") => Some(json!([])),
-        ("", "breakdown") => Some(json!({"discounts": [], "taxes": []})),
+        ("coupon", "applies_to") => Some(world.store.hidden(id, "applies_to").clone()),
+        ("item", "discounts" | "taxes") => Some(match world.store.hidden(id, field) {
+            Value::Null => json!([]),
+            known => known.clone(),
+        }),
         _ => None,
     }
 }

@@ -34,6 +34,8 @@ pub(crate) enum FaultKind {
     DisconnectAfterEffect,
     /// 200 with a body that is not JSON, without an effect.
     Garbage,
+    /// 403 as a restricted key without the permission gets it, without an effect.
+    Forbidden,
 }
 
 /// A fault waiting for its call.
@@ -78,6 +80,21 @@ impl Fault {
     }
 }
 
+/// The permission that a restricted key needs for a call, as Stripe names it: `rak_checkout_session_write`.
+pub(crate) fn permission(method: &str, path: &str) -> String {
+    // A namespace belongs to the name of what is in it; ids and what hangs below them do not.
+    let mut segments = path.trim_start_matches("/v1/").split('/');
+    let mut name = segments.next().unwrap_or_default().to_owned();
+    if matches!(
+        name.as_str(),
+        "checkout" | "billing_portal" | "test_helpers"
+    ) {
+        name = format!("{name}_{}", segments.next().unwrap_or_default());
+    }
+    let access = if method == "GET" { "read" } else { "write" };
+    format!("rak_{}_{access}", name.strip_suffix('s').unwrap_or(&name))
+}
+
 fn path_fits(pattern: &str, path: &str) -> bool {
     let mut given = path.split('/');
     let mut wanted = pattern.split('/').peekable();
@@ -103,7 +120,19 @@ pub(crate) fn take(faults: &mut Vec<Fault>, method: &str, path: &str) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::path_fits;
+    use super::{path_fits, permission};
+
+    #[test]
+    fn a_permission_is_named_after_what_is_asked_for() {
+        assert_eq!(
+            permission("POST", "/v1/checkout/sessions/cs_1/expire"),
+            "rak_checkout_session_write"
+        );
+        assert_eq!(
+            permission("GET", "/v1/customers/cus_1"),
+            "rak_customer_read"
+        );
+    }
 
     #[test]
     fn a_star_stands_for_a_segment_or_for_the_rest() {

@@ -81,6 +81,10 @@ async fn execute(app: &App, call: &Incoming, fault: Option<&Fault>) -> Outgoing 
     if let Err(error) = authenticate(app, &call.headers).and_then(|()| call.check_version()) {
         return error.into();
     }
+    // What a key may do is judged before what it asks for.
+    if fault.is_some_and(|fault| fault.kind == FaultKind::Forbidden) {
+        return forbidden(app, call).into();
+    }
     if let Some(outgoing) = fault.and_then(refusal) {
         return outgoing;
     }
@@ -189,6 +193,18 @@ fn refusal(fault: &Fault) -> Option<Outgoing> {
         _ => {}
     }
     Some(outgoing)
+}
+
+/// What a restricted key gets that lacks a permission.
+fn forbidden(app: &App, call: &Incoming) -> ApiError {
+    let hidden = app.secret_key.len().saturating_sub(4);
+    let end = app.secret_key.get(hidden..).unwrap_or_default();
+    let message = format!(
+        "The API key 'rk_test_****{end}' does not have the permission that this request needs. Grant it '{}' to let the \
+         request through.",
+        faults::permission(&call.method, &call.path)
+    );
+    ApiError::new(403, "invalid_request_error", None, message)
 }
 
 fn server_error() -> ApiError {

@@ -27,6 +27,7 @@ mod ids;
 mod journal;
 mod json;
 mod listing;
+mod percent;
 mod queue;
 mod render;
 mod seed;

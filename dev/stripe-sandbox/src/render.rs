@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// Renamed in dahlia.
 const UI_MODES_RENAMED: &str = "2026-03-25";
+/// Discounts and promotion codes embed no coupon any more.
+const COUPONS_MOVED: &str = "2025-09-30";
 /// Charges stopped to embed refunds, and payment intents charges.
 const LISTS_LEFT_OUT: &str = "2022-11-15";
 
@@ -65,6 +67,17 @@ fn older(store: &Store, value: &mut Value, version: &str) {
                 "line_item" if before_basil => older_line(store, value),
                 "subscription" if before_basil => older_subscription(value),
                 "charge" if before_basil => older_charge(store, value, version),
+                // What gives a discount was its coupon: <https://docs.stripe.com/changelog/clover>.
+                "discount" if version < COUPONS_MOVED => {
+                    let coupon = store.get(value["source"].reference("coupon").unwrap_or_default());
+                    value.set("coupon", coupon.cloned());
+                    remove(value, &["source"]);
+                }
+                "promotion_code" if version < COUPONS_MOVED => {
+                    let coupon = value["promotion"].reference("coupon");
+                    value.set("coupon", store.get(coupon.unwrap_or_default()).cloned());
+                    remove(value, &["promotion"]);
+                }
                 "payment_intent" if before_basil => older_intent(store, value, version),
                 "credit_note" if before_basil => {
                     let refund = value
@@ -154,13 +167,15 @@ fn payment_of<'a>(store: &'a Store, invoice: &str) -> Option<&'a Value> {
 fn older_invoice(store: &Store, value: &mut Value) {
     let details = value["parent"]["subscription_details"].clone();
     let intent = payment_of(store, value.text("id"));
+    let taxes = value.items("total_taxes");
+    let tax = (!taxes.is_empty()).then(|| taxes.iter().map(|tax| tax.int("amount")).sum::<i64>());
     let added = json!({
         "subscription": details.get("subscription"),
         "subscription_details": {"metadata": details.get("metadata")},
         "payment_intent": intent.map(|intent| intent["id"].clone()),
         "charge": intent.map(|intent| intent["latest_charge"].clone()),
         "paid": value.text("status") == "paid", "paid_out_of_band": value.int("amount_paid_off_stripe") > 0,
-        "tax": null, "total_tax_amounts": [], "discount": null, "quote": null, "application_fee_amount": null,
+        "tax": tax, "total_tax_amounts": older_taxes(&value["total_taxes"]), "discount": null, "quote": null, "application_fee_amount": null,
         "transfer_data": null,
     });
     for (key, field) in added.fields() {
@@ -179,6 +194,16 @@ fn older_invoice(store: &Store, value: &mut Value) {
     remove(value, &gone);
 }
 
+fn older_taxes(taxes: &Value) -> Vec<Value> {
+    let taxes = taxes.as_array().into_iter().flatten();
+    let older = taxes.map(|tax| {
+        json!({"amount": tax["amount"], "inclusive": tax.text("tax_behavior") == "inclusive",
+            "tax_rate": tax["tax_rate_details"]["tax_rate"], "taxability_reason": tax["taxability_reason"],
+            "taxable_amount": tax["taxable_amount"]})
+    });
+    older.collect()
+}
+
 fn older_line(store: &Store, value: &mut Value) {
     let parent = value["parent"].clone();
     let price = store
@@ -191,7 +216,7 @@ fn older_line(store: &Store, value: &mut Value) {
     let added = json!({
         "price": price, "plan": if price.has("recurring") { plan_of(&price) } else { Value::Null },
         "type": if item.is_object() && !prorated { "subscription" } else { "invoiceitem" }, "proration": prorated,
-        "proration_details": {"credited_items": credited}, "tax_amounts": [], "tax_rates": [],
+        "proration_details": {"credited_items": credited}, "tax_amounts": older_taxes(&value["taxes"]), "tax_rates": [],
         "amount_excluding_tax": value["amount"],
         "unit_amount_excluding_tax": value["pricing"]["unit_amount_decimal"],
     });

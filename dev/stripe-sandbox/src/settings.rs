@@ -1,6 +1,10 @@
 //! What the control API can set: dunning, webhook retries, chaos.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use crate::percent::Percent;
 
 /// What happens to a subscription when all attempts to collect an invoice have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -41,6 +45,12 @@ pub(crate) struct Settings {
     pub debit_seconds: i64,
     /// The name that the hosted pages show.
     pub organisation: String,
+    /// Where the account's terms are; without them no session may ask for their acceptance.
+    pub terms_of_service_url: Option<String>,
+    /// Whether receipts are mailed to whoever has an address, as Stripe does in live mode only.
+    pub mail_receipts: bool,
+    /// The rate of each country where tax is collected; elsewhere it is 0 %.
+    pub tax_percent: BTreeMap<String, Percent>,
 }
 
 impl Default for Settings {
@@ -56,6 +66,11 @@ impl Default for Settings {
             redirect_wait_ms: 10_000,
             debit_seconds: 3 * 86_400,
             organisation: "Sandbox Cooperative".to_owned(),
+            terms_of_service_url: Some("https://sandbox.example/terms".to_owned()),
+            mail_receipts: false,
+            tax_percent: [("AT", 20), ("DE", 19), ("US", 0)]
+                .map(|(country, percent)| (country.to_owned(), Percent::new(percent)))
+                .into(),
         }
     }
 }

@@ -50,6 +50,8 @@ pub(crate) enum Task {
     ResumeCollection(String),
     /// An invoice for a resumption was not paid in time.
     ExpireResumption(String),
+    /// The last day of a coupon or a promotion code.
+    EndOffer(String),
 }
 
 /// Who asked, as `event.request` tells.

@@ -1,18 +1,32 @@
 //! Customers and their Checkout Sessions.
 
+use std::convert::Infallible;
+use std::str::FromStr;
+
 use stripe_checkout::checkout_session::{
-    CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionLineItems,
-    CreateCheckoutSessionLineItemsPriceData, CreateCheckoutSessionPaymentIntentData,
-    CreateCheckoutSessionSubscriptionData, ExpireCheckoutSession, ListCheckoutSession,
-    RetrieveCheckoutSession,
+    CreateCheckoutSession, CreateCheckoutSessionAdaptivePricing, CreateCheckoutSessionAutomaticTax,
+    CreateCheckoutSessionBrandingSettings, CreateCheckoutSessionBrandingSettingsFontFamily,
+    CreateCheckoutSessionBrandingSettingsIcon, CreateCheckoutSessionBrandingSettingsIconType,
+    CreateCheckoutSessionBrandingSettingsLogo, CreateCheckoutSessionBrandingSettingsLogoType,
+    CreateCheckoutSessionConsentCollection, CreateCheckoutSessionConsentCollectionTermsOfService,
+    CreateCheckoutSessionCustomText, CreateCheckoutSessionCustomerUpdate,
+    CreateCheckoutSessionCustomerUpdateAddress, CreateCheckoutSessionCustomerUpdateName,
+    CreateCheckoutSessionLineItems, CreateCheckoutSessionLineItemsAdjustableQuantity,
+    CreateCheckoutSessionLineItemsPriceData,
+    CreateCheckoutSessionLineItemsPriceDataTaxBehavior as PriceDataTaxBehavior,
+    CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionSubscriptionData,
+    CreateCheckoutSessionTaxIdCollection, CustomTextPositionParam, ExpireCheckoutSession,
+    ListCheckoutSession, RetrieveCheckoutSession,
 };
 use stripe_client_core::StripeRequest as _;
 use stripe_core::customer::CreateCustomer;
-use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode};
+use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode, CheckoutSessionSubmitType};
 use time::OffsetDateTime;
 
 use super::{CHECKOUT_KEY, PAGE, currency_of, metadata};
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
+use crate::domain::plan::TaxBehavior;
+use crate::settings::{Branding, CheckoutPage};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{List, Reference, Session};
 
@@ -31,6 +45,14 @@ pub struct NewSession {
     pub currency: Option<String>,
     /// The page's language; none lets the browser choose.
     pub locale: Option<String>,
+    /// What the page shows and asks for.
+    pub page: CheckoutPage,
+    /// Whether the page takes promotion codes.
+    pub promotion_codes: bool,
+    /// Days before the first payment of the line that renews.
+    pub trial_days: Option<u32>,
+    /// Whether nothing is bought: the button then says so.
+    pub is_donation: bool,
     /// At least one.
     pub lines: Vec<NewLine>,
     /// With the placeholder `{CHECKOUT_SESSION_ID}`.
@@ -52,6 +74,8 @@ pub struct NewLine {
     pub price: LinePrice,
     /// How many.
     pub quantity: u32,
+    /// Between which bounds the buyer may change that on the page.
+    pub adjustable: Option<(u32, u32)>,
 }
 
 /// What a line costs.
@@ -67,7 +91,98 @@ pub enum LinePrice {
         currency: String,
         /// Minor units.
         unit_amount: i64,
+        /// Whether these contain the tax.
+        tax_behavior: Option<TaxBehavior>,
     },
+}
+
+/// What the settings ask of every page.
+fn with_page(mut request: CreateCheckoutSession, page: &CheckoutPage) -> CreateCheckoutSession {
+    if page.automatic_tax {
+        request = request.automatic_tax(CreateCheckoutSessionAutomaticTax::new(true));
+    }
+    if page.tax_id_collection {
+        request = request.tax_id_collection(CreateCheckoutSessionTaxIdCollection::new(true));
+    }
+    if page.automatic_tax || page.tax_id_collection {
+        // Our customers have neither name nor address: Stripe takes those that the buyer enters.
+        let mut update = CreateCheckoutSessionCustomerUpdate::new();
+        update.address = Some(CreateCheckoutSessionCustomerUpdateAddress::Auto);
+        update.name = Some(CreateCheckoutSessionCustomerUpdateName::Auto);
+        request = request.customer_update(update);
+    }
+    if page.terms_of_service {
+        let mut consent = CreateCheckoutSessionConsentCollection::new();
+        consent.terms_of_service =
+            Some(CreateCheckoutSessionConsentCollectionTermsOfService::Required);
+        request = request.consent_collection(consent);
+    }
+    let texts = &page.custom_text;
+    if texts.submit.is_some() || texts.after_submit.is_some() || texts.terms_of_service.is_some() {
+        let mut custom = CreateCheckoutSessionCustomText::new();
+        custom.submit = texts.submit.clone().map(CustomTextPositionParam::new);
+        custom.after_submit = texts.after_submit.clone().map(CustomTextPositionParam::new);
+        custom.terms_of_service_acceptance = texts
+            .terms_of_service
+            .clone()
+            .map(CustomTextPositionParam::new);
+        request = request.custom_text(custom);
+    }
+    match branding(&page.branding) {
+        Some(branding) => request.branding_settings(branding),
+        None => request,
+    }
+}
+
+fn branding(given: &Branding) -> Option<CreateCheckoutSessionBrandingSettings> {
+    let Branding {
+        display_name,
+        background_color,
+        button_color,
+        border_style,
+        font_family,
+        logo_url,
+        icon_url,
+    } = given;
+    let texts = [
+        display_name,
+        background_color,
+        button_color,
+        border_style,
+        font_family,
+    ];
+    if texts.iter().all(|text| text.is_none()) && logo_url.is_none() && icon_url.is_none() {
+        return None;
+    }
+    let mut branding = CreateCheckoutSessionBrandingSettings::new();
+    branding.display_name.clone_from(display_name);
+    branding.background_color.clone_from(background_color);
+    branding.button_color.clone_from(button_color);
+    branding.border_style = border_style.as_deref().map(parsed);
+    branding.font_family = font_family.as_deref().map(parsed);
+    branding.logo = logo_url.as_ref().map(|url| {
+        let mut logo = CreateCheckoutSessionBrandingSettingsLogo::new(
+            CreateCheckoutSessionBrandingSettingsLogoType::Url,
+        );
+        logo.url = Some(url.to_string());
+        logo
+    });
+    branding.icon = icon_url.as_ref().map(|url| {
+        let mut icon = CreateCheckoutSessionBrandingSettingsIcon::new(
+            CreateCheckoutSessionBrandingSettingsIconType::Url,
+        );
+        icon.url = Some(url.to_string());
+        icon
+    });
+    Some(branding)
+}
+
+/// Whether Stripe's page has that font.
+pub fn is_font(text: &str) -> bool {
+    !matches!(
+        text.parse::<CreateCheckoutSessionBrandingSettingsFontFamily>(),
+        Ok(CreateCheckoutSessionBrandingSettingsFontFamily::Unknown(_))
+    )
 }
 
 /// Whether Stripe's page speaks that language.
@@ -132,21 +247,32 @@ impl Stripe {
         request = if let Some(line) = recurring {
             let mut data = CreateCheckoutSessionSubscriptionData::new();
             data.metadata = Some(metadata([(key, line.subscription.to_string())]));
+            data.trial_period_days = new.trial_days;
             request
                 .mode(CheckoutSessionMode::Subscription)
                 .subscription_data(data)
         } else {
             let mut data = CreateCheckoutSessionPaymentIntentData::new();
             data.metadata = Some(metadata([(key, all)]));
+            let submit = if new.is_donation {
+                CheckoutSessionSubmitType::Donate
+            } else {
+                CheckoutSessionSubmitType::Pay
+            };
             request
                 .mode(CheckoutSessionMode::Payment)
                 .payment_intent_data(data)
+                .submit_type(submit)
         };
+        if new.promotion_codes {
+            request = request.allow_promotion_codes(true);
+        }
+        request = with_page(request, &new.page);
         if let Some(currency) = &new.currency {
             request = request.currency(currency_of(currency));
         }
         if let Some(locale) = &new.locale {
-            request = request.locale(locale_of(locale));
+            request = request.locale(parsed::<CheckoutSessionLocale>(locale));
         }
         let key = if new.replaced {
             format!("{}:{}", new.checkout, new.customer)
@@ -166,16 +292,27 @@ impl Stripe {
             line.subscription.to_string(),
         )]));
         item.quantity = Some(line.quantity.into());
+        item.adjustable_quantity = line.adjustable.map(|(min, max)| {
+            let mut adjustable = CreateCheckoutSessionLineItemsAdjustableQuantity::new(true);
+            adjustable.minimum = Some(min.into());
+            adjustable.maximum = Some(max.into());
+            adjustable
+        });
         match &line.price {
             LinePrice::Catalogue(price) => item.price = Some(price.clone()),
             LinePrice::Chosen {
                 product,
                 currency,
                 unit_amount,
+                tax_behavior,
             } => {
                 let mut data = CreateCheckoutSessionLineItemsPriceData::new(currency_of(currency));
                 data.product = Some(product.clone());
                 data.unit_amount = Some(*unit_amount);
+                data.tax_behavior = tax_behavior.map(|behavior| match behavior {
+                    TaxBehavior::Inclusive => PriceDataTaxBehavior::Inclusive,
+                    TaxBehavior::Exclusive => PriceDataTaxBehavior::Exclusive,
+                });
                 item.price_data = Some(data);
             }
         }
@@ -223,6 +360,7 @@ impl Stripe {
     }
 }
 
-fn locale_of(text: &str) -> CheckoutSessionLocale {
+/// A value of one of Stripe's enums: each takes any text.
+fn parsed<T: FromStr<Err = Infallible>>(text: &str) -> T {
     text.parse().unwrap_or_else(|never| match never {})
 }

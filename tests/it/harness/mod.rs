@@ -67,6 +67,7 @@ pub(crate) struct TestApp {
 pub(crate) struct Builder {
     variables: HashMap<String, String>,
     follows_clock: bool,
+    is_cooperative: bool,
 }
 
 impl TestApp {
@@ -158,12 +159,23 @@ impl Builder {
         self
     }
 
+    /// Sells what `tests/it/cooperative` says: a plan for everything that a plan can say.
+    pub(crate) fn cooperative(mut self) -> Self {
+        self.is_cooperative = true;
+        let plans = in_project("tests/it/cooperative/plans.toml");
+        self.setting("DUES__PLANS__FILE", plans.display())
+    }
+
     /// Starts it.
     pub(crate) async fn start(self) -> TestApp {
         // The port is taken first: the sandbox must know where to send webhooks, and the service where the sandbox is.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port has an address");
-        let sandbox = TestSandbox::start(address).await;
+        let sandbox = if self.is_cooperative {
+            TestSandbox::selling("tests/it/cooperative/catalogue.toml", address).await
+        } else {
+            TestSandbox::start(address).await
+        };
         let database = migrated_database().await;
         let mut variables = usual_variables(database.url(), address, sandbox.url());
         if self.follows_clock {

@@ -1,5 +1,6 @@
 //! A purchase, step by step, as a member, her browser and Stripe make it.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -305,6 +306,15 @@ impl TestApp {
             .filter(|record| record["kind"] == "request")
             .filter(named)
             .cloned()
+            .collect()
+    }
+
+    /// The form of the newest request for a Checkout Session.
+    pub(crate) async fn sent_session(&self) -> HashMap<String, String> {
+        let sent = self.calls("POST /v1/checkout/sessions").await;
+        let body = sent.last().expect("a call")["body"].as_str();
+        form_urlencoded::parse(body.expect("a body").as_bytes())
+            .into_owned()
             .collect()
     }
 

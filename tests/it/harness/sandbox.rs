@@ -19,8 +19,13 @@ pub(crate) struct TestSandbox {
 impl TestSandbox {
     /// Starts one with the catalogue of the shipped plans, whose webhooks go to the service at this address.
     pub(crate) async fn start(service: SocketAddr) -> Self {
+        Self::selling("config/sandbox-catalogue.toml", service).await
+    }
+
+    /// The same with another catalogue.
+    pub(crate) async fn selling(catalogue: &str, service: SocketAddr) -> Self {
         let options = Options {
-            catalogue: Some(in_project("config/sandbox-catalogue.toml")),
+            catalogue: Some(in_project(catalogue)),
             webhook: Some(Webhook {
                 url: format!("http://{service}/webhooks/stripe"),
                 secrets: vec![WEBHOOK_SECRET.to_owned()],

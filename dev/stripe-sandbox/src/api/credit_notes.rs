@@ -8,6 +8,7 @@ use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, list};
 use crate::listing;
+use crate::percent::rounded;
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -30,8 +31,9 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     let id = params.text("invoice");
     let invoice = world.store.find("invoice", id).cloned();
     let invoice = invoice.ok_or_else(|| ApiError::missing_reference("invoice", id, "invoice"))?;
-    let lines = note_lines(&invoice, params)?;
-    let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
+    let lines = note_lines(world, &invoice, params)?;
+    let sums = Sums::of(&lines);
+    let total = sums.total();
     let is_paid = invoice.text("status") == "paid";
     if !is_paid && invoice.text("status") != "open" {
         let message = format!(
@@ -68,15 +70,15 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     let note = json!({
         "id": note_id, "object": "credit_note", "amount": total, "amount_shipping": 0, "created": now,
         "currency": invoice["currency"], "customer": invoice["customer"], "customer_account": null,
-        "customer_balance_transaction": null, "discount_amount": 0, "discount_amounts": [],
+        "customer_balance_transaction": null, "discount_amount": sums.discount, "discount_amounts": sums.discounts,
         "effective_at": params.opt_int("effective_at").unwrap_or(now), "invoice": id,
         "lines": list(&format!("/v1/credit_notes/{note_id}/lines"), lines), "livemode": false, "memo": params.get("memo"),
         "metadata": new_metadata(params.get("metadata")), "number": number, "out_of_band_amount": params.get("out_of_band_amount"),
         "pdf": format!("{}/_sandbox/objects/credit_note", world.base_url),
         "post_payment_amount": if is_paid { total } else { 0 }, "pre_payment_amount": if is_paid { 0 } else { total },
         "pretax_credit_amounts": [], "reason": params.get("reason"), "refunds": given_back, "shipping_cost": null,
-        "status": "issued", "subtotal": total, "subtotal_excluding_tax": total, "total": total,
-        "total_excluding_tax": total, "total_taxes": [], "type": if is_paid { "post_payment" } else { "pre_payment" },
+        "status": "issued", "subtotal": sums.amount, "subtotal_excluding_tax": sums.amount - sums.inclusive, "total": total,
+        "total_excluding_tax": total - sums.inclusive - sums.exclusive, "total_taxes": sums.taxes, "type": if is_paid { "post_payment" } else { "pre_payment" },
         "voided_at": null,
     });
     let note = world.create(note, Some("credit_note.created"));
@@ -102,7 +104,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
 }
 
 /// The lines of a note: those that were given, or one for the whole amount.
-fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
+fn note_lines(world: &World, invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
     let given = params.items("lines");
     if given.is_empty() {
         let amount = params
@@ -139,8 +141,7 @@ fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
             continue;
         }
         let id = line.text("invoice_line_item");
-        let known = invoice["lines"]
-            .items("data")
+        let known = billing::lines_of(world, invoice)
             .iter()
             .find(|known| known.text("id") == id);
         let param = format!("lines[{at}][invoice_line_item]");
@@ -154,15 +155,91 @@ fn note_lines(invoice: &Value, params: &Value) -> Result<Vec<Value>, ApiError> {
             let message = "The credited amount is greater than that of the invoice line item.";
             return Err(ApiError::invalid(message).param(&param));
         }
-        lines.push(line_object(
+        let mut line = line_object(
             "invoice_line_item",
             known.text("description"),
             amount,
             quantity,
             Some(id),
-        ));
+        );
+        take_shares(&mut line, known, amount);
+        lines.push(line);
     }
     Ok(lines)
+}
+
+/// A credited line takes its share of the discounts and taxes of what it credits.
+fn take_shares(line: &mut Value, known: &Value, amount: i64) {
+    let share =
+        |given: &Value, key: &str| rounded(given.int(key), amount, known.int("amount").max(1));
+    let scaled = |list: &str, keys: &[&str]| -> Vec<Value> {
+        let mut given = known.items(list).to_vec();
+        for entry in &mut given {
+            for key in keys {
+                let part = share(entry, key);
+                entry.set(key, part);
+            }
+        }
+        given
+    };
+    let discounts = scaled("discount_amounts", &["amount"]);
+    let off: i64 = discounts.iter().map(|entry| entry.int("amount")).sum();
+    line.set("discount_amount", off);
+    line.set("discount_amounts", discounts);
+    line.set("taxes", scaled("taxes", &["amount", "taxable_amount"]));
+}
+
+/// What the lines of a note come to.
+#[derive(Default)]
+struct Sums {
+    amount: i64,
+    discount: i64,
+    inclusive: i64,
+    exclusive: i64,
+    discounts: Vec<Value>,
+    taxes: Vec<Value>,
+}
+
+impl Sums {
+    fn of(lines: &[Value]) -> Self {
+        let mut sums = Self::default();
+        for line in lines {
+            sums.amount += line.int("amount");
+            sums.discount += line.int("discount_amount");
+            for tax in line.items("taxes") {
+                if tax.text("tax_behavior") == "inclusive" {
+                    sums.inclusive += tax.int("amount");
+                } else {
+                    sums.exclusive += tax.int("amount");
+                }
+                add(&mut sums.taxes, tax, "tax_rate_details");
+            }
+            for entry in line.items("discount_amounts") {
+                add(&mut sums.discounts, entry, "discount");
+            }
+        }
+        sums
+    }
+
+    fn total(&self) -> i64 {
+        self.amount - self.discount + self.exclusive
+    }
+}
+
+/// Adds an amount to that of the same rate or discount.
+fn add(sums: &mut Vec<Value>, given: &Value, key: &str) {
+    let same = |sum: &&mut Value| {
+        sum[key] == given[key] && sum["taxability_reason"] == given["taxability_reason"]
+    };
+    let Some(sum) = sums.iter_mut().find(same) else {
+        return sums.push(given.clone());
+    };
+    for key in ["amount", "taxable_amount"] {
+        if given.has(key) {
+            let together = sum.int(key) + given.int(key);
+            sum.set(key, together);
+        }
+    }
 }
 
 fn line_object(

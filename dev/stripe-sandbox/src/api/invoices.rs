@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::billing::{self, Collect};
+use crate::engine::terms;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
 use crate::listing;
@@ -85,6 +86,9 @@ fn finalize(world: &mut World, call: &Call) -> ApiResult {
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.";
         return Err(ApiError::coded("invoice_not_editable", message));
     }
+    if terms::has_unknown_place(&terms::refresh(world, call.id())) {
+        return Err(terms::unknown_place());
+    }
     let open = billing::finalize(world, call.id());
     if invoice.text("collection_method") == "charge_automatically" {
         if open.int("amount_due") == 0 {
@@ -162,7 +166,7 @@ fn lines(world: &mut World, call: &Call) -> ApiResult {
     let invoice = world.require("invoice", call.id())?;
     let url = format!("/v1/invoices/{}/lines", call.id());
     Ok(listing::of_rows(
-        invoice["lines"].items("data"),
+        billing::lines_of(world, &invoice),
         &url,
         &call.params,
     ))

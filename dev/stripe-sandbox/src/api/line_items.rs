@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::catalogue;
+use super::{catalogue, session_options};
 use crate::clock::add_interval;
 use crate::engine::subscriptions;
 use crate::error::ApiError;
@@ -128,6 +128,7 @@ fn one(
             ));
         }
     };
+    let adjustable = session_options::adjustable(line, place, quantity)?;
     let amount = option.int("unit_amount") * quantity;
     let name = world
         .store
@@ -135,18 +136,10 @@ fn one(
         .text("name")
         .to_owned();
     Ok(json!({
-        "id": ids::new("li"), "object": "item", "adjustable_quantity": adjustable(line), "amount_discount": 0,
+        "id": ids::new("li"), "object": "item", "adjustable_quantity": adjustable, "amount_discount": 0,
         "amount_subtotal": amount, "amount_tax": 0, "amount_total": amount, "currency": wanted, "description": name,
         "metadata": new_metadata(line.get("metadata")), "price": price, "quantity": quantity,
     }))
-}
-
-fn adjustable(line: &Value) -> Value {
-    let given = &line["adjustable_quantity"];
-    if !given.flag("enabled") {
-        return Value::Null;
-    }
-    json!({"enabled": true, "maximum": given.opt_int("maximum").unwrap_or(99), "minimum": given.opt_int("minimum").unwrap_or(0)})
 }
 
 fn stored_price(world: &World, id: &str, param: &str) -> Result<Value, ApiError> {
@@ -218,6 +211,7 @@ fn check_together(mode: &str, params: &Value, items: &[Value]) -> Result<(), Api
     {
         let alone = mode == "payment" && items.len() == 1 && items[0].int("quantity") == 1;
         let plain = !params.flag("allow_promotion_codes")
+            && params.items("discounts").is_empty()
             && items.iter().all(|item| !item.has("adjustable_quantity"));
         if !alone || !plain {
             let message = "A price with `custom_unit_amount` must be the only line item, with a quantity of 1, in \

@@ -1,6 +1,7 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
 pub(crate) mod catalogue;
+mod coupons;
 mod credit_notes;
 mod customers;
 mod disputes;
@@ -9,7 +10,12 @@ mod invoices;
 mod line_items;
 mod payments;
 mod portal;
+pub(crate) mod portal_features;
+mod portal_flow;
 mod previews;
+mod promotion_codes;
+mod session_discounts;
+mod session_options;
 mod sessions;
 mod subscription_create;
 mod subscription_items;
@@ -27,6 +33,7 @@ use crate::world::World;
 use crate::{expand, form, table};
 
 pub(crate) use customers::new_customer;
+pub(crate) use subscription_items::change as subscription_change;
 pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
 pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
@@ -75,6 +82,7 @@ pub(crate) const fn route(
 fn routes() -> impl Iterator<Item = &'static Route> {
     [
         catalogue::ROUTES,
+        coupons::ROUTES,
         credit_notes::ROUTES,
         customers::ROUTES,
         disputes::ROUTES,
@@ -83,6 +91,7 @@ fn routes() -> impl Iterator<Item = &'static Route> {
         payments::ROUTES,
         portal::ROUTES,
         previews::ROUTES,
+        promotion_codes::ROUTES,
         sessions::ROUTES,
         subscriptions::ROUTES,
         test_clocks::ROUTES,

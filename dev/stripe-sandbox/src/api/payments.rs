@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Call, Route, refuse, route, set_texts};
+use crate::engine::payments::receipt;
 use crate::engine::refunds;
 use crate::error::{ApiError, ApiResult};
 use crate::json::Json;
@@ -135,10 +136,15 @@ fn update_charge(world: &mut World, call: &Call) -> ApiResult {
         &call.params,
         &["customer", "fraud_details", "shipping", "transfer_group"],
     )?;
-    Ok(world.update(call.id(), "charge.updated", |charge| {
+    let updated = world.update(call.id(), "charge.updated", |charge| {
         set_texts(charge, &call.params, &["description", "receipt_email"]);
         merge(charge, call.params.get("metadata"));
-    }))
+    });
+    // A new address gets the receipt of what is paid already.
+    if updated.flag("paid") && call.params.has("receipt_email") {
+        return Ok(receipt(world, &updated));
+    }
+    Ok(updated)
 }
 
 fn create_refund(world: &mut World, call: &Call) -> ApiResult {

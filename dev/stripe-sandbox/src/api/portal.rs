@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Call, Route, refuse, route};
+use super::{Call, Route, portal_features, portal_flow, refuse, route};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -71,7 +71,7 @@ fn overlay(target: &mut Value, with: &Map<String, Value>) {
     }
 }
 
-fn new_configuration(world: &mut World, params: &Value, is_default: bool) -> Value {
+fn new_configuration(world: &mut World, params: &Value, is_default: bool) -> ApiResult {
     let now = world.now();
     let mut features = default_features();
     if !is_default {
@@ -85,6 +85,7 @@ fn new_configuration(world: &mut World, params: &Value, is_default: bool) -> Val
         }
     }
     overlay(&mut features, &params["features"].fields());
+    portal_features::complete(world, &mut features)?;
     let mut profile =
         json!({"headline": null, "privacy_policy_url": null, "terms_of_service_url": null});
     overlay(&mut profile, &params["business_profile"].fields());
@@ -94,22 +95,12 @@ fn new_configuration(world: &mut World, params: &Value, is_default: bool) -> Val
         "features": features, "is_default": is_default, "livemode": false, "login_page": {"enabled": false, "url": null},
         "metadata": new_metadata(params.get("metadata")), "name": params.get("name"), "updated": now,
     });
-    world.create(configuration, Some("billing_portal.configuration.created"))
+    Ok(world.create(configuration, Some("billing_portal.configuration.created")))
 }
 
 fn create_configuration(world: &mut World, call: &Call) -> ApiResult {
     refuse(&call.params["login_page"], &["enabled"])?;
-    refuse_features(&call.params)?;
-    Ok(new_configuration(world, &call.params, false))
-}
-
-fn refuse_features(params: &Value) -> Result<(), ApiError> {
-    for feature in ["subscription_pause", "subscription_update"] {
-        if params["features"][feature].flag("enabled") {
-            return Err(ApiError::unmodelled(&format!("features[{feature}]")));
-        }
-    }
-    Ok(())
+    new_configuration(world, &call.params, false)
 }
 
 fn retrieve_configuration(world: &mut World, call: &Call) -> ApiResult {
@@ -117,15 +108,17 @@ fn retrieve_configuration(world: &mut World, call: &Call) -> ApiResult {
 }
 
 fn update_configuration(world: &mut World, call: &Call) -> ApiResult {
-    world.require("billing_portal.configuration", call.id())?;
+    let current = world.require("billing_portal.configuration", call.id())?;
     refuse(&call.params["login_page"], &["enabled"])?;
-    refuse_features(&call.params)?;
     let now = world.now();
+    let mut features = current["features"].clone();
+    overlay(&mut features, &call.params["features"].fields());
+    portal_features::complete(world, &mut features)?;
     Ok(world.update(
         call.id(),
         "billing_portal.configuration.updated",
         |object| {
-            overlay(&mut object["features"], &call.params["features"].fields());
+            object.set("features", features);
             overlay(
                 &mut object["business_profile"],
                 &call.params["business_profile"].fields(),
@@ -166,10 +159,10 @@ fn configuration(world: &mut World, params: &Value) -> Result<Value, ApiError> {
         .iter()
         .find(|row| row.flag("is_default"))
         .cloned();
-    Ok(match default {
-        Some(default) => default,
+    match default {
+        Some(default) => Ok(default),
         None => new_configuration(world, &Value::Null, true),
-    })
+    }
 }
 
 fn create_session(world: &mut World, call: &Call) -> ApiResult {
@@ -188,8 +181,8 @@ fn create_session(world: &mut World, call: &Call) -> ApiResult {
             "customer", customer, "customer",
         ));
     }
-    let flow = flow(world, params)?;
     let configuration = configuration(world, params)?;
+    let flow = portal_flow::build(world, params, &configuration["features"])?;
     let return_url = params
         .get("return_url")
         .or_else(|| configuration.get("default_return_url"))
@@ -202,37 +195,4 @@ fn create_session(world: &mut World, call: &Call) -> ApiResult {
         "url": format!("{}/p/session/{id}", world.base_url),
     });
     Ok(world.create(session, Some("billing_portal.session.created")))
-}
-
-/// A deep link to one action of the portal.
-fn flow(world: &World, params: &Value) -> Result<Option<Value>, ApiError> {
-    let Some(given) = params.get("flow_data").filter(|flow| flow.is_object()) else {
-        return Ok(None);
-    };
-    let kind = given.text("type");
-    if !matches!(kind, "subscription_cancel" | "payment_method_update") {
-        return Err(ApiError::unmodelled(&format!("flow_data[type]={kind}")));
-    }
-    let subscription = given["subscription_cancel"].opt_text("subscription");
-    if kind == "subscription_cancel" {
-        let param = "flow_data[subscription_cancel][subscription]";
-        let id = subscription.unwrap_or_default();
-        let known = world
-            .store
-            .find("subscription", id)
-            .filter(|s| s.text("customer") == params.text("customer"));
-        let known = known.ok_or_else(|| ApiError::missing_reference("subscription", id, param))?;
-        if known.has("cancel_at") || known.has("ended_at") {
-            let message =
-                "This subscription cannot be canceled because it is already set to be canceled.";
-            return Err(ApiError::invalid(message).param(param));
-        }
-    }
-    let after = &given["after_completion"];
-    Ok(Some(json!({
-        "after_completion": {"hosted_confirmation": after.get("hosted_confirmation"), "redirect": after.get("redirect"),
-            "type": after.opt_text("type").unwrap_or("portal_homepage")},
-        "customer_update": null, "subscription_cancel": subscription.map(|id| json!({"retention": null, "subscription": id})),
-        "subscription_pause": null, "subscription_update": null, "subscription_update_confirm": null, "type": kind,
-    })))
 }

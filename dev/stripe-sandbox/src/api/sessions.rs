@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::line_items::{self, Lines};
-use super::{Call, Route, refuse, route};
-use crate::engine::{checkout, subscriptions};
+use super::{Call, Route, refuse, route, session_discounts, session_options};
+use crate::engine::{checkout, offer, subscriptions, tax};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -38,7 +38,6 @@ pub(super) const ROUTES: &[Route] = &[
 /// What would change the money or the flow, and is not modelled.
 const REFUSED: &[&str] = &[
     "customer_account",
-    "discounts",
     "managed_payments",
     "optional_items",
     "payment_method_data",
@@ -72,7 +71,6 @@ const ECHOED: &[&str] = &[
     "allowed_payment_method_types",
     "billing_address_collection",
     "client_reference_id",
-    "consent_collection",
     "customer_creation",
     "customer_email",
     "excluded_payment_method_types",
@@ -92,9 +90,11 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
         currency,
         total,
     } = line_items::build(world, params)?;
+    session_options::check_tax(world, params, customer.as_deref(), (&items, &currency))?;
     if let Some(customer) = &customer {
         check_currency(world, params, customer, &currency)?;
     }
+    let grant = session_discounts::grant(world, params, (&items, &currency), customer.as_deref())?;
     let method_types = method_types(params, &currency);
     if method_types.is_empty() {
         let message = "No valid payment method types for this Checkout Session.";
@@ -111,11 +111,11 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
         "adaptive_pricing": {"enabled": params["adaptive_pricing"].get("enabled").cloned().unwrap_or(true.into())},
         "after_expiration": after_expiration(params), "allow_promotion_codes": null, "allowed_payment_method_types": null,
         "amount_subtotal": total, "amount_total": total,
-        "automatic_tax": {"enabled": params["automatic_tax"].flag("enabled"), "liability": null, "provider": null, "status": null},
-        "billing_address_collection": null, "branding_settings": null, "cancel_url": params.get("cancel_url"),
+        "automatic_tax": tax::automatic(params["automatic_tax"].flag("enabled"), false),
+        "billing_address_collection": null, "branding_settings": session_options::branding(world, params), "cancel_url": params.get("cancel_url"),
         "client_reference_id": null, "client_secret": null, "collected_information": null, "consent": null,
-        "consent_collection": null, "created": now, "currency": currency, "currency_conversion": null,
-        "custom_fields": [], "custom_text": custom_text(params), "customer": customer, "customer_account": null,
+        "consent_collection": session_options::consent_collection(params), "created": now, "currency": currency, "currency_conversion": null,
+        "custom_fields": [], "custom_text": session_options::custom_text(params), "customer": customer, "customer_account": null,
         "customer_creation": (mode == "payment" && customer.is_none()).then_some("if_required"), "customer_details": null,
         "customer_email": null, "discounts": [], "excluded_payment_method_types": null, "expires_at": expires_at,
         "integration_identifier": null, "invoice": null, "invoice_creation": invoice_creation, "livemode": false,
@@ -144,15 +144,20 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
             session.set(key, value.clone());
         }
     }
-    world.store.hide(&id, "line_items", items);
-    for key in ["subscription_data", "payment_intent_data"] {
+    for key in [
+        "customer_update",
+        "subscription_data",
+        "payment_intent_data",
+    ] {
         world
             .store
             .hide(&id, key, params.get(key).cloned().unwrap_or_default());
     }
-    world.plan(expires_at, Task::ExpireSession(id));
+    world.plan(expires_at, Task::ExpireSession(id.clone()));
     // Stripe has no event for a session that is created.
-    Ok(world.create(session, None))
+    world.create(session, None);
+    offer::open(world, &id, items, grant.as_ref());
+    Ok(world.store.copy(&id))
 }
 
 /// Rules that need nothing but the parameters and the time.
@@ -228,6 +233,7 @@ fn check(world: &World, params: &Value) -> Result<(), ApiError> {
         let message = "`customer_update` can only be used with `customer`.";
         return Err(ApiError::parameter(None, "customer_update", message));
     }
+    session_options::check(world, params)?;
     if let Some(at) = params.opt_int("expires_at") {
         let ahead = at - world.now();
         if !(30 * 60..=24 * 3600).contains(&ahead) {
@@ -322,13 +328,6 @@ fn after_expiration(params: &Value) -> Value {
     }
     json!({"recovery": {"allow_promotion_codes": recovery.flag("allow_promotion_codes"),
         "enabled": recovery.flag("enabled"), "expires_at": null, "url": null}})
-}
-
-fn custom_text(params: &Value) -> Value {
-    let given = &params["custom_text"];
-    let text = |key: &str| given.get(key).filter(|text| text.is_object()).cloned();
-    json!({"after_submit": text("after_submit"), "shipping_address": text("shipping_address"),
-        "submit": text("submit"), "terms_of_service_acceptance": text("terms_of_service_acceptance")})
 }
 
 fn retrieve(world: &mut World, call: &Call) -> ApiResult {

@@ -53,6 +53,7 @@ pub(crate) fn change(
         prorate,
         at: proration_date(world, current, params, place)?,
         only_if_paid: params.text("payment_behavior") == "error_if_incomplete",
+        authenticate: None,
     }))
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
-use super::{balance, dunning, proration, subscriptions};
+use super::{balance, buyer, discounts, dunning, proration, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
 use crate::json::{Json, list};
@@ -12,6 +12,8 @@ use crate::world::{Task, World};
 
 /// A draft stays open to changes for an hour.
 pub(crate) const DRAFT_SECONDS: i64 = 3600;
+/// How many lines an invoice shows; the others are on further pages.
+const LINES_SHOWN: usize = 10;
 
 /// One line of an invoice to be.
 pub(crate) struct Line {
@@ -90,12 +92,12 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
         "created": now, "currency": new.currency, "custom_fields": null,
         "customer": new.customer, "customer_account": null, "customer_address": customer["address"],
         "customer_email": customer["email"], "customer_name": customer["name"], "customer_phone": customer["phone"],
-        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": [],
+        "customer_shipping": customer["shipping"], "customer_tax_exempt": "none", "customer_tax_ids": buyer::tax_ids_of(world, new.customer),
         "default_payment_method": null, "default_source": null, "default_tax_rates": [], "description": null,
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
         "issuer": {"type": "self"}, "last_finalization_error": null, "latest_revision": null,
-        "lines": list(&format!("/v1/invoices/{id}/lines"), lines),
+        "lines": list(&format!("/v1/invoices/{id}/lines"), vec![]),
         "livemode": false, "metadata": new.metadata, "next_payment_attempt": null, "number": null,
         "on_behalf_of": null, "parent": parent,
         "payment_settings": {"default_mandate": null, "payment_method_options": null, "payment_method_types": null},
@@ -110,7 +112,18 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
-    let expected = balance::outcome(world, &invoice, total);
+    set_lines(world, &mut invoice, lines);
+    if let Some(subscription) = &subscription {
+        let terms = terms::of_subscription(world, subscription);
+        terms::apply(world, &mut invoice, &terms);
+        let used = invoice["total_discount_amounts"]
+            .as_array()
+            .into_iter()
+            .flatten();
+        let used: Vec<Value> = used.map(|used| used["discount"].clone()).collect();
+        discounts::use_up(world, subscription.text("id"), &used);
+    }
+    let expected = balance::outcome(world, &invoice, invoice.int("total"));
     for key in ["amount_due", "amount_remaining"] {
         invoice.set(key, expected.due);
     }
@@ -123,7 +136,12 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     world.create(invoice, None)
 }
 
-fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: &Line) -> Value {
+pub(super) fn line_object(
+    invoice: &str,
+    currency: &str,
+    subscription: Option<&str>,
+    line: &Line,
+) -> Value {
     let parent = match &line.item {
         Some(item) => json!({"invoice_item_details": null, "type": "subscription_item_details",
             "subscription_item_details": {"invoice_item": null, "proration": false,
@@ -145,9 +163,21 @@ fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: 
     })
 }
 
-/// The lines of an invoice.
-pub(crate) fn lines_of(invoice: &Value) -> &[Value] {
-    invoice["lines"].items("data")
+/// All lines of an invoice, of which the object itself shows the first.
+pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] {
+    let all = world.store.hidden(invoice.text("id"), "lines").as_array();
+    all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
+}
+
+/// Gives an invoice its lines: it shows the first, and pages the rest.
+pub(super) fn set_lines(world: &mut World, invoice: &mut Value, lines: Vec<Value>) {
+    let has_more = lines.len() > LINES_SHOWN;
+    let shown: Vec<Value> = lines.iter().take(LINES_SHOWN).cloned().collect();
+    if has_more {
+        world.store.hide(invoice.text("id"), "lines", lines);
+    }
+    invoice["lines"].set("data", shown);
+    invoice["lines"].set("has_more", has_more);
 }
 
 /// Finalizes a draft; what remains due is still to be collected.
@@ -410,14 +440,12 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
         return;
     }
-    if world.settings.finalization_fails {
+    let refreshed = terms::refresh(world, id);
+    if world.settings.finalization_fails || terms::has_unknown_place(&refreshed) {
         let failed = world.change(id, |invoice| {
-            let message = "The customer's location isn't recognized. Set a valid customer address in order to \
-                           automatically calculate tax.";
-            invoice.set(
-                "last_finalization_error",
-                json!({"code": "customer_tax_location_invalid", "message": message, "type": "invalid_request_error"}),
-            );
+            let error = terms::unknown_place();
+            let error = json!({"code": error.code(), "message": error.message(), "type": "invalid_request_error"});
+            invoice.set("last_finalization_error", error);
         });
         world.emit("invoice.finalization_failed", &failed, None);
         return;

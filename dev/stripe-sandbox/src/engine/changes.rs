@@ -9,7 +9,7 @@ use super::subscriptions::{lines, period_end};
 use super::{periods, proration};
 use crate::clock::next_period_end;
 use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
+use crate::json::{Json, previous_attributes};
 use crate::world::{Task, World};
 
 /// What `proration_behavior` asks for.
@@ -32,6 +32,8 @@ pub(crate) struct Change {
     pub at: i64,
     /// Whether a payment that fails leaves everything as it was.
     pub only_if_paid: bool,
+    /// What a customer who is present answers to the bank's check.
+    pub authenticate: Option<bool>,
 }
 
 /// Everything else that the same request changes.
@@ -87,11 +89,14 @@ pub(super) fn apply(world: &mut World, id: &str, change: &Change, edit: Edit) ->
     let before = world.store.copy(id);
     let now = world.now();
     let resets = change.resets(&before);
-    let mut after = before.clone();
-    after["items"].set("data", change.items.clone());
-    if resets {
-        restart(&mut after, now);
-    }
+    // The invoice is made of the subscription as it will be, also of its metadata.
+    let after = world.change(id, |object| {
+        object["items"].set("data", change.items.clone());
+        if resets {
+            restart(object, now);
+        }
+        edit(object);
+    });
     if change.prorate != Prorate::Never && before.text("status") != "trialing" {
         for (old, new) in change.pairs(&before) {
             if resets || differs(old, new) {
@@ -126,18 +131,12 @@ pub(super) fn apply(world: &mut World, id: &str, change: &Change, edit: Edit) ->
         };
         billing::create(world, &new).text("id").to_owned()
     });
-    // The link to the invoice belongs to the same change as the items.
-    let latest = before["latest_invoice"].clone();
-    world.change(id, |object| object.set("latest_invoice", latest));
-    world.update(id, "customer.subscription.updated", |object| {
-        for key in ["items", "billing_cycle_anchor", "cancel_at"] {
-            object.set(key, after[key].clone());
-        }
-        if let Some(invoice) = &invoice {
-            object.set("latest_invoice", invoice.as_str());
-        }
-        edit(object);
-    });
+    // One event tells of the change and of the link to its invoice.
+    let done = world.store.copy(id);
+    let previous = previous_attributes(&before, &done);
+    if !previous.is_empty() {
+        world.emit("customer.subscription.updated", &done, Some(previous));
+    }
     if resets {
         periods::plan(world, id, period_end(&after));
     }
@@ -202,7 +201,10 @@ fn pay_ahead(
         kind: instrument.kind(),
     };
     let intent = payments::new_intent(world, &new).text("id").to_owned();
-    let error = match payments::attempt(world, &intent, &method, instrument.off_session) {
+    let behaviour = instrument
+        .off_session
+        .after_authentication(change.authenticate);
+    let error = match payments::attempt(world, &intent, &method, behaviour) {
         Attempt::Paid => {
             return Ok(Some(Ahead {
                 intent,

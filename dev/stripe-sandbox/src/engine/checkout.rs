@@ -1,10 +1,13 @@
 //! What the buyer does on the hosted page: pay, fail, try again, come too late.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::completion::{self, Completed, Deal};
 use super::instruments::{self, Behaviour, Instrument};
 use super::payments::{self, Attempt, NewIntent};
+use super::{buyer, offer};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::Json;
@@ -26,6 +29,24 @@ pub(crate) struct Payment {
     pub email: Option<String>,
     /// The buyer's name.
     pub name: Option<String>,
+    /// Two letters; what is known of the customer when missing, else Austria.
+    pub country: Option<String>,
+    /// Street and number, where the session wants a whole address.
+    pub line1: Option<String>,
+    /// The same for the postal code.
+    pub postal_code: Option<String>,
+    /// The same for the city.
+    pub city: Option<String>,
+    /// A VAT number, where the session collects tax ids.
+    pub tax_id: Option<String>,
+    /// Whether the terms are accepted where the session asks for that; a program that does not say accepts them.
+    pub accept_terms: Option<bool>,
+    /// Whether the buyer wants news, where the session asks.
+    pub promotions: Option<bool>,
+    /// Other quantities, by id or index of the line, where the session lets the buyer change them.
+    pub quantities: BTreeMap<String, i64>,
+    /// A promotion code, where the session takes them; an empty one takes back that of an earlier try.
+    pub promotion_code: Option<String>,
     /// Whether to answer only after the webhook was accepted.
     pub wait_for_webhook: bool,
 }
@@ -46,18 +67,7 @@ impl From<ApiError> for NotPaid {
 
 /// Expires an open session.
 pub(crate) fn expire(world: &mut World, id: &str) -> Value {
-    let intent = world.store.hidden(id, "intent").as_str().map(str::to_owned);
-    if let Some(intent) =
-        intent.filter(|intent| world.store.copy(intent).text("status") != "canceled")
-    {
-        let now = world.now();
-        let cancelled = world.change(&intent, |pi| {
-            pi.set("status", "canceled");
-            pi.set("canceled_at", now);
-            pi.set("cancellation_reason", "expired");
-        });
-        world.emit("payment_intent.canceled", &cancelled, None);
-    }
+    cancel_intent(world, id, "expired");
     let recovery = format!("{}/c/recover/{id}", world.base_url);
     let expired = world.change(id, |session| {
         session.set("status", "expired");
@@ -70,6 +80,29 @@ pub(crate) fn expire(world: &mut World, id: &str) -> Value {
     });
     world.emit("checkout.session.expired", &expired, None);
     expired
+}
+
+/// Cancels the payment intent of an earlier try.
+fn cancel_intent(world: &mut World, session: &str, reason: &str) {
+    let intent = world.store.hidden(session, "intent").as_str();
+    let intent = intent.and_then(|intent| world.store.get(intent));
+    let Some(intent) = intent.filter(|intent| intent.text("status") != "canceled") else {
+        return;
+    };
+    let (id, now) = (intent.text("id").to_owned(), world.now());
+    let cancelled = world.change(&id, |pi| {
+        pi.set("status", "canceled");
+        pi.set("canceled_at", now);
+        pi.set("cancellation_reason", reason);
+    });
+    world.emit("payment_intent.canceled", &cancelled, None);
+}
+
+/// A discount can leave nothing to pay for the intent of an earlier try.
+fn drop_intent(world: &mut World, session: &str) {
+    cancel_intent(world, session, "automatic");
+    world.store.hide(session, "intent", Value::Null);
+    world.change(session, |object| object.set("payment_intent", Value::Null));
 }
 
 /// Opens the copy of an expired session that its recovery link promises.
@@ -99,12 +132,24 @@ pub(crate) fn recover(world: &mut World, id: &str) -> ApiResult {
     }
     copy["after_expiration"]["recovery"].set("url", Value::Null);
     copy["after_expiration"]["recovery"].set("expires_at", Value::Null);
-    for key in ["line_items", "subscription_data", "payment_intent_data"] {
+    for key in [
+        "customer_update",
+        "subscription_data",
+        "payment_intent_data",
+    ] {
         let kept = world.store.hidden(id, key).clone();
         world.store.hide(&copy_id, key, kept);
     }
-    world.plan(now + 86_400, Task::ExpireSession(copy_id));
-    Ok(world.create(copy, None))
+    world.plan(now + 86_400, Task::ExpireSession(copy_id.clone()));
+    world.create(copy, None);
+    let items = offer::offered(world, id);
+    let grant = offer::fixed_grant(world, id);
+    let promotions = recovery.flag("allow_promotion_codes");
+    world.change(&copy_id, |copy| {
+        copy.set("allow_promotion_codes", promotions);
+    });
+    offer::open(world, &copy_id, items, grant.as_ref());
+    Ok(world.store.copy(&copy_id))
 }
 
 /// The success URL with the session's id in its place.
@@ -125,25 +170,26 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
     {
         return Err(ApiError::missing_reference("customer", customer, "customer").into());
     }
-    choose_amount(world, id, payment.amount)?;
+    let buyer = buyer::read(world, &session, payment)?;
+    offer::choose(world, id, payment)?;
     let session = world.store.copy(id);
     let due = session.int("amount_total");
-    let billing = buyer(world, &session, payment);
     let instrument = instrument_for(&session, payment, due)?;
     let method = instrument.map(|instrument| {
-        instruments::payment_method(world, instrument, &billing)
+        instruments::payment_method(world, instrument, &buyer.billing)
             .text("id")
             .to_owned()
     });
     let (Some(instrument), Some(method), true) = (instrument, method.clone(), due > 0) else {
-        let customer = customer_for(world, &session, &billing);
+        drop_intent(world, id);
+        let customer = buyer::customer_for(world, &session, &buyer);
         keep_method(world, &session, method.as_deref(), customer.as_deref());
         let deal = Deal {
             customer,
             method,
             intent: None,
             payment_status: "no_payment_required",
-            billing,
+            buyer,
         };
         return Ok(completion::complete(world, id, &deal));
     };
@@ -154,7 +200,7 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
         .after_authentication(payment.authenticate);
     let goes_through = matches!(behaviour, Behaviour::Pays | Behaviour::Debits { .. });
     let customer = if goes_through {
-        customer_for(world, &session, &billing)
+        buyer::customer_for(world, &session, &buyer)
     } else {
         None
     };
@@ -179,7 +225,7 @@ pub(crate) fn pay(world: &mut World, id: &str, payment: &Payment) -> Result<Comp
         method: Some(method),
         intent: Some(intent),
         payment_status,
-        billing,
+        buyer,
     };
     Ok(completion::complete(world, id, &deal))
 }
@@ -191,7 +237,10 @@ fn instrument_for(
     due: i64,
 ) -> Result<Option<&'static Instrument>, ApiError> {
     let number = payment.iban.as_deref().or(payment.card.as_deref());
-    if number.is_none() && due == 0 && session.text("payment_method_collection") == "if_required" {
+    let is_optional = session.text("payment_method_collection") == "if_required";
+    // What is bought once for nothing will never be paid.
+    let is_free = due == 0 && session.text("mode") == "payment";
+    if is_free || (number.is_none() && due == 0 && is_optional) {
         return Ok(None);
     }
     let Some(instrument) = instruments::find(number.unwrap_or("4242424242424242")) else {
@@ -218,84 +267,6 @@ pub(crate) fn is_offered(session: &Value, instrument: &Instrument) -> bool {
         .items("payment_method_types")
         .iter()
         .any(|kind| kind == instrument.kind())
-}
-
-/// Sets the amount that a donor chose, where the price leaves it open.
-fn choose_amount(world: &mut World, id: &str, amount: Option<i64>) -> Result<(), ApiError> {
-    let mut lines = world
-        .store
-        .hidden(id, "line_items")
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let Some(line) = lines
-        .iter_mut()
-        .find(|line| line["price"].has("custom_unit_amount"))
-    else {
-        return Ok(());
-    };
-    let open = line["price"]["custom_unit_amount"].clone();
-    let Some(amount) = amount.or(open.opt_int("preset")) else {
-        return Err(ApiError::new(
-            402,
-            "invalid_request_error",
-            None,
-            "Please choose an amount.",
-        )
-        .param("amount"));
-    };
-    let bounds =
-        open.opt_int("minimum").unwrap_or(50)..=open.opt_int("maximum").unwrap_or(99_999_999);
-    if !bounds.contains(&amount) {
-        let message = format!(
-            "The amount must be between {} and {}.",
-            bounds.start(),
-            bounds.end()
-        );
-        return Err(ApiError::new(402, "invalid_request_error", None, message).param("amount"));
-    }
-    line.set("amount_subtotal", amount);
-    line.set("amount_total", amount);
-    world.store.hide(id, "line_items", lines);
-    world.change(id, |session| {
-        session.set("amount_subtotal", amount);
-        session.set("amount_total", amount);
-    });
-    // The intent of an earlier try follows.
-    if let Some(intent) = world.store.hidden(id, "intent").as_str().map(str::to_owned) {
-        world.change(&intent, |object| object.set("amount", amount));
-    }
-    Ok(())
-}
-
-fn buyer(world: &World, session: &Value, payment: &Payment) -> Value {
-    let known = world.store.copy(session.text("customer"));
-    let email = known
-        .opt_text("email")
-        .or(session.opt_text("customer_email"))
-        .or(payment.email.as_deref());
-    let name = payment.name.as_deref().or(known.opt_text("name"));
-    json!({
-        "address": {"city": null, "country": "AT", "line1": null, "line2": null, "postal_code": null, "state": null},
-        "email": email.unwrap_or("buyer@example.com"), "name": name.unwrap_or("Sandbox Buyer"), "phone": null,
-        "tax_id": null,
-    })
-}
-
-/// The customer of a session: its own, or a new one where the mode or the session asks for it.
-fn customer_for(world: &mut World, session: &Value, billing: &Value) -> Option<String> {
-    if let Some(known) = session.opt_text("customer") {
-        return Some(known.to_owned());
-    }
-    let wanted = session.text("mode") == "subscription"
-        || session.text("customer_creation") == "always"
-        || session["invoice_creation"].flag("enabled");
-    wanted.then(|| {
-        let params = json!({"email": billing["email"], "name": billing["name"]});
-        crate::api::new_customer(world, &params)
-            .text("id")
-            .to_owned()
-    })
 }
 
 /// Attaches the payment method to the customer where it will be charged again.

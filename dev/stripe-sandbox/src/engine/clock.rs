@@ -1,6 +1,6 @@
 //! Due work in the order of time.
 
-use super::{billing, debits, disputes, dunning, periods, refunds};
+use super::{billing, debits, discounts, disputes, dunning, periods, refunds};
 use crate::engine::checkout;
 use crate::json::Json;
 use crate::world::{Task, World};
@@ -63,6 +63,7 @@ fn run(world: &mut World, task: Task) {
         }
         Task::OpenDispute(charge) => disputes::open_planned(world, &charge),
         Task::ResumeCollection(id) => periods::resume_collection(world, &id),
+        Task::EndOffer(id) => discounts::expire(world, &id),
         Task::ExpireResumption(invoice) => periods::expire_resumption(world, &invoice),
     }
 }

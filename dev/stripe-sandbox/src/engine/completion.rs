@@ -3,8 +3,11 @@
 use serde_json::{Value, json};
 
 use super::billing::{self, Line, NewInvoice};
+use super::buyer::Buyer;
 use super::checkout::redirect_url;
+use super::discounts;
 use super::subscriptions::{self, NewSubscription};
+use super::terms;
 use crate::json::Json;
 use crate::world::World;
 
@@ -16,8 +19,7 @@ pub(crate) struct Deal {
     /// None where nothing was due.
     pub intent: Option<String>,
     pub payment_status: &'static str,
-    /// What the buyer said of himself.
-    pub billing: Value,
+    pub buyer: Buyer,
 }
 
 /// A session that the buyer has completed.
@@ -42,7 +44,14 @@ pub(crate) fn complete(world: &mut World, id: &str, deal: &Deal) -> Completed {
     {
         settle_fee(world, intent);
     }
-    let billing = &deal.billing;
+    if let Some(discount) = world.store.hidden(id, "choices").opt_text("discount") {
+        let discount = discount.to_owned();
+        world.change(&discount, |object| {
+            object.set("customer", deal.customer.clone());
+        });
+        discounts::redeem(world, &discount);
+    }
+    let billing = &deal.buyer.billing;
     let done = world.change(id, |session| {
         session.set("status", "complete");
         session.set("payment_status", deal.payment_status);
@@ -50,8 +59,9 @@ pub(crate) fn complete(world: &mut World, id: &str, deal: &Deal) -> Completed {
         session.set("customer", deal.customer.clone());
         session.set("customer_details", json!({
             "address": billing["address"], "business_name": null, "email": billing["email"], "individual_name": null,
-            "name": billing["name"], "phone": null, "tax_exempt": "none", "tax_ids": [],
+            "name": billing["name"], "phone": null, "tax_exempt": "none", "tax_ids": deal.buyer.tax_ids,
         }));
+        session.set("consent", deal.buyer.consent.clone());
         for (key, value) in links.fields() {
             session.set(&key, value);
         }
@@ -105,12 +115,25 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
     };
     let subscription = subscriptions::create(world, &new);
     let subscription_id = subscription.text("id").to_owned();
+    if session["automatic_tax"].flag("enabled") {
+        world.change(&subscription_id, |object| {
+            object.set(
+                "automatic_tax",
+                json!({"disabled_reason": null, "enabled": true, "liability": {"type": "self"}}),
+            );
+        });
+    }
+    let discount = world.store.hidden(id, "choices").opt_text("discount");
+    if let Some(discount) = discount.map(str::to_owned) {
+        discounts::grant(world, &discount, &subscription_id, customer);
+    }
+    let subscription = world.store.copy(&subscription_id);
     let (start, end) = (world.now(), subscriptions::period_end(&subscription));
     let free = (subscription.text("status") == "trialing").then_some("Free trial for");
     let mut invoice_lines = subscriptions::lines(world, &subscription, (start, end), free);
     // What the session promised is what is billed: a trial costs nothing, a short first period less.
     for (line, promised) in invoice_lines.iter_mut().zip(&recurring) {
-        line.amount = promised.int("amount_total");
+        line.amount = promised.int("amount_subtotal");
     }
     invoice_lines.extend(once.iter().map(|line| once_line(line, start)));
     let new = NewInvoice {
@@ -154,9 +177,12 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (now, now),
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
-    let draft = billing::draft_of_checkout(world, &new);
-    world.emit("invoice.created", &draft, None);
+    let mut draft = billing::draft_of_checkout(world, &new);
+    let terms = terms::of_session(world, session);
+    terms::apply(world, &mut draft, &terms);
     let invoice = draft.text("id").to_owned();
+    world.change(&invoice, |object| object.clone_from(&draft));
+    world.emit("invoice.created", &draft, None);
     settle_first(world, &invoice, deal);
     invoice.into()
 }
@@ -165,7 +191,7 @@ fn once_line(line: &Value, at: i64) -> Line {
     Line {
         price: line["price"].clone(),
         quantity: line.int("quantity"),
-        amount: line.int("amount_total"),
+        amount: line.int("amount_subtotal"),
         description: line.text("description").to_owned(),
         period: (at, at),
         item: None,

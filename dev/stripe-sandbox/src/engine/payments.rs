@@ -122,6 +122,7 @@ pub(crate) fn succeed(world: &mut World, intent: &str, charge: &str, method: &st
         object.set("amount_captured", amount);
         object.set("balance_transaction", transaction);
     });
+    let paid = receipt(world, &paid);
     let done = world.change(intent, |pi| {
         pi.set("status", "succeeded");
         let amount = pi["amount"].clone();
@@ -134,6 +135,30 @@ pub(crate) fn succeed(world: &mut World, intent: &str, charge: &str, method: &st
     });
     world.emit("charge.succeeded", &paid, None);
     world.emit("payment_intent.succeeded", &done, None);
+}
+
+/// Gives a paid charge its receipt, and mails it where there is an address to mail it to.
+pub(crate) fn receipt(world: &mut World, charge: &Value) -> Value {
+    let url = format!("{}/receipts/{}", world.base_url, charge.text("id"));
+    let known = charge["billing_details"].opt_text("email");
+    let known = known.filter(|_| world.settings.mail_receipts);
+    let email = charge
+        .opt_text("receipt_email")
+        .or(known)
+        .map(str::to_owned);
+    let number = format!(
+        "{:04}-{:04}",
+        fastrand::u32(1_000..10_000),
+        fastrand::u32(..10_000)
+    );
+    world.change(charge.text("id"), |object| {
+        object.set("receipt_url", url);
+        // The number is that of the mail: without one there is none.
+        if email.is_some() && !object.has("receipt_number") {
+            object.set("receipt_number", number);
+        }
+        object.set("receipt_email", email);
+    })
 }
 
 /// Records a failed attempt: a failed charge, and an intent that wants another payment method.
@@ -217,7 +242,7 @@ fn new_charge(world: &mut World, intent: &str, method: &Value, status: &str) -> 
             "seller_message": "Payment complete.", "type": "authorized"},
         "paid": status == "succeeded", "payment_intent": intent, "payment_method": method["id"],
         "payment_method_details": details, "radar_options": {}, "receipt_email": pi["receipt_email"],
-        "receipt_number": null, "receipt_url": format!("{}/_sandbox/objects/charge", world.base_url), "refunded": false,
+        "receipt_number": null, "receipt_url": null, "refunded": false,
         "review": null, "shipping": null, "source": null, "source_transfer": null, "statement_descriptor": null,
         "statement_descriptor_suffix": null, "status": status, "transfer_data": null, "transfer_group": null,
     });

@@ -56,6 +56,10 @@ pub(crate) fn preview(world: &World, id: &str, change: Option<&Change>) -> Optio
     preview.set("billing_reason", "upcoming");
     preview.set("next_payment_attempt", is_charged.then_some(attempt));
     preview.set("automatically_finalizes_at", Value::Null);
+    // There is nowhere to page the lines of something that does not exist: it shows them all.
+    let lines = billing::lines_of(&scratch, &preview).to_vec();
+    preview["lines"].set("data", lines);
+    preview["lines"].set("has_more", false);
     // It has an id of its own, which names nothing.
     let text = preview
         .to_string()

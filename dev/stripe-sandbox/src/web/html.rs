@@ -74,6 +74,8 @@ pub(crate) struct Page {
     pub wide: bool,
     /// Seconds after which it loads again.
     pub refresh: Option<u32>,
+    /// Rules that come after those of all pages.
+    pub style: String,
 }
 
 impl Page {
@@ -85,6 +87,7 @@ impl Page {
             status: StatusCode::OK,
             wide: false,
             refresh: None,
+            style: String::new(),
         }
     }
 
@@ -109,9 +112,10 @@ impl IntoResponse for Page {
         let wide = if self.wide { " class=\"wide\"" } else { "" };
         let _ = write!(
             html,
-            "<title>{}</title><style>{STYLE}</style></head><body><header class=\"banner\">SANDBOX · no real money</header>\
+            "<title>{}</title><style>{STYLE}{}</style></head><body><header class=\"banner\">SANDBOX · no real money</header>\
              <main{wide}>{}</main></body></html>",
             escape(&self.title),
+            self.style,
             self.body
         );
         let headers = [

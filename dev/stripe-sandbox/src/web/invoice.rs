@@ -153,7 +153,7 @@ fn page(world: &World, id: &str, error: Option<&str>) -> Page {
             escape(error)
         );
     }
-    details(invoice, &mut body);
+    details(world, invoice, &mut body);
     let _ = write!(
         body,
         "<p><a href=\"/i/{}/pdf\">Download PDF</a></p>",
@@ -169,7 +169,7 @@ fn page(world: &World, id: &str, error: Option<&str>) -> Page {
 }
 
 /// To whom, since when, what for, how much.
-fn details(invoice: &Value, body: &mut String) {
+fn details(world: &World, invoice: &Value, body: &mut String) {
     let currency = invoice.text("currency");
     let _ = write!(
         body,
@@ -179,7 +179,7 @@ fn details(invoice: &Value, body: &mut String) {
         escape(addressee(invoice)),
         day(invoice.int("effective_at")),
     );
-    for line in billing::lines_of(invoice) {
+    for line in billing::lines_of(world, invoice) {
         let _ = write!(
             body,
             "<tr><td>{}{}</td><td class=\"amount\">{}</td></tr>",
@@ -262,7 +262,7 @@ fn rows(world: &World, invoice: &Value) -> Vec<Row> {
         Row::plain(state(world, invoice)),
         Row::plain(""),
     ];
-    for line in billing::lines_of(invoice) {
+    for line in billing::lines_of(world, invoice) {
         let amount = money(line.int("amount"), currency);
         rows.push(Row::plain(line.text("description")).with(amount));
         rows.extend(period(line).map(|text| Row::plain(format!("  {text}"))));

@@ -1,11 +1,14 @@
 //! Pages for people: the hosted checkout, invoices, the customer portal, and an overview of the sandbox.
 
 mod checkout;
+mod checkout_page;
 mod html;
 mod invoice;
 mod overview;
 mod pdf;
 mod portal;
+mod portal_plan;
+mod receipt;
 
 use std::sync::Arc;
 
@@ -29,6 +32,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/c/recover/{id}", get(checkout::recover))
         .route("/i/{id}", get(invoice::show).post(invoice::submit))
         .route("/i/{id}/pdf", get(invoice::file))
+        .route("/receipts/{id}", get(receipt::show))
         .route("/p/session/{id}", get(portal::show).post(portal::act))
         .with_state(app)
 }

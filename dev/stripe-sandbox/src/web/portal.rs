@@ -1,4 +1,4 @@
-//! The customer portal: cancel, think better of it, change the card.
+//! The customer portal: cancel, think better of it, change the plan or the card.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::html::{Page, day, escape, money};
+use super::portal_plan;
 use crate::api::{set_cancel_at, set_cancel_at_period_end};
 use crate::app::App;
 use crate::engine::instruments::{self, INSTRUMENTS};
@@ -20,13 +21,16 @@ use crate::json::Json;
 use crate::world::{Task, World};
 
 /// What a button of the portal does.
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
+#[serde(default)]
 pub(super) struct Wish {
     action: String,
-    #[serde(default)]
-    subscription: String,
-    #[serde(default)]
+    pub subscription: String,
     instrument: String,
+    pub price: Option<String>,
+    pub quantity: Option<String>,
+    pub proration_date: Option<i64>,
+    pub authenticate: Option<bool>,
 }
 
 /// Shows the portal.
@@ -40,16 +44,49 @@ pub(super) async fn act(
     Path(id): Path<String>,
     Form(wanted): Form<Wish>,
 ) -> Response {
-    let after = app.with(|world| {
-        let session = world.store.find("billing_portal.session", &id).cloned()?;
-        perform(world, &session, &wanted);
-        let redirect = session["flow"]["after_completion"]["redirect"].opt_text("return_url");
-        Some(redirect.map_or_else(|| format!("/p/session/{id}"), str::to_owned))
-    });
-    match after {
-        Some(url) => Redirect::to(&url).into_response(),
-        None => gone().into_response(),
+    app.with(|world| {
+        let Some(session) = world.store.find("billing_portal.session", &id).cloned() else {
+            return gone().into_response();
+        };
+        match wanted.action.as_str() {
+            "plan" => return portal_plan::confirm(world, &session, &wanted).into_response(),
+            "confirm" => {
+                if let Err(page) = portal_plan::perform(world, &session, &wanted) {
+                    return page.into_response();
+                }
+            }
+            _ => perform(world, &session, &wanted),
+        }
+        completed(world, &session)
+    })
+}
+
+/// Where an action leads: back to the portal, or wherever the flow that it completes says.
+fn completed(world: &mut World, session: &Value) -> Response {
+    let id = session.text("id");
+    world.store.hide(id, "flow_done", true);
+    let after = &session["flow"]["after_completion"];
+    if let Some(url) = after["redirect"].opt_text("return_url") {
+        return Redirect::to(url).into_response();
     }
+    if after.text("type") == "hosted_confirmation" {
+        let message = after["hosted_confirmation"].opt_text("custom_message");
+        let body = format!(
+            "<h1>Done</h1><div class=\"card\"><p role=\"status\">{}</p></div>{}",
+            escape(message.unwrap_or("Your change has been saved.")),
+            return_link(session)
+        );
+        return Page::new("Done", body).into_response();
+    }
+    Redirect::to(&format!("/p/session/{id}")).into_response()
+}
+
+fn return_link(session: &Value) -> String {
+    session
+        .opt_text("return_url")
+        .map_or_else(String::new, |url| {
+            format!("<p><a href=\"{}\">← Return</a></p>", escape(url))
+        })
 }
 
 fn gone() -> Page {
@@ -106,10 +143,13 @@ fn page(world: &World, id: &str) -> Page {
         return gone();
     }
     let features = world.store.copy(session.text("configuration"))["features"].clone();
-    let mut body = String::new();
-    if let Some(url) = session.opt_text("return_url") {
-        let _ = write!(body, "<p><a href=\"{}\">← Return</a></p>", escape(url));
+    let flow = &session["flow"];
+    let is_under_way = flow.is_object() && world.store.hidden(id, "flow_done").is_null();
+    let kind = if is_under_way { flow.text("type") } else { "" };
+    if kind == "subscription_update_confirm" {
+        return portal_plan::confirm(world, session, &confirmation(&flow[kind]));
     }
+    let mut body = return_link(session);
     let _ = write!(
         body,
         "<p class=\"soft\">{}</p><h1>Your subscriptions</h1><p>{}</p>",
@@ -122,16 +162,35 @@ fn page(world: &World, id: &str) -> Page {
         .iter()
         .rev()
         .filter(|row| row["customer"] == customer["id"]);
-    for subscription in theirs {
+    // A flow shows what it is about, and nothing else.
+    for subscription in theirs.filter(|row| match kind {
+        "" => true,
+        flow_kind => flow[flow_kind]["subscription"] == row["id"],
+    }) {
         subscription_card(world, id, subscription, &features, &mut body);
     }
-    if features["payment_method_update"].flag("enabled") {
+    if features["payment_method_update"].flag("enabled")
+        && matches!(kind, "" | "payment_method_update")
+    {
         cards(world, id, &customer, &mut body);
     }
-    if features["invoice_history"].flag("enabled") {
+    if features["invoice_history"].flag("enabled") && kind.is_empty() {
         invoices(world, &customer, &mut body);
     }
     Page::new("Customer portal", body)
+}
+
+/// The wish that a flow asks the member to confirm.
+fn confirmation(flow: &Value) -> Wish {
+    let item = flow.items("items").first().cloned().unwrap_or_default();
+    Wish {
+        subscription: flow.text("subscription").to_owned(),
+        price: item.opt_text("price").map(str::to_owned),
+        quantity: item
+            .opt_int("quantity")
+            .map(|quantity| quantity.to_string()),
+        ..Wish::default()
+    }
 }
 
 fn subscription_card(
@@ -183,6 +242,7 @@ fn subscription_card(
         );
     } else {
         let _ = write!(body, ", renews {}</span>", day(period_end(subscription)));
+        body.push_str(&portal_plan::form(world, id, subscription, features));
         if features["subscription_cancel"].flag("enabled") {
             body.push_str(&button("cancel", "Cancel subscription"));
         }

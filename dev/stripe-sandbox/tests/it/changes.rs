@@ -154,13 +154,17 @@ async fn an_upgrade_is_collected_at_once_when_asked() {
     let plan = Plan::buy("annual", GOOD).await;
     let seen = plan.bench.events().await.len();
     let form = format!(
-        "items[0][quantity]=2&proration_behavior=always_invoice&proration_date={}",
+        "items[0][quantity]=2&proration_behavior=always_invoice&metadata[plan]=double&proration_date={}",
         plan.after(1, 2)
     );
     plan.change(&form).await.ok();
     let changed = plan.now().await;
     let invoice = &changed["latest_invoice"];
     assert_eq!(amounts(invoice), [-1_500, 3_000]);
+    assert_eq!(
+        invoice["parent"]["subscription_details"]["metadata"],
+        json!({"dues_subscription_id": "s1", "plan": "double"})
+    );
     for (field, wanted) in [
         ("billing_reason", json!("subscription_update")),
         ("status", json!("paid")),
@@ -189,6 +193,16 @@ async fn an_upgrade_is_collected_at_once_when_asked() {
     assert_eq!(
         changed["items"]["data"][0]["current_period_end"], plan.end,
         "the period stays"
+    );
+    let events = plan.bench.events().await;
+    let updated = events[seen..]
+        .iter()
+        .find(|event| event["type"] == "customer.subscription.updated")
+        .unwrap();
+    let previous = updated["data"]["previous_attributes"].as_object().unwrap();
+    assert_eq!(
+        previous.keys().collect::<Vec<_>>(),
+        ["items", "latest_invoice", "metadata"]
     );
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use stripe_sandbox::Options;
 
 use crate::bench::{Bench, text};
 
@@ -154,6 +155,44 @@ async fn refusals_carry_their_headers() {
             "{kind} hits once"
         );
     }
+}
+
+#[tokio::test]
+async fn a_restricted_key_without_the_permission_is_told_which_one_it_lacks() {
+    let bench = Bench::with(Options {
+        secret_key: "rk_test_narrow".into(),
+        journal: Some("/dev/null".into()),
+        ..Options::default()
+    })
+    .await;
+    let create = async |form: &'static str| {
+        let request = bench
+            .http
+            .post(format!("{}/v1/customers", bench.url))
+            .bearer_auth("rk_test_narrow")
+            .header(KEY.0, KEY.1)
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        let answer = request.send().await.unwrap();
+        (
+            answer.status().as_u16(),
+            answer.json::<serde_json::Value>().await.unwrap(),
+        )
+    };
+    let fault = json!({"kind": "forbidden", "method": "POST", "path": "/v1/customers", "times": 2});
+    bench.control("faults", fault).await;
+    for form in ["name=A", "colour=red"] {
+        let (status, body) = create(form).await;
+        assert_eq!(status, 403, "permission is judged before parameters");
+        assert_eq!(body["error"]["type"], "invalid_request_error");
+        assert!(text(&body["error"]["message"]).contains("rak_customer_write"));
+    }
+    assert_eq!(bench.look("objects/customer").await, json!([]));
+    assert_eq!(
+        create("name=A").await.0,
+        200,
+        "nothing was stored for the key"
+    );
 }
 
 #[tokio::test]

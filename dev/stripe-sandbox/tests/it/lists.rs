@@ -195,3 +195,47 @@ async fn sessions_are_found_by_what_they_led_to() {
         .ok();
     assert_eq!(lines["data"][0]["price"]["lookup_key"], "annual");
 }
+
+#[tokio::test]
+async fn an_invoice_shows_ten_lines_and_pages_the_rest() {
+    let bench = Bench::start().await;
+    let mut more = String::new();
+    for at in 1..=12 {
+        let line = format!("line_items[{at}]");
+        let data = format!("{line}[price_data]");
+        more += &[
+            format!("&{line}[quantity]=1&{data}[currency]=eur&{data}[unit_amount]={at}00"),
+            format!("&{data}[product_data][name]=Thing+{at}"),
+        ]
+        .concat();
+    }
+    let session = bench.session("subscription", "annual", &more).await;
+    bench.pay(&session, "4242424242424242").await.ok();
+    let invoice = bench.get("/v1/invoices").await.ok()["data"][0].clone();
+    let lines = &invoice["lines"];
+    assert_eq!(
+        (&lines["has_more"], lines["data"].as_array().unwrap().len()),
+        (&json!(true), 10)
+    );
+    assert_eq!(invoice["total"], 3_000 + 7_800);
+    let url = text(&lines["url"]);
+    let last = text(&lines["data"][9]["id"]);
+    let rest = bench
+        .get(&format!("{url}?starting_after={last}"))
+        .await
+        .ok();
+    assert_eq!(
+        (&rest["has_more"], rest["data"].as_array().unwrap().len()),
+        (&json!(false), 3)
+    );
+    assert_eq!(rest["data"][2]["description"], "Thing 12");
+    let all = bench.get(&format!("{url}?limit=100")).await.ok();
+    assert_eq!(all["data"].as_array().unwrap().len(), 13);
+    let thirteenth = text(&all["data"][12]["id"]);
+    let form = format!(
+        "invoice={}&lines[0][type]=invoice_line_item&lines[0][invoice_line_item]={thirteenth}&lines[0][quantity]=1&refund_amount=1200",
+        text(&invoice["id"])
+    );
+    let note = bench.post("/v1/credit_notes", &form).await.ok();
+    assert_eq!(note["total"], 1_200);
+}

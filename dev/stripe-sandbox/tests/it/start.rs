@@ -130,6 +130,8 @@ async fn the_state_survives_a_restart() {
         "what was due is still due"
     );
     assert_eq!(invoices["data"][0]["status"], json!("paid"));
+    let page = invoices["data"][1]["hosted_invoice_url"].as_str().unwrap();
+    assert!(page.starts_with(&again.url), "so do those of invoices");
     again.sandbox.stop().await;
     std::fs::remove_file(path).unwrap();
 }
