@@ -110,6 +110,11 @@ impl App {
         self.state.clock.clone()
     }
 
+    /// The use cases, for what the program does beside answering requests.
+    pub fn services(&self) -> Services {
+        self.state.services.clone()
+    }
+
     /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within
     /// `http.shutdown_seconds`, and cuts off the rest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
@@ -180,6 +185,11 @@ pub async fn clock(settings: &Settings) -> Result<Clock, FollowError> {
         clock.adopt(sandbox).await?;
     }
     Ok(clock)
+}
+
+/// Wall time, whatever the settings want.
+pub fn machine_clock() -> Clock {
+    Clock::system()
 }
 
 /// Connects the database, checks its schema and builds the use cases, without a server: for a command that does one

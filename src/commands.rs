@@ -1,4 +1,8 @@
-//! The operator's commands: look at events and apply them again, compare with Stripe.
+//! The operator's commands: look at events and apply them again, compare with Stripe, check the plans,
+//! look at the whole deployment.
+
+mod doctor;
+mod plans;
 
 use std::sync::Arc;
 
@@ -10,6 +14,9 @@ use dues::services::compare::Compared;
 use dues::services::events::types;
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::doctor::{Examination, doctor};
+pub(crate) use self::plans::{Plans, plans};
 
 /// What to do with events.
 #[derive(Subcommand)]

@@ -30,17 +30,22 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API until a signal to stop
+    /// Serve the API until a signal to stop; SIGHUP reads the plans file again
     Serve,
     /// Run the pending migrations and end
     Migrate,
     /// Ask the service on this machine whether it is ready; ends with 0 when it is
     Healthcheck,
+    /// Look at the whole deployment and say what to do; ends with 0 when nothing must be mended
+    Doctor(commands::Examination),
     /// Look at Stripe's events and apply them again
     #[command(subcommand)]
     Events(commands::Events),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
+    /// Compare the plans file with Stripe
+    #[command(subcommand)]
+    Plans(commands::Plans),
     /// Print a member's token, for development only
     Token {
         /// The member: the token's subject
@@ -61,11 +66,13 @@ async fn main() -> ExitCode {
         Command::Serve => serve().await,
         Command::Migrate => migrate().await,
         Command::Healthcheck => healthcheck().await,
+        Command::Doctor(how) => commands::doctor(how).await,
         Command::Events(command) => commands::events(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
             Err(error) => Err(error),
         },
+        Command::Plans(command) => commands::plans(command).await,
         Command::Token { user, roles, ttl } => token(&user, &roles, ttl).await,
     };
     match outcome {
@@ -87,11 +94,20 @@ async fn serve() -> anyhow::Result<()> {
     let environment = settings.environment.to_string();
     // The handlers are in place before the first request, so that no signal is missed.
     let stop = stop_signal()?;
+    let mut hangup = signal(SignalKind::hangup()).context("can't listen for SIGHUP")?;
     let app = App::build(settings).await?;
     let address = app.address()?;
     let metrics = app.metrics_address().map(tracing::field::display);
     tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
+    let services = app.services();
+    // One after the other: signals that come during a reload are one signal after it, so the last file wins.
+    let reloads = tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            services.reload_plans().await;
+        }
+    });
     app.run(stop).await;
+    reloads.abort();
     Ok(())
 }
 

@@ -297,6 +297,17 @@ pub enum LogFormat {
     Pretty,
 }
 
+/// What the catalogue needs.
+#[derive(Clone, Debug)]
+pub struct CatalogueSettings {
+    /// Stripe's API; of the webhooks nothing is known.
+    pub stripe: Stripe,
+    /// The catalogue.
+    pub plans: Plans,
+    /// Whether Stripe computes tax.
+    pub automatic_tax: bool,
+}
+
 /// Everything that is wrong with the settings.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.sentences())]
@@ -320,11 +331,34 @@ impl Settings {
         Self::load(place.environment, Some(&place.directory), place.variables)
     }
 
+    /// The same with a stand-in for the webhook secrets: before the endpoint is made at Stripe there is none.
+    pub fn without_webhook_secrets() -> Result<Self, SettingsError> {
+        let mut place = Place::of_process()?;
+        let stand_in = ("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_none_yet");
+        place
+            .variables
+            .insert(stand_in.0.to_owned(), stand_in.1.to_owned());
+        Self::load(place.environment, Some(&place.directory), place.variables)
+    }
+
+    /// The API version that this program was made for: the shipped default.
+    pub fn shipped_api_version() -> String {
+        raw::shipped("stripe", "api_version").unwrap_or_default()
+    }
+
     /// Only `http.listen`, read like all settings but without a look at the others: a health check has no secrets.
     pub fn listen_address() -> Result<SocketAddr, SettingsError> {
         let place = Place::of_process()?;
         let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
         check::listen_address(place.environment, &raw)
+    }
+
+    /// Only what the catalogue needs, read like all settings but without a look at the others: whoever edits the plans
+    /// file has no database at hand.
+    pub fn catalogue() -> Result<CatalogueSettings, SettingsError> {
+        let place = Place::of_process()?;
+        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        check::catalogue(place.environment, raw)
     }
 
     /// Reads settings from the defaults, from `{config_dir}/{environment}.toml` if that exists, and from variables
@@ -371,6 +405,12 @@ impl Place {
 }
 
 impl SettingsError {
+    /// Whether nothing is wrong but the secrets of webhooks.
+    pub fn is_about_webhook_secrets(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.all(|problem| problem.key() == Some("stripe.webhook_secrets"))
+    }
+
     /// The problems, in the order of the sections.
     pub fn problems(&self) -> &[Problem] {
         &self.problems

@@ -113,6 +113,10 @@ fn describe() {
         "http_problems_total",
         "Error answers, by the code of their problem document"
     );
+    metrics::describe_counter!(
+        "catalogue_reloads_total",
+        "Reloads of the plans file, by outcome (reloaded, or why the file was refused)"
+    );
     metrics::describe_gauge!(
         "database_connections",
         "Connections of the pool, by state (busy, idle)"

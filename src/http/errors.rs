@@ -211,11 +211,8 @@ pub(super) fn stripe_problem(error: StripeError) -> ApiError {
                 .source(error);
         }
         StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => {
-            let problem = ApiError::new(
-                StatusCode::BAD_GATEWAY,
-                "stripe_refused",
-                "Stripe refused the request",
-            );
+            let problem =
+                ApiError::new(StatusCode::BAD_GATEWAY, "stripe_refused", "Stripe refused");
             return problem
                 .detail("Nothing was charged; the operator finds the cause in the log.")
                 .source(error);

@@ -22,6 +22,7 @@ mod plans;
 mod portal;
 pub mod problem;
 pub mod state;
+mod statement;
 mod subscriptions;
 #[cfg(test)]
 mod tests;
@@ -60,6 +61,7 @@ fn member_routes() -> OpenApiRouter<AppState> {
         .merge(portal::routes())
         .merge(entitlements::routes())
         .merge(checkout::routes())
+        .merge(statement::routes())
 }
 
 /// Routes for Stripe. They have places of their own, so that a rush of members can't delay what they paid for.

@@ -31,7 +31,8 @@ impl Services {
         let stripe = own.at_stripe()?;
         let by = by_member(user, &stripe);
         if at == CancelAt::Now {
-            let plan = self.catalogue.plan(&own.line.plan);
+            let catalogue = self.catalogue.current();
+            let plan = catalogue.plan(&own.line.plan);
             let allowed = plan.is_some_and(|plan| plan.cancel_now);
             if !allowed && own.line.status != Status::OnHold {
                 return Err(Obstacle::CancelNowNotAllowed.into());

@@ -1,5 +1,8 @@
 //! The plans that members can buy: from the plans file, with live prices from Stripe.
 
+pub mod check;
+pub mod reload;
+
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -141,7 +144,10 @@ impl Catalogue {
         if !problems.is_empty() {
             return Err(CatalogueError::Wrong {
                 file: file.to_owned(),
-                problems,
+                problems: problems
+                    .into_iter()
+                    .map(|problem| problem.sentence(&plans.plan))
+                    .collect(),
             });
         }
         let offers = RwLock::new(None);
@@ -156,33 +162,11 @@ impl Catalogue {
 
     /// Reads every plan's price from Stripe and checks that it can be sold.
     pub async fn refresh(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
-        let mut prices = Vec::with_capacity(self.plans.len());
-        let (ids, keys): (Vec<&str>, Vec<&str>) = self
-            .plans
-            .iter()
-            .map(|plan| plan.price.as_str())
-            .partition(|price| price.starts_with("price_"));
-        for keys in keys.chunks(MAX_LOOKUP_KEYS) {
-            prices.extend(
-                stripe
-                    .list_prices(keys.iter().map(|&key| key.to_owned()).collect())
-                    .await?,
-            );
-        }
-        for id in ids {
-            match stripe.retrieve_price(id).await {
-                Ok(price) => prices.push(price),
-                Err(StripeError::Refused { status: 404, .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        let prices = prices(stripe, &self.plans).await?;
         let mut offers = Vec::with_capacity(self.plans.len());
         let mut problems = Vec::new();
         for plan in &self.plans {
-            let price = prices.iter().find(|price| {
-                price.id == plan.price || price.lookup_key.as_deref() == Some(plan.price.as_str())
-            });
-            match offer(plan, price) {
+            match offer(plan, check::price_of(plan, &prices)) {
                 Ok(offer) => offers.push(offer),
                 Err(problem) => problems.push(format!("plan \"{}\": {problem}", plan.code)),
             }
@@ -239,16 +223,17 @@ impl Services {
         let priced = self.priced().await?;
         let (age, failing) = (
             priced.at.elapsed(),
-            self.catalogue.failing.load(Ordering::Relaxed),
+            self.catalogue.current().failing.load(Ordering::Relaxed),
         );
         let stale = failing && age > self.settings.plans.refresh;
         Ok((priced.offers, age, stale))
     }
 
     async fn priced(&self) -> Result<Priced, CatalogueError> {
-        if let Some(priced) = self.catalogue.held() {
+        let catalogue = self.catalogue.current();
+        if let Some(priced) = catalogue.held() {
             if priced.at.elapsed() > self.settings.plans.refresh {
-                let (catalogue, stripe) = (Arc::clone(&self.catalogue), self.stripe.clone());
+                let stripe = self.stripe.clone();
                 tokio::spawn(async move {
                     let Ok(_one_at_a_time) = catalogue.refreshing.try_lock() else {
                         return;
@@ -264,29 +249,82 @@ impl Services {
             }
             return Ok(priced);
         }
-        let _one_at_a_time = self.catalogue.refreshing.lock().await;
-        match self.catalogue.held() {
+        let _one_at_a_time = catalogue.refreshing.lock().await;
+        match catalogue.held() {
             Some(priced) => Ok(priced),
-            None => self.catalogue.refresh(&self.stripe).await,
+            None => catalogue.refresh(&self.stripe).await,
         }
     }
 
     /// Reads the plans' prices anew, unless somebody just did.
     pub(super) async fn read_prices(&self) -> Result<(), CatalogueError> {
-        let _one_at_a_time = self.catalogue.refreshing.lock().await;
-        if !self.catalogue.known().1 {
-            self.catalogue.refresh(&self.stripe).await?;
+        let catalogue = self.catalogue.current();
+        let _one_at_a_time = catalogue.refreshing.lock().await;
+        if !catalogue.known().1 {
+            catalogue.refresh(&self.stripe).await?;
         }
         Ok(())
     }
 }
 
+/// The prices that the plans name, as far as Stripe has them.
+async fn prices(stripe: &Stripe, plans: &[Plan]) -> Result<Vec<Price>, StripeError> {
+    let mut prices = Vec::with_capacity(plans.len());
+    let (ids, keys): (Vec<&str>, Vec<&str>) = plans
+        .iter()
+        .map(|plan| plan.price.as_str())
+        .partition(|price| price.starts_with("price_"));
+    for keys in keys.chunks(MAX_LOOKUP_KEYS) {
+        prices.extend(
+            stripe
+                .list_prices(keys.iter().map(|&key| key.to_owned()).collect())
+                .await?,
+        );
+    }
+    for id in ids {
+        match stripe.retrieve_price(id).await {
+            Ok(price) => prices.push(price),
+            Err(StripeError::Refused { status: 404, .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(prices)
+}
+
+/// Something that is wrong with the file alone.
+struct FileProblem {
+    /// The plan's place in the file; none where it is the file's as a whole.
+    plan: Option<usize>,
+    what: String,
+}
+
+impl FileProblem {
+    fn of_file(what: impl Into<String>) -> Self {
+        Self {
+            plan: None,
+            what: what.into(),
+        }
+    }
+
+    fn sentence(&self, plans: &[Plan]) -> String {
+        match self.plan.and_then(|index| plans.get(index)) {
+            Some(plan) => format!("plan \"{}\": {}", plan.code, self.what),
+            None => self.what.clone(),
+        }
+    }
+}
+
 /// What is wrong with the file alone.
-fn file_problems(plans: &[Plan]) -> Vec<String> {
+fn file_problems(plans: &[Plan]) -> Vec<FileProblem> {
     let mut problems = Vec::new();
     let mut codes = HashSet::new();
-    for plan in plans {
-        let mut wrong = |what: &str| problems.push(format!("plan \"{}\": {what}", plan.code));
+    for (index, plan) in plans.iter().enumerate() {
+        let mut wrong = |what: &str| {
+            problems.push(FileProblem {
+                plan: Some(index),
+                what: what.to_owned(),
+            });
+        };
         let is_code =
             |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
         if plan.code.is_empty() || plan.code.len() > 100 || !plan.code.bytes().all(is_code) {
@@ -366,13 +404,13 @@ fn file_problems(plans: &[Plan]) -> Vec<String> {
             .iter()
             .any(|plan| plan.kind != first.kind || plan.is_single() != first.is_single())
         {
-            problems.push(format!(
+            problems.push(FileProblem::of_file(format!(
                 "upgrade_group \"{group}\": its plans must be of one kind, and all single or none"
-            ));
+            )));
         }
     }
     if plans.is_empty() {
-        problems.push("it has no [[plan]]".to_owned());
+        problems.push(FileProblem::of_file("it has no [[plan]]"));
     }
     problems
 }
@@ -391,57 +429,13 @@ fn groups(plans: &[Plan]) -> BTreeMap<&str, Vec<&Plan>> {
 /// The offer of a plan, or what keeps its price from being sold.
 fn offer(plan: &Plan, price: Option<&Price>) -> Result<Offer, String> {
     let Some(price) = price else {
-        return Err(format!(
-            "Stripe has no active price with the lookup key or id \"{}\"",
-            plan.price
-        ));
+        return Err(check::unknown_price(plan));
     };
+    let problems = check::price_problems(plan, price);
+    if !problems.is_empty() {
+        return Err(problems.join(", and "));
+    }
     let product = price.product.object();
-    if !price.active || product.is_some_and(|product| product.active == Some(false)) {
-        return Err(format!(
-            "the price \"{}\" or its product is archived at Stripe",
-            plan.price
-        ));
-    }
-    if plan.amount.is_none() && price.unit_amount.is_none() {
-        return Err(format!(
-            "the price \"{}\" has no fixed amount: give the plan an amount = {{ min, max }}",
-            plan.price
-        ));
-    }
-    if price.recurring.is_some() && plan.amount.is_some() {
-        return Err(format!(
-            "the price \"{}\" renews, so the buyer can't choose an amount",
-            plan.price
-        ));
-    }
-    if price.recurring.is_some() && plan.term.is_some() {
-        return Err(format!(
-            "the price \"{}\" renews, so the plan has no term",
-            plan.price
-        ));
-    }
-    for (given, key) in [
-        (plan.trial_days.is_some(), "trial_days"),
-        (plan.upgrade_group.is_some(), "upgrade_group"),
-    ] {
-        if given && price.recurring.is_none() {
-            return Err(format!(
-                "the price \"{}\" does not renew, so the plan has no {key}",
-                plan.price
-            ));
-        }
-    }
-    if let (Some(wanted), Some(at_stripe)) = (plan.tax_behavior, price.tax_behavior.as_deref())
-        && plan.amount.is_none()
-        && at_stripe != wanted.as_str()
-    {
-        return Err(format!(
-            "the price \"{}\" has the tax behavior {at_stripe} at Stripe, the plan says {}",
-            plan.price,
-            wanted.as_str()
-        ));
-    }
     let name = plan
         .name
         .clone()

@@ -33,7 +33,7 @@ impl Services {
         let Some(held) = held.filter(|held| *held != line.stripe_price) else {
             return Followed::Fine;
         };
-        let (offers, recent) = self.catalogue.known();
+        let (offers, recent) = self.catalogue.current().known();
         let offers = offers.as_deref().map_or(&[][..], Vec::as_slice);
         match plan_of(line, offers) {
             Some(offer) => {

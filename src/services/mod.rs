@@ -9,6 +9,7 @@ pub mod change;
 pub mod compare;
 pub mod confirm;
 mod customers;
+pub mod doctor;
 pub mod events;
 mod follow;
 mod held;
@@ -21,6 +22,7 @@ pub mod portal;
 pub mod reconcile;
 pub mod repair;
 pub mod settle;
+pub mod statement;
 pub mod subscribe;
 pub mod worker;
 
@@ -43,6 +45,7 @@ use crate::stripe::observe::Observer;
 use crate::stripe::requests::checkout;
 use crate::stripe::signature::Secrets;
 
+use self::catalogue::reload::OnSale;
 use self::catalogue::{Catalogue, CatalogueError};
 
 /// What every use case works with; cloning copies references.
@@ -52,7 +55,7 @@ pub struct Services {
     stripe: Stripe,
     observer: Observer,
     secrets: Secrets,
-    catalogue: Arc<Catalogue>,
+    catalogue: Arc<OnSale>,
     settings: Arc<Settings>,
     clock: Clock,
     /// When Stripe's last webhook came, or else this process was started: Unix seconds.
@@ -115,7 +118,7 @@ impl Services {
                     .map(crate::settings::Secret::expose),
             ),
             stripe,
-            catalogue: Arc::new(catalogue),
+            catalogue: Arc::new(OnSale::new(catalogue)),
             settings,
             clock,
             deferred: Arc::new(Notify::new()),

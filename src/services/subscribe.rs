@@ -12,7 +12,7 @@ use super::order::{self, Chosen, ChosenLine, Invalid, Order, choose, request_has
 use super::repair::Repaired;
 use crate::domain::facts::{Cause, Fact, Freshness, Observation, Subject};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
-use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
+use crate::domain::subscription::{Basket, SessionStatus};
 use crate::storage::baskets::{self, By};
 use crate::storage::checkouts::{self, InsertError, NewCheckout};
 use crate::storage::customers::{self, Customer};
@@ -399,53 +399,6 @@ impl Services {
         };
         self.apply_to(basket, &observation, &by).await?;
         Ok(())
-    }
-
-    /// Lets a member start again who left the page of a single plan without paying: her old checkout is expired at
-    /// Stripe, so that she can't pay twice.
-    async fn make_room(&self, user: &UserId, chosen: &Chosen<'_>) -> Result<(), SubscribeError> {
-        let plans = chosen.lines.iter().map(|line| &line.offer.plan);
-        let codes: Vec<&str> = plans.clone().map(|plan| plan.code.as_str()).collect();
-        let groups: Vec<&str> = plans
-            .filter_map(|plan| plan.upgrade_group.as_deref())
-            .collect();
-        let holder = subscriptions::find_holder(&self.pool, user, &codes, &groups).await?;
-        let Some((checkout, holder)) = holder else {
-            return Ok(());
-        };
-        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
-            return Ok(());
-        };
-        let held = |basket: &Basket| {
-            let line = basket.lines.iter().find(|line| line.id == holder).cloned();
-            line.filter(|line| line.status != Status::Ended)
-        };
-        // Somebody else has made room meanwhile.
-        let Some(line) = held(&basket) else {
-            return Ok(());
-        };
-        let already_held = |line: Subscription| {
-            let advice = Advice::of(&line, !codes.contains(&line.plan.as_str()));
-            Err(SubscribeError::AlreadyHeld(Box::new(Held { line, advice })))
-        };
-        let pending = basket
-            .lines
-            .iter()
-            .all(|line| line.status == Status::PendingActivation);
-        if !pending || basket.checkout.status != SessionStatus::Open {
-            return already_held(line);
-        }
-        let basket = if basket.checkout.stripe_session.is_some() {
-            basket
-        } else {
-            match self.repair(&basket, Cause::Member).await? {
-                Repaired::Attached(basket) => basket,
-                Repaired::Failed => return Ok(()),
-                Repaired::TooEarly => return Err(SubscribeError::InProgress),
-            }
-        };
-        let basket = self.expire(basket).await?;
-        held(&basket).map_or(Ok(()), already_held)
     }
 
     fn public_url(&self) -> &str {

@@ -11,9 +11,9 @@ use url::{Host, Url};
 
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthKey, Changes, Client, ClockSettings, Database, Environment, Http, Log, LogFormat,
-    Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe, Worker,
-    is_live_key,
+    Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Http,
+    Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe,
+    Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -80,6 +80,30 @@ pub(super) fn listen_address(
         .ok_or(SettingsError {
             problems: check.problems,
         })
+}
+
+/// What the catalogue needs; webhooks are not its business.
+pub(super) fn catalogue(
+    environment: Environment,
+    mut raw: Raw,
+) -> Result<CatalogueSettings, SettingsError> {
+    raw.stripe.webhook_secrets = vec!["whsec_unused".to_owned()];
+    let mut check = Check {
+        environment,
+        problems: Vec::new(),
+    };
+    let stripe = check.stripe(raw.stripe);
+    let plans = check.plans(raw.plans);
+    match stripe {
+        Some(stripe) if check.problems.is_empty() => Ok(CatalogueSettings {
+            stripe,
+            plans,
+            automatic_tax: raw.checkout.automatic_tax,
+        }),
+        _ => Err(SettingsError {
+            problems: check.problems,
+        }),
+    }
 }
 
 struct Check {

@@ -197,6 +197,12 @@ pub(super) struct Log {
     pub(super) format: String,
 }
 
+/// A text of the shipped defaults.
+pub(super) fn shipped(section: &str, key: &str) -> Option<String> {
+    let defaults: toml::Table = toml::from_str(DEFAULTS).ok()?;
+    Some(defaults.get(section)?.get(key)?.as_str()?.to_owned())
+}
+
 /// Merges the three sources; the first value of a wrong type, or key that does not exist, is the problem.
 pub(super) fn read(
     environment: Environment,

@@ -58,6 +58,21 @@ pub async fn find_of_user(
     .await?)
 }
 
+/// Every customer at Stripe that a user ever had: one who was replaced or deleted still has a past.
+pub async fn find_stripe_customers(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<String>, StorageError> {
+    Ok(sqlx::query_scalar(
+        "SELECT stripe_customer_id FROM customers WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+          UNION SELECT stripe_customer_id FROM checkouts WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+          ORDER BY 1",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?)
+}
+
 /// The currencies in which a user has bought or begun to, the last used first.
 pub async fn find_currencies(
     db: impl PgExecutor<'_>,

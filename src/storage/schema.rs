@@ -1,7 +1,7 @@
 //! The connection pool, and the schema that the program needs.
 
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::migrate::{Migrate, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -75,6 +75,51 @@ pub async fn check_migrations(pool: &PgPool) -> Result<(), MigrationError> {
     } else {
         Err(MigrationError::Pending(pending))
     }
+}
+
+/// The database as somebody who looks after it sees it.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    /// The server's version.
+    pub server: String,
+    /// How long it took to answer.
+    pub latency: Duration,
+    /// How many of our migrations are applied.
+    pub applied: usize,
+    /// The names of those that are not, oldest first.
+    pub pending: Vec<String>,
+    /// How many are applied that this program does not know: the database is ahead.
+    pub unknown: usize,
+}
+
+/// Looks at server and schema without changing anything.
+pub async fn look(pool: &PgPool) -> Result<Schema, MigrationError> {
+    let mut connection = pool.acquire().await?;
+    let asked = Instant::now();
+    let server: String = sqlx::query_scalar("SHOW server_version")
+        .fetch_one(&mut *connection)
+        .await?;
+    let latency = asked.elapsed();
+    drop(connection);
+    let pending = pending(pool).await?;
+    let known = migrator().iter().count();
+    let all = match sqlx::query_scalar::<_, i64>("SELECT count(*) FROM _sqlx_migrations")
+        .fetch_one(pool)
+        .await
+    {
+        Ok(count) => usize::try_from(count).unwrap_or_default(),
+        Err(error) if is_undefined_table(&error) => 0,
+        Err(error) => return Err(error.into()),
+    };
+    let applied = known - pending.len();
+    Ok(Schema {
+        // Debian's packages add a word of their own.
+        server: server.split(' ').next().unwrap_or_default().to_owned(),
+        latency,
+        applied,
+        pending,
+        unknown: all.saturating_sub(applied),
+    })
 }
 
 async fn pending(pool: &PgPool) -> Result<Vec<String>, MigrationError> {

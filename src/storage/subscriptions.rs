@@ -176,6 +176,120 @@ pub async fn find_one_of_user(
     row.map(SubscriptionRow::into_line).transpose()
 }
 
+/// What tells a line of a payment as one of a user's: every foreign key, and what it was bought as.
+#[derive(Clone, Debug)]
+pub struct Bought {
+    /// Ours.
+    pub id: SubscriptionId,
+    /// Its basket.
+    pub checkout: CheckoutId,
+    /// The plan's code.
+    pub plan: String,
+    /// The plan's kind.
+    pub kind: Kind,
+    /// `sub_…`.
+    pub stripe_subscription: Option<String>,
+    /// `price_…`.
+    pub stripe_price: String,
+    /// `li_…`.
+    pub stripe_line_item: Option<String>,
+    /// `cs_…` of its checkout.
+    pub stripe_session: Option<String>,
+    /// When it changed to another plan, oldest first, and which it was on until then.
+    pub plans_before: Vec<(OffsetDateTime, String)>,
+}
+
+/// All that a user ever bought, oldest first.
+pub async fn find_bought(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<Bought>, StorageError> {
+    let rows: Vec<BoughtRow> = sqlx::query_as(
+        "SELECT s.id, s.checkout_id, s.plan, s.kind, s.stripe_subscription_id, s.stripe_price_id,
+                s.stripe_line_item_id, c.stripe_session_id,
+                ARRAY(SELECT h.at FROM status_changes h WHERE h.subscription_id = s.id AND h.from_plan IS NOT NULL
+                       ORDER BY h.seq) AS changed_at,
+                ARRAY(SELECT h.from_plan FROM status_changes h WHERE h.subscription_id = s.id
+                         AND h.from_plan IS NOT NULL ORDER BY h.seq) AS changed_from
+           FROM subscriptions s JOIN checkouts c ON c.id = s.checkout_id WHERE s.user_id = $1 ORDER BY s.id",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(BoughtRow::into_bought).collect()
+}
+
+#[derive(FromRow)]
+struct BoughtRow {
+    id: Uuid,
+    checkout_id: Uuid,
+    plan: String,
+    kind: String,
+    stripe_subscription_id: Option<String>,
+    stripe_price_id: String,
+    stripe_line_item_id: Option<String>,
+    stripe_session_id: Option<String>,
+    changed_at: Vec<OffsetDateTime>,
+    changed_from: Vec<String>,
+}
+
+impl BoughtRow {
+    fn into_bought(self) -> Result<Bought, StorageError> {
+        let impossible = || StorageError::ImpossibleRow {
+            table: "subscriptions",
+            row: self.id.to_string(),
+            column: "kind",
+        };
+        Ok(Bought {
+            id: SubscriptionId(self.id),
+            checkout: CheckoutId(self.checkout_id),
+            kind: kind(&self.kind).ok_or_else(impossible)?,
+            plan: self.plan,
+            stripe_subscription: self.stripe_subscription_id,
+            stripe_price: self.stripe_price_id,
+            stripe_line_item: self.stripe_line_item_id,
+            stripe_session: self.stripe_session_id,
+            plans_before: self.changed_at.into_iter().zip(self.changed_from).collect(),
+        })
+    }
+}
+
+/// Shares that a user held at some moment.
+#[derive(Clone, Debug, FromRow)]
+pub struct HeldShare {
+    /// Ours.
+    pub id: Uuid,
+    /// The plan's code.
+    pub plan: String,
+    /// How many.
+    pub quantity: i32,
+    /// When they were paid.
+    pub first_paid_at: OffsetDateTime,
+}
+
+/// The shares that a user held just before `on`: paid by then, and not ended by then as far as the history says. That the
+/// payment was only recorded later doesn't matter, its time is Stripe's.
+pub async fn find_shares_held(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    on: OffsetDateTime,
+) -> Result<Vec<HeldShare>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT s.id, s.plan, s.first_paid_at, COALESCE((SELECT c.from_quantity FROM status_changes c
+                  WHERE c.subscription_id = s.id AND c.at >= $2 AND c.from_quantity IS NOT NULL
+                  ORDER BY c.seq LIMIT 1), s.quantity) AS quantity
+           FROM subscriptions s
+          WHERE s.user_id = $1 AND s.kind = 'share' AND s.first_paid_at < $2
+            AND COALESCE((SELECT c.to_status FROM status_changes c
+                  WHERE c.subscription_id = s.id AND c.at < $2 ORDER BY c.seq DESC LIMIT 1), '') <> 'ENDED'
+          ORDER BY s.first_paid_at, s.id",
+    )
+    .bind(user.as_str())
+    .bind(on)
+    .fetch_all(db)
+    .await?)
+}
+
 /// The one subscription that keeps a user from buying a single plan (again), and its checkout.
 pub async fn find_holder(
     db: impl PgExecutor<'_>,

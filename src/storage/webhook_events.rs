@@ -308,3 +308,14 @@ pub async fn find_backlog(db: impl PgExecutor<'_>) -> Result<Backlog, StorageErr
     .fetch_one(db)
     .await?)
 }
+
+/// When the newest event came, whether by a webhook or by a walk through Stripe's list.
+pub async fn find_newest_arrival(
+    db: impl PgExecutor<'_>,
+) -> Result<Option<OffsetDateTime>, StorageError> {
+    Ok(
+        sqlx::query_scalar("SELECT max(received_at) FROM webhook_events")
+            .fetch_one(db)
+            .await?,
+    )
+}

@@ -49,20 +49,16 @@ operations! {
     RetrieveSession = "GET /v1/checkout/sessions/{session}",
     /// List a customer's Checkout Sessions.
     ListSessions = "GET /v1/checkout/sessions",
+    /// List the lines of a Checkout Session.
+    ListSessionLines = "GET /v1/checkout/sessions/{session}/line_items",
     /// Expire a Checkout Session.
     ExpireSession = "POST /v1/checkout/sessions/{session}/expire",
     /// Read a subscription.
     RetrieveSubscription = "GET /v1/subscriptions/{subscription_exposed_id}",
-    /// Change a subscription.
-    UpdateSubscription = "POST /v1/subscriptions/{subscription_exposed_id}",
     /// End a subscription.
     CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
-    /// List invoices.
-    ListInvoices = "GET /v1/invoices",
-    /// Ask what a change of a subscription would cost.
-    PreviewInvoice = "POST /v1/invoices/create_preview",
-    /// Open the customer portal.
-    CreatePortalSession = "POST /v1/billing_portal/sessions",
+    /// List the lines of an invoice.
+    ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.
     ListInvoicePayments = "GET /v1/invoice_payments",
     /// Read a payment.
@@ -77,6 +73,45 @@ operations! {
     ListEvents = "GET /v1/events",
     /// Read an event.
     RetrieveEvent = "GET /v1/events/{id}",
+    /// List products.
+    ListProducts = "GET /v1/products",
+    /// List customers.
+    ListCustomers = "GET /v1/customers",
+    /// Change a customer.
+    UpdateCustomer = "POST /v1/customers/{customer}",
+    /// List subscriptions.
+    ListSubscriptions = "GET /v1/subscriptions",
+    /// Change a subscription.
+    UpdateSubscription = "POST /v1/subscriptions/{subscription_exposed_id}",
+    /// List invoices.
+    ListInvoices = "GET /v1/invoices",
+    /// Tell what an invoice would say.
+    PreviewInvoice = "POST /v1/invoices/create_preview",
+    /// List payments.
+    ListPaymentIntents = "GET /v1/payment_intents",
+    /// List charges.
+    ListCharges = "GET /v1/charges",
+    /// List webhook endpoints.
+    ListWebhookEndpoints = "GET /v1/webhook_endpoints",
+    /// Make a webhook endpoint.
+    CreateWebhookEndpoint = "POST /v1/webhook_endpoints",
+    /// Change a webhook endpoint.
+    UpdateWebhookEndpoint = "POST /v1/webhook_endpoints/{webhook_endpoint}",
+    /// Open a session of the customer portal.
+    CreatePortalSession = "POST /v1/billing_portal/sessions",
+    /// List the portal's configurations.
+    ListPortalConfigurations = "GET /v1/billing_portal/configurations",
+}
+
+impl Operation {
+    /// Those that are only ever asked to be refused: [`requests::account::PROBES`](super::requests::account::PROBES)
+    /// tell by the refusal what the key may do.
+    pub const ONLY_REFUSED: &[Self] = &[
+        Self::UpdateCustomer,
+        Self::UpdateSubscription,
+        Self::PreviewInvoice,
+        Self::CreatePortalSession,
+    ];
 }
 
 /// Why Stripe did not do what it was asked. Its own texts are left out: they may hold personal data.
@@ -193,6 +228,8 @@ pub struct Answer<T> {
     pub body: T,
     /// The `Date` header: when the object looked like this.
     pub at: OffsetDateTime,
+    /// The `Stripe-Version` header: the version in which it answered.
+    pub version: Option<String>,
 }
 
 /// The client; cheap to clone.
@@ -267,6 +304,11 @@ impl Stripe {
             in_background: true,
             ..self.clone()
         }
+    }
+
+    /// The API version that every request names.
+    pub fn version(&self) -> &str {
+        &self.version
     }
 
     /// Sends a request, again with the same key where that may help, until an answer or the total timeout.
@@ -369,6 +411,7 @@ fn read<T: DeserializeOwned>(
             Ok(object) => Attempt::Done(Answer {
                 body: object,
                 at: date(headers),
+                version: header("Stripe-Version").map(str::to_owned),
             }),
             // A proxy's page or half an answer: asking again with the same key is safe.
             Err(source) => Attempt::Retry(StripeError::Unreadable {

@@ -3,6 +3,7 @@
 //! Nearly every field is optional: what isn't there in one version stands elsewhere in another, and the accessors know
 //! both places. Unknown fields and unknown values of enums pass.
 
+mod account;
 mod billing;
 mod catalogue;
 mod checkout;
@@ -16,6 +17,7 @@ use std::marker::PhantomData;
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
 
+pub use self::account::*;
 pub use self::billing::*;
 pub use self::catalogue::*;
 pub use self::checkout::*;
@@ -112,7 +114,10 @@ has_id!(
     Charge,
     Product,
     Price,
-    ItemPrice
+    ItemPrice,
+    LineItem,
+    InvoiceLine,
+    CreditNote
 );
 
 /// An object of which we need the id alone.

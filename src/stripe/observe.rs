@@ -190,7 +190,7 @@ impl Observer {
     }
 
     /// The internal ids in metadata; what isn't an id of ours is somebody else's text.
-    pub(super) fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
+    pub fn internal_ids(&self, metadata: Option<&Metadata>) -> Vec<SubscriptionId> {
         let text = metadata
             .and_then(|metadata| metadata.get(&self.metadata_key))
             .map_or("", String::as_str);

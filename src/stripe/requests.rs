@@ -1,5 +1,6 @@
 //! One function for each operation: the builders of `async-stripe` name and encode the parameters.
 
+pub mod account;
 mod billing;
 pub mod catalogue;
 pub mod checkout;
@@ -20,6 +21,12 @@ fn metadata<const N: usize>(pairs: [(&str, String); N]) -> HashMap<String, Strin
         .into_iter()
         .map(|(key, value)| (key.to_owned(), value))
         .collect()
+}
+
+/// Only what was made before `to`. Stripe's times are whole seconds: one that has begun belongs to it.
+fn before(to: time::OffsetDateTime) -> stripe_types::RangeQueryTs {
+    let begun = i64::from(to.nanosecond() > 0);
+    stripe_types::RangeQueryTs::lt(to.unix_timestamp() + begun)
 }
 
 fn currency_of(text: &str) -> stripe_types::Currency {

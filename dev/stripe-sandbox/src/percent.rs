@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Number;
 
+use crate::engine::proration::share;
+
 /// Hundredths of a percent, from 0 to 100 %.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Number", into = "Number")]
@@ -23,20 +25,13 @@ impl Percent {
 
     /// This part of an amount.
     pub(crate) fn of(self, amount: i64) -> i64 {
-        rounded(amount, self.0, WHOLE)
+        share(amount, self.0, WHOLE)
     }
 
     /// What an amount holds of it, where it has been added to the amount already.
     pub(crate) fn within(self, amount: i64) -> i64 {
-        rounded(amount, self.0, WHOLE + self.0)
+        share(amount, self.0, WHOLE + self.0)
     }
-}
-
-/// `amount * part / whole`, half away from zero.
-pub(crate) fn rounded(amount: i64, part: i64, whole: i64) -> i64 {
-    let (product, whole) = (i128::from(amount) * i128::from(part), i128::from(whole));
-    let half = if product < 0 { -whole } else { whole };
-    i64::try_from((2 * product + half) / (2 * whole)).unwrap_or(i64::MAX)
 }
 
 impl TryFrom<Number> for Percent {
@@ -74,12 +69,11 @@ impl From<Percent> for Number {
 mod tests {
     use serde_json::{from_value, json, to_value};
 
-    use super::{Percent, rounded};
+    use super::Percent;
 
     #[test]
     fn halves_are_rounded_away_from_zero() {
-        assert_eq!((rounded(5, 1, 2), rounded(-5, 1, 2)), (3, -3));
-        assert_eq!((rounded(4, 1, 3), rounded(-4, 1, 3)), (1, -1));
+        assert_eq!((Percent::new(50).of(5), Percent::new(50).of(-5)), (3, -3));
         assert_eq!(Percent::new(20).within(1_000), 167);
         assert_eq!(Percent::new(20).of(1_003), 201);
     }

@@ -12,6 +12,8 @@ use crate::store::Store;
 
 /// Renamed in dahlia.
 const UI_MODES_RENAMED: &str = "2026-03-25";
+/// How many elements a list inside an object shows.
+const EMBEDDED: usize = 10;
 /// Discounts and promotion codes embed no coupon any more.
 const COUPONS_MOVED: &str = "2025-09-30";
 /// Charges stopped to embed refunds, and payment intents charges.
@@ -37,10 +39,33 @@ pub(crate) fn event(store: &Store, event: &Value, version: Option<&str>) -> Valu
 /// An answer as a request with `Stripe-Version` gets it.
 pub(crate) fn answer(store: &Store, body: &Value, version: Option<&str>) -> Value {
     let mut rendered = body.clone();
+    rendered
+        .as_object_mut()
+        .into_iter()
+        .flatten()
+        .for_each(|(_, field)| shorten(field));
     if let Some(version) = version.filter(|version| is_older(version)) {
         older(store, &mut rendered, version);
     }
     rendered
+}
+
+/// A list inside an object shows its first ten elements; the rest has a route of its own.
+fn shorten(value: &mut Value) {
+    match value {
+        Value::Array(elements) => elements.iter_mut().for_each(shorten),
+        Value::Object(fields) => {
+            fields.values_mut().for_each(shorten);
+            let is_list = fields.get("object").is_some_and(|object| object == "list");
+            if let Some(Value::Array(data)) = fields.get_mut("data").filter(|_| is_list)
+                && data.len() > EMBEDDED
+            {
+                data.truncate(EMBEDDED);
+                fields.insert("has_more".to_owned(), true.into());
+            }
+        }
+        _ => {}
+    }
 }
 
 fn is_older(version: &str) -> bool {

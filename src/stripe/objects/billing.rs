@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Expandable, List, Metadata, Recurring, Reference};
+use super::{Expandable, LineItem, List, Metadata, PriceReference, Recurring, Reference};
 
 /// A subscription at Stripe.
 #[derive(Clone, Debug, Deserialize)]
@@ -136,13 +136,186 @@ pub struct Invoice {
     pub payments: Option<List<InvoicePayment>>,
     /// When it changed.
     pub status_transitions: Option<StatusTransitions>,
+    /// ISO 4217, lower case.
+    pub currency: Option<String>,
+    /// Minor units that are to be paid: the total less what the customer's balance and credit notes settle.
+    pub amount_due: Option<i64>,
+    /// Minor units that were paid in cash, by cheque or by transfer; since 2026-05-27.
+    pub amount_paid_off_stripe: Option<i64>,
+    /// The same before 2025-03-31, for the whole.
+    #[serde(default)]
+    pub paid_out_of_band: bool,
+    /// Minor units of credit notes after it was paid.
+    pub post_payment_credit_notes_amount: Option<i64>,
+    /// Its page: a bearer link, never logged.
+    pub hosted_invoice_url: Option<String>,
+    /// The document: a bearer link, never logged.
+    pub invoice_pdf: Option<String>,
 }
 
 /// A line of an invoice.
 #[derive(Clone, Debug, Deserialize)]
 pub struct InvoiceLine {
+    /// `il_…`.
+    #[serde(default)]
+    pub id: String,
     /// Of a subscription's line at first a copy of the subscription's.
     pub metadata: Option<Metadata>,
+    /// What the member reads.
+    pub description: Option<String>,
+    /// How many.
+    pub quantity: Option<i64>,
+    /// Minor units before discounts, without the tax that comes on top.
+    pub amount: Option<i64>,
+    /// One for each discount.
+    pub discount_amounts: Option<Vec<DiscountAmount>>,
+    /// Since 2025-03-31.
+    pub taxes: Option<Vec<TaxAmount>>,
+    /// Before 2025-03-31.
+    pub tax_amounts: Option<Vec<TaxAmount>>,
+    /// What it bills; since 2025-03-31.
+    pub parent: Option<InvoiceLineParent>,
+    /// Since 2025-03-31.
+    pub pricing: Option<InvoiceLinePricing>,
+    /// Before 2025-03-31.
+    pub price: Option<PriceReference>,
+    /// `subscription` or `invoiceitem`; before 2025-03-31.
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
+    /// `sub_…`: also of a line that was only billed along with it.
+    pub subscription: Option<Expandable<Reference>>,
+    /// Whether it is for a part of a period; before 2025-03-31.
+    #[serde(default)]
+    pub proration: bool,
+}
+
+/// What a discount takes off a line.
+#[derive(Clone, Debug, Deserialize)]
+pub struct DiscountAmount {
+    /// Minor units.
+    #[serde(default)]
+    pub amount: i64,
+}
+
+/// A tax on a line.
+#[derive(Clone, Debug, Deserialize)]
+pub struct TaxAmount {
+    /// Minor units.
+    #[serde(default)]
+    pub amount: i64,
+    /// `inclusive` or `exclusive`; since 2025-03-31.
+    pub tax_behavior: Option<String>,
+    /// The same before 2025-03-31.
+    pub inclusive: Option<bool>,
+}
+
+impl TaxAmount {
+    fn is_inclusive(&self) -> bool {
+        self.inclusive.unwrap_or(false) || self.tax_behavior.as_deref() == Some("inclusive")
+    }
+}
+
+/// What a line bills.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLineParent {
+    /// An item of a subscription.
+    pub subscription_item_details: Option<InvoiceLineSource>,
+    /// Something that is billed once.
+    pub invoice_item_details: Option<InvoiceLineSource>,
+}
+
+/// Where a line comes from.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLineSource {
+    /// `sub_…`.
+    pub subscription: Option<Expandable<Reference>>,
+    /// Whether it is for a part of a period.
+    #[serde(default)]
+    pub proration: bool,
+}
+
+/// What a line costs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLinePricing {
+    /// Of a price.
+    pub price_details: Option<InvoiceLinePrice>,
+}
+
+/// The price of a line.
+#[derive(Clone, Debug, Deserialize)]
+pub struct InvoiceLinePrice {
+    /// `price_…`.
+    pub price: Option<Expandable<Reference>>,
+    /// `prod_…`.
+    pub product: Option<Expandable<Reference>>,
+}
+
+impl InvoiceLine {
+    fn all_taxes(&self) -> impl Iterator<Item = &TaxAmount> {
+        // An object has one of the two.
+        let taxes = self.taxes.as_ref().or(self.tax_amounts.as_ref());
+        taxes.into_iter().flatten()
+    }
+
+    /// Its tax in minor units.
+    pub fn tax(&self) -> i64 {
+        self.all_taxes().map(|tax| tax.amount).sum()
+    }
+
+    /// What it adds to the invoice's total, in minor units: after discounts, with tax.
+    pub fn total(&self) -> i64 {
+        let on_top = self.all_taxes().filter(|tax| !tax.is_inclusive());
+        let discounts = self.discount_amounts.iter().flatten();
+        self.amount.unwrap_or_default() + on_top.map(|tax| tax.amount).sum::<i64>()
+            - discounts.map(|discount| discount.amount).sum::<i64>()
+    }
+
+    /// `sub_…` whose item it bills, wherever it stands; none for what was only billed along with a subscription.
+    pub fn billed_subscription(&self) -> Option<&str> {
+        let Some(parent) = &self.parent else {
+            let billed = self.proration || self.kind.as_deref() == Some("subscription");
+            return self
+                .subscription
+                .as_ref()
+                .filter(|_| billed)
+                .map(Expandable::id);
+        };
+        let item = parent.invoice_item_details.as_ref();
+        let prorated = item.filter(|source| source.proration);
+        let source = parent.subscription_item_details.as_ref().or(prorated)?;
+        source.subscription.as_ref().map(Expandable::id)
+    }
+
+    /// `price_…`, wherever it stands.
+    pub fn price_id(&self) -> Option<&str> {
+        let nested = self
+            .price_details()
+            .and_then(|details| details.price.as_ref());
+        nested
+            .map(Expandable::id)
+            .or_else(|| Some(self.price.as_ref()?.id.as_str()))
+    }
+
+    /// Whether a line of the session was sold at this price.
+    pub fn is_priced_as(&self, item: &LineItem) -> bool {
+        let price = item.price.as_ref().map(|price| price.id.as_str());
+        price.is_some() && price == self.price_id()
+    }
+
+    /// Whether a line of the session sold this product.
+    pub fn is_product_of(&self, item: &LineItem) -> bool {
+        let sold = item.price.as_ref().and_then(|price| price.product.as_ref());
+        let nested = self
+            .price_details()
+            .and_then(|details| details.product.as_ref());
+        let older = self.price.as_ref().and_then(|price| price.product.as_ref());
+        let product = nested.or(older).map(Expandable::id);
+        product.is_some() && product == sold.map(Expandable::id)
+    }
+
+    fn price_details(&self) -> Option<&InvoiceLinePrice> {
+        self.pricing.as_ref()?.price_details.as_ref()
+    }
 }
 
 /// What an invoice is for.
@@ -227,6 +400,20 @@ impl Invoice {
             .and_then(|details| details.metadata.as_ref())
     }
 
+    /// Every payment intent that paid or was to pay it, where the object tells.
+    pub fn payment_intent_ids(&self) -> impl Iterator<Item = &str> {
+        let payments = self.payments.iter().flat_map(|payments| &payments.data);
+        payments
+            .filter_map(InvoicePayment::payment_intent_id)
+            .chain(self.payment_intent.as_ref().map(Expandable::id))
+    }
+
+    /// What was paid outside Stripe, in minor units.
+    pub fn paid_off_stripe(&self) -> i64 {
+        let whole = self.amount_paid.filter(|_| self.paid_out_of_band);
+        self.amount_paid_off_stripe.or(whole).unwrap_or_default()
+    }
+
     /// `pi_…` of what paid it, where the object tells.
     pub fn payment_intent_id(&self) -> Option<&str> {
         let payments = self.payments.iter().flat_map(|payments| &payments.data);
@@ -251,6 +438,17 @@ pub struct CreditNote {
     pub refunds: Vec<CreditedRefund>,
     /// The same before 2025-03-31.
     pub refund: Option<Expandable<Reference>>,
+    /// What it takes back.
+    pub lines: Option<List<CreditNoteLine>>,
+}
+
+/// A line of a credit note.
+#[derive(Clone, Debug, Deserialize)]
+pub struct CreditNoteLine {
+    /// `il_…` that it takes back, if any.
+    pub invoice_line_item: Option<String>,
+    /// Minor units.
+    pub amount: Option<i64>,
 }
 
 /// A refund of a credit note.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::Expandable;
+use super::{Expandable, Reference};
 
 /// A price.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +29,15 @@ pub struct Price {
     /// The same price in other currencies, when expanded.
     #[serde(default)]
     pub currency_options: BTreeMap<String, CurrencyOption>,
+}
+
+/// A price, as far as it tells one line from another.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PriceReference {
+    /// `price_…`.
+    pub id: String,
+    /// `prod_…`.
+    pub product: Option<Expandable<Reference>>,
 }
 
 /// How often a price renews.

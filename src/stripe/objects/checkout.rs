@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Expandable, Invoice, List, Metadata, PaymentIntent, Reference, Subscription};
+use super::{
+    Expandable, Invoice, List, Metadata, PaymentIntent, PriceReference, Reference, Subscription,
+};
 
 /// A Checkout Session.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,6 +48,14 @@ pub struct LineItem {
     pub id: String,
     /// Ours.
     pub metadata: Option<Metadata>,
+    /// What the buyer read.
+    pub description: Option<String>,
     /// How many.
     pub quantity: Option<i64>,
+    /// Minor units, after discounts, with tax.
+    pub amount_total: Option<i64>,
+    /// Minor units.
+    pub amount_tax: Option<i64>,
+    /// At which price.
+    pub price: Option<PriceReference>,
 }

@@ -45,6 +45,29 @@ pub struct Charge {
     pub metadata: Option<Metadata>,
     /// Unix seconds.
     pub created: Option<i64>,
+    /// ISO 4217, lower case.
+    pub currency: Option<String>,
+    /// Minor units that were asked for.
+    pub amount: Option<i64>,
+    /// Minor units that were taken.
+    pub amount_captured: Option<i64>,
+    /// False while money is only reserved.
+    pub captured: Option<bool>,
+    /// `succeeded`, `pending`, `failed`.
+    pub status: Option<String>,
+    /// Why it failed, as an error code.
+    pub failure_code: Option<String>,
+    /// Why it failed, as the bank said.
+    pub outcome: Option<ChargeOutcome>,
+    /// What the payment was called.
+    pub description: Option<String>,
+    /// The receipt's page: a bearer link, never logged.
+    pub receipt_url: Option<String>,
+    /// Whether there ever was a dispute.
+    #[serde(default)]
+    pub disputed: bool,
+    /// Before 2025-03-31.
+    pub invoice: Option<Expandable<Reference>>,
     /// Whether money came.
     #[serde(default)]
     pub paid: bool,
@@ -53,8 +76,17 @@ pub struct Charge {
     pub refunded: bool,
     /// Minor units of all refunds so far; used only to tell some from none.
     pub amount_refunded: Option<i64>,
-    /// Before 2022-11-15.
+    /// Before 2022-11-15, and when expanded.
     pub refunds: Option<List<Refund>>,
+    /// The number of the receipt that Stripe mailed, if it did.
+    pub receipt_number: Option<String>,
+}
+
+/// What the bank said of a charge.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ChargeOutcome {
+    /// The decline code.
+    pub reason: Option<String>,
 }
 
 /// A refund.
@@ -70,6 +102,12 @@ pub struct Refund {
     pub created: Option<i64>,
     /// May name the lines that are refunded.
     pub metadata: Option<Metadata>,
+    /// Minor units.
+    pub amount: Option<i64>,
+    /// `requested_by_customer`, `duplicate`, `fraudulent`, …
+    pub reason: Option<String>,
+    /// Why it did not arrive.
+    pub failure_reason: Option<String>,
 }
 
 /// A dispute.
@@ -83,4 +121,10 @@ pub struct Dispute {
     pub payment_intent: Option<Expandable<Reference>>,
     /// Unix seconds.
     pub created: Option<i64>,
+    /// ISO 4217, lower case.
+    pub currency: Option<String>,
+    /// Minor units.
+    pub amount: Option<i64>,
+    /// `fraudulent`, `duplicate`, `product_not_received`, …
+    pub reason: Option<String>,
 }

@@ -2,15 +2,17 @@
 
 use stripe_billing::credit_note::ListCreditNote;
 use stripe_billing::invoice::ListInvoice;
+use stripe_billing::invoice_line_item::ListInvoiceInvoiceLineItem;
 use stripe_billing::invoice_payment::{
     ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
 };
 use stripe_client_core::StripeRequest as _;
 use stripe_shared::InvoiceStatus;
+use time::OffsetDateTime;
 
-use super::PAGE;
+use super::{PAGE, before};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
-use crate::stripe::objects::{CreditNote, InvoicePayment, List, OpenInvoice};
+use crate::stripe::objects::{CreditNote, Invoice, InvoiceLine, InvoicePayment, List, OpenInvoice};
 
 impl Stripe {
     /// The open invoices of a subscription, newest first, with their payments.
@@ -48,6 +50,53 @@ impl Stripe {
     ) -> Result<Answer<List<InvoicePayment>>, StripeError> {
         let request = ListInvoicePayment::new().invoice(invoice).limit(PAGE);
         self.call(Operation::ListInvoicePayments, request.build(), None)
+            .await
+    }
+
+    /// A customer's invoices made before `to`, newest first, with their payments, one page after the invoice `after`.
+    pub async fn list_invoices(
+        &self,
+        customer: &str,
+        to: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Invoice>>, StripeError> {
+        let mut request = ListInvoice::new()
+            .customer(customer)
+            .created(before(to))
+            .expand(["data.payments".to_owned()])
+            .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListInvoices, request.build(), None)
+            .await
+    }
+
+    /// The lines of an invoice, one page after the line `after`.
+    pub async fn list_invoice_lines(
+        &self,
+        invoice: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<List<InvoiceLine>>, StripeError> {
+        let mut request = ListInvoiceInvoiceLineItem::new(invoice).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListInvoiceLines, request.build(), None)
+            .await
+    }
+
+    /// All credit notes of a customer, newest first, one page after the note `after`.
+    pub async fn list_credit_notes_of_customer(
+        &self,
+        customer: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<List<CreditNote>>, StripeError> {
+        let mut request = ListCreditNote::new().customer(customer).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListCreditNotes, request.build(), None)
             .await
     }
 

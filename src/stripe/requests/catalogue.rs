@@ -25,6 +25,36 @@ impl Stripe {
         Ok(answer.body.data)
     }
 
+    /// The archived prices with these lookup keys, at most [`MAX_LOOKUP_KEYS`].
+    pub async fn list_archived_prices(
+        &self,
+        lookup_keys: Vec<String>,
+    ) -> Result<Vec<Price>, StripeError> {
+        let request = ListPrice::new()
+            .active(false)
+            .lookup_keys(lookup_keys)
+            .limit(PAGE);
+        let answer: Answer<List<Price>> = self
+            .call(Operation::ListPrices, request.build(), None)
+            .await?;
+        Ok(answer.body.data)
+    }
+
+    /// All active prices, newest first, one page after the price `after`.
+    pub async fn list_active_prices(
+        &self,
+        after: Option<&str>,
+    ) -> Result<List<Price>, StripeError> {
+        let mut request = ListPrice::new().active(true).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        Ok(self
+            .call(Operation::ListPrices, request.build(), None)
+            .await?
+            .body)
+    }
+
     /// A price by its id, with product and other currencies.
     pub async fn retrieve_price(&self, id: &str) -> Result<Price, StripeError> {
         let request =

@@ -16,19 +16,19 @@ use stripe_checkout::checkout_session::{
     CreateCheckoutSessionLineItemsPriceDataTaxBehavior as PriceDataTaxBehavior,
     CreateCheckoutSessionPaymentIntentData, CreateCheckoutSessionSubscriptionData,
     CreateCheckoutSessionTaxIdCollection, CustomTextPositionParam, ExpireCheckoutSession,
-    ListCheckoutSession, RetrieveCheckoutSession,
+    ListCheckoutSession, ListLineItemsCheckoutSession, RetrieveCheckoutSession,
 };
 use stripe_client_core::StripeRequest as _;
 use stripe_core::customer::CreateCustomer;
 use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode, CheckoutSessionSubmitType};
 use time::OffsetDateTime;
 
-use super::{CHECKOUT_KEY, PAGE, currency_of, metadata};
+use super::{CHECKOUT_KEY, PAGE, before, currency_of, metadata};
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
 use crate::domain::plan::TaxBehavior;
 use crate::settings::{Branding, CheckoutPage};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
-use crate::stripe::objects::{List, Reference, Session};
+use crate::stripe::objects::{LineItem, List, Reference, Session};
 
 const USER_KEY: &str = "dues_user_id";
 
@@ -348,6 +348,40 @@ impl Stripe {
             request = request.starting_after(after);
         }
         self.call(Operation::ListSessions, request.build(), None)
+            .await
+    }
+
+    /// A customer's Checkout Sessions made before `to`, newest first, with their lines, one page after the session
+    /// `after`.
+    pub async fn list_sessions_with_lines(
+        &self,
+        customer: &str,
+        to: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Session>>, StripeError> {
+        let mut request = ListCheckoutSession::new()
+            .customer(customer)
+            .created(before(to))
+            .expand(["data.line_items".to_owned()])
+            .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListSessions, request.build(), None)
+            .await
+    }
+
+    /// The lines of a Checkout Session, one page after the line `after`.
+    pub async fn list_session_lines(
+        &self,
+        session: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<List<LineItem>>, StripeError> {
+        let mut request = ListLineItemsCheckoutSession::new(session).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListSessionLines, request.build(), None)
             .await
     }
 

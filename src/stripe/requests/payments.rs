@@ -1,13 +1,15 @@
 //! Payments, refunds and disputes.
 
 use stripe_client_core::StripeRequest as _;
+use stripe_core::charge::ListCharge;
 use stripe_core::dispute::ListDispute;
 use stripe_core::payment_intent::RetrievePaymentIntent;
 use stripe_core::refund::ListRefund;
+use time::OffsetDateTime;
 
-use super::PAGE;
+use super::{PAGE, before};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
-use crate::stripe::objects::{Dispute, List, PaymentIntent, Refund};
+use crate::stripe::objects::{Charge, Dispute, List, PaymentIntent, Refund};
 
 impl Stripe {
     /// A payment with its charge.
@@ -17,6 +19,25 @@ impl Stripe {
     ) -> Result<Answer<PaymentIntent>, StripeError> {
         let request = RetrievePaymentIntent::new(id).expand(["latest_charge".to_owned()]);
         self.call(Operation::RetrievePaymentIntent, request.build(), None)
+            .await
+    }
+
+    /// A customer's charges made before `to`, newest first, with their refunds, one page after the charge `after`.
+    pub async fn list_charges(
+        &self,
+        customer: &str,
+        to: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Charge>>, StripeError> {
+        let mut request = ListCharge::new()
+            .customer(customer)
+            .created(before(to))
+            .expand(["data.refunds".to_owned()])
+            .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListCharges, request.build(), None)
             .await
     }
 

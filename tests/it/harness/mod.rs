@@ -14,6 +14,7 @@ mod call;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
 pub(crate) mod own_affairs;
+pub(crate) mod program;
 pub(crate) mod purchase;
 pub(crate) mod replica;
 mod sandbox;
@@ -23,6 +24,7 @@ use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dev_postgres::TestDatabase;
@@ -67,7 +69,7 @@ pub(crate) struct TestApp {
 pub(crate) struct Builder {
     variables: HashMap<String, String>,
     follows_clock: bool,
-    is_cooperative: bool,
+    catalogue: Option<PathBuf>,
 }
 
 impl TestApp {
@@ -153,6 +155,22 @@ impl Builder {
         self
     }
 
+    /// Sells something else than the shipped plans: the sandbox's catalogue and the plans, as their files have them.
+    pub(crate) fn selling(mut self, catalogue: &str, plans: &str) -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let place = format!("dues-selling-{}-{count}", std::process::id());
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR")).join(place);
+        std::fs::create_dir_all(&place).expect("a directory for temporary files");
+        let write = |name: &str, text: &str| {
+            let path = place.join(name);
+            std::fs::write(&path, text).expect("a place for a file");
+            path
+        };
+        self.catalogue = Some(write("catalogue.toml", catalogue));
+        self.setting("DUES__PLANS__FILE", write("plans.toml", plans).display())
+    }
+
     /// Lets the service's clock follow the sandbox's, as in the demo.
     pub(crate) fn following_the_sandbox(mut self) -> Self {
         self.follows_clock = true;
@@ -161,7 +179,7 @@ impl Builder {
 
     /// Sells what `tests/it/cooperative` says: a plan for everything that a plan can say.
     pub(crate) fn cooperative(mut self) -> Self {
-        self.is_cooperative = true;
+        self.catalogue = Some(in_project("tests/it/cooperative/catalogue.toml"));
         let plans = in_project("tests/it/cooperative/plans.toml");
         self.setting("DUES__PLANS__FILE", plans.display())
     }
@@ -171,10 +189,9 @@ impl Builder {
         // The port is taken first: the sandbox must know where to send webhooks, and the service where the sandbox is.
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound port has an address");
-        let sandbox = if self.is_cooperative {
-            TestSandbox::selling("tests/it/cooperative/catalogue.toml", address).await
-        } else {
-            TestSandbox::start(address).await
+        let sandbox = match &self.catalogue {
+            Some(catalogue) => TestSandbox::selling(&catalogue.to_string_lossy(), address).await,
+            None => TestSandbox::start(address).await,
         };
         let database = migrated_database().await;
         let mut variables = usual_variables(database.url(), address, sandbox.url());

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Call, Route, refuse, route};
+use crate::engine::proration::share;
 use crate::engine::{billing, refunds};
 use crate::error::{ApiError, ApiResult};
 use crate::ids;
 use crate::json::{Json, list};
 use crate::listing;
-use crate::percent::rounded;
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -170,14 +170,13 @@ fn note_lines(world: &World, invoice: &Value, params: &Value) -> Result<Vec<Valu
 
 /// A credited line takes its share of the discounts and taxes of what it credits.
 fn take_shares(line: &mut Value, known: &Value, amount: i64) {
-    let share =
-        |given: &Value, key: &str| rounded(given.int(key), amount, known.int("amount").max(1));
+    let part = |given: &Value, key: &str| share(given.int(key), amount, known.int("amount"));
     let scaled = |list: &str, keys: &[&str]| -> Vec<Value> {
         let mut given = known.items(list).to_vec();
         for entry in &mut given {
             for key in keys {
-                let part = share(entry, key);
-                entry.set(key, part);
+                let scaled = part(entry, key);
+                entry.set(key, scaled);
             }
         }
         given

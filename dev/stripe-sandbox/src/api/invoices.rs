@@ -86,7 +86,7 @@ fn finalize(world: &mut World, call: &Call) -> ApiResult {
             "This invoice is already finalized, you can't re-finalize a non-draft invoice.";
         return Err(ApiError::coded("invoice_not_editable", message));
     }
-    if terms::has_unknown_place(&terms::refresh(world, call.id())) {
+    if terms::has_unknown_place(&billing::refresh(world, call.id())) {
         return Err(terms::unknown_place());
     }
     let open = billing::finalize(world, call.id());

@@ -37,8 +37,10 @@ pub(super) const ROUTES: &[Route] = &[
 
 /// What would change the money or the flow, and is not modelled.
 const REFUSED: &[&str] = &[
+    "custom_fields",
     "customer_account",
     "managed_payments",
+    "name_collection",
     "optional_items",
     "payment_method_data",
     "permissions",

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::refuse;
 use crate::engine::changes::{Change, Prorate};
-use crate::engine::subscriptions;
+use crate::engine::{subscriptions, tax};
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::{World, merge};
@@ -43,6 +43,11 @@ pub(crate) fn change(
         change_one(world, current, &mut items, wanted, &place)?;
     }
     check_together(&items)?;
+    if params.text("proration_behavior") != "none" && !current.items("discounts").is_empty() {
+        return Err(ApiError::unmodelled(
+            "items of a discounted subscription without proration_behavior=none",
+        ));
+    }
     let prorate = match params.text("proration_behavior") {
         "none" => Prorate::Never,
         "always_invoice" => Prorate::Now,
@@ -141,6 +146,12 @@ fn usable_price(world: &World, current: &Value, id: &str, param: &str) -> Result
         format!(
             "The price specified only supports `{}`. This doesn't match the expected currency: `{currency}`.",
             price.text("currency")
+        )
+    } else if current["automatic_tax"].flag("enabled")
+        && tax::is_inclusive(world, price, currency).is_none()
+    {
+        format!(
+            "Tax can be calculated only for prices that have a `tax_behavior`, which `{id}` lacks."
         )
     } else {
         return Ok(price.clone());

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
+use super::terms::Terms;
 use super::{balance, buyer, discounts, dunning, proration, subscriptions, terms};
 use crate::error::ApiError;
 use crate::ids;
@@ -46,18 +47,23 @@ pub(crate) fn create(world: &mut World, new: &NewInvoice) -> Value {
 }
 
 /// Creates a draft that the caller announces, of what a checkout has charged: the customer's balance stays apart.
-pub(super) fn draft_of_checkout(world: &mut World, new: &NewInvoice) -> Value {
+pub(super) fn draft_of_checkout(
+    world: &mut World,
+    new: &NewInvoice,
+    terms: Option<&Terms>,
+) -> Value {
     let id = ids::new("in");
     balance::keep_apart(world, &id);
-    draft_as(world, &id, new)
+    draft_as(world, &id, new, terms)
 }
 
 /// Creates a draft that the caller announces.
 pub(crate) fn draft(world: &mut World, new: &NewInvoice) -> Value {
-    draft_as(world, &ids::new("in"), new)
+    draft_as(world, &ids::new("in"), new, None)
 }
 
-fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
+/// The terms are those of the subscription, where there is one.
+fn draft_as(world: &mut World, id: &str, new: &NewInvoice, terms: Option<&Terms>) -> Value {
     let now = world.now();
     let customer = world.store.copy(new.customer);
     let subscription = new.subscription.map(|id| world.store.copy(id));
@@ -66,9 +72,6 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     });
     let own = new.lines.iter();
     lines.extend(own.map(|line| line_object(id, new.currency, new.subscription, line)));
-    if let Some(subscription) = new.subscription {
-        proration::note_debits(world, subscription, &lines);
-    }
     let total: i64 = lines.iter().map(|line| line.int("amount")).sum();
     let sends = subscription
         .as_ref()
@@ -97,7 +100,7 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
         "discounts": [], "due_date": due_date, "effective_at": null, "ending_balance": null, "footer": null,
         "from_invoice": null, "hosted_invoice_url": null, "invoice_pdf": null,
         "issuer": {"type": "self"}, "last_finalization_error": null, "latest_revision": null,
-        "lines": list(&format!("/v1/invoices/{id}/lines"), vec![]),
+        "lines": list(&format!("/v1/invoices/{id}/lines"), lines),
         "livemode": false, "metadata": new.metadata, "next_payment_attempt": null, "number": null,
         "on_behalf_of": null, "parent": parent,
         "payment_settings": {"default_mandate": null, "payment_method_options": null, "payment_method_types": null},
@@ -112,22 +115,20 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     invoice.set("status_transitions", json!({
         "finalized_at": null, "marked_uncollectible_at": null, "paid_at": null, "voided_at": null,
     }));
-    set_lines(world, &mut invoice, lines);
-    if let Some(subscription) = &subscription {
-        let terms = terms::of_subscription(world, subscription);
-        terms::apply(world, &mut invoice, &terms);
-        let used = invoice["total_discount_amounts"]
-            .as_array()
-            .into_iter()
-            .flatten();
-        let used: Vec<Value> = used.map(|used| used["discount"].clone()).collect();
-        discounts::use_up(world, subscription.text("id"), &used);
+    let terms = match (&subscription, terms) {
+        (Some(subscription), _) => Some(&terms::of_subscription(world, subscription)),
+        (None, terms) => terms,
+    };
+    if let Some(terms) = terms {
+        terms::apply(world, &mut invoice, terms);
     }
-    let expected = balance::outcome(world, &invoice, invoice.int("total"));
-    for key in ["amount_due", "amount_remaining"] {
-        invoice.set(key, expected.due);
+    if let Some(subscription) = new.subscription {
+        let lines = invoice["lines"].items("data").iter();
+        let net: Vec<Value> = lines.map(terms::discounted).collect();
+        proration::note_debits(world, subscription, &net);
+        discounts::use_up(world, subscription, &invoice);
     }
-    invoice.set("starting_balance", expected.starting);
+    reckon(world, &mut invoice);
     if let Some(subscription) = new.subscription {
         world.change(subscription, |object| {
             object.set("latest_invoice", id);
@@ -136,12 +137,7 @@ fn draft_as(world: &mut World, id: &str, new: &NewInvoice) -> Value {
     world.create(invoice, None)
 }
 
-pub(super) fn line_object(
-    invoice: &str,
-    currency: &str,
-    subscription: Option<&str>,
-    line: &Line,
-) -> Value {
+fn line_object(invoice: &str, currency: &str, subscription: Option<&str>, line: &Line) -> Value {
     let parent = match &line.item {
         Some(item) => json!({"invoice_item_details": null, "type": "subscription_item_details",
             "subscription_item_details": {"invoice_item": null, "proration": false,
@@ -169,15 +165,35 @@ pub(crate) fn lines_of<'a>(world: &'a World, invoice: &'a Value) -> &'a [Value] 
     all.map_or_else(|| invoice["lines"].items("data"), Vec::as_slice)
 }
 
-/// Gives an invoice its lines: it shows the first, and pages the rest.
-pub(super) fn set_lines(world: &mut World, invoice: &mut Value, lines: Vec<Value>) {
-    let has_more = lines.len() > LINES_SHOWN;
-    let shown: Vec<Value> = lines.iter().take(LINES_SHOWN).cloned().collect();
-    if has_more {
-        world.store.hide(invoice.text("id"), "lines", lines);
+/// Keeps all lines of an invoice that has more than it shows.
+fn cut_lines(world: &mut World, invoice: &mut Value) {
+    let lines = invoice["lines"].items("data");
+    if lines.len() > LINES_SHOWN {
+        let (all, shown) = (lines.to_vec(), lines[..LINES_SHOWN].to_vec());
+        world.store.hide(invoice.text("id"), "lines", all);
+        invoice["lines"].set("data", shown);
+        invoice["lines"].set("has_more", true);
     }
-    invoice["lines"].set("data", shown);
-    invoice["lines"].set("has_more", has_more);
+}
+
+/// What is due of the total once the customer's balance has its say, and which lines are shown.
+fn reckon(world: &mut World, invoice: &mut Value) {
+    let expected = balance::outcome(world, invoice, invoice.int("total"));
+    for key in ["amount_due", "amount_remaining"] {
+        invoice.set(key, expected.due);
+    }
+    invoice.set("starting_balance", expected.starting);
+    cut_lines(world, invoice);
+}
+
+/// Reckons a draft again: until it is finalized, its taxes follow its customer.
+pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
+    let mut invoice = world.store.copy(id);
+    let all = lines_of(world, &invoice).to_vec();
+    invoice["lines"].set("data", all);
+    terms::renew(world, &mut invoice);
+    reckon(world, &mut invoice);
+    world.change(id, |object| *object = invoice)
 }
 
 /// Finalizes a draft; what remains due is still to be collected.
@@ -440,7 +456,7 @@ pub(crate) fn advance_draft(world: &mut World, id: &str) {
     if invoice.text("status") != "draft" || !invoice.flag("auto_advance") {
         return;
     }
-    let refreshed = terms::refresh(world, id);
+    let refreshed = refresh(world, id);
     if world.settings.finalization_fails || terms::has_unknown_place(&refreshed) {
         let failed = world.change(id, |invoice| {
             let error = terms::unknown_place();

@@ -6,7 +6,7 @@ use super::billing::{self, Collect, DRAFT_SECONDS, NewInvoice};
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
 use super::subscriptions::{lines, period_end};
-use super::{periods, proration};
+use super::{periods, proration, terms};
 use crate::clock::next_period_end;
 use crate::error::{ApiError, ApiResult};
 use crate::json::{Json, previous_attributes};
@@ -73,6 +73,7 @@ impl Change {
 /// # Errors
 /// The failed payment, where the change is to be made only if it is paid; nothing has changed then.
 pub(crate) fn perform(world: &mut World, id: &str, change: &Change, edit: Edit) -> ApiResult {
+    terms::check_place(world, id)?;
     let ahead = if change.only_if_paid {
         pay_ahead(world, id, change, edit)?
     } else {

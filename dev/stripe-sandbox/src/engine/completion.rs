@@ -145,7 +145,7 @@ fn subscribe(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (start, start),
         metadata: json!({}),
     };
-    let draft = billing::draft_of_checkout(world, &new);
+    let draft = billing::draft_of_checkout(world, &new, None);
     // The subscription is announced before its invoice, and names it.
     let subscription = world.store.copy(&subscription_id);
     world.emit("customer.subscription.created", &subscription, None);
@@ -177,12 +177,10 @@ fn bill_once(world: &mut World, session: &Value, deal: &Deal) -> Value {
         period: (now, now),
         metadata: metadata.unwrap_or_else(|| json!({})),
     };
-    let mut draft = billing::draft_of_checkout(world, &new);
     let terms = terms::of_session(world, session);
-    terms::apply(world, &mut draft, &terms);
-    let invoice = draft.text("id").to_owned();
-    world.change(&invoice, |object| object.clone_from(&draft));
+    let draft = billing::draft_of_checkout(world, &new, Some(&terms));
     world.emit("invoice.created", &draft, None);
+    let invoice = draft.text("id").to_owned();
     settle_first(world, &invoice, deal);
     invoice.into()
 }

@@ -190,13 +190,14 @@ pub(crate) fn of_subscription(world: &World, subscription: &Value) -> Vec<String
 }
 
 /// After an invoice: what was for once is used up as soon as it took something off, what was for months ends with them.
-pub(crate) fn use_up(world: &mut World, subscription: &str, used: &[Value]) {
+pub(crate) fn use_up(world: &mut World, subscription: &str, invoice: &Value) {
+    let used = invoice.items("total_discount_amounts");
     let before = world.store.copy(subscription);
     let kept: Vec<String> = of_subscription(world, &before)
         .into_iter()
         .filter(|id| {
             let once = world.store.hidden(id, "coupon").text("duration") == "once";
-            !(once && used.iter().any(|used| used == id))
+            !(once && used.iter().any(|used| used.text("discount") == id))
         })
         .collect();
     let ended = before

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::discounts;
 use super::tax::{self, Tax};
-use super::{balance, billing, discounts};
 use crate::error::ApiError;
 use crate::json::Json;
 use crate::world::World;
@@ -48,7 +48,7 @@ pub(crate) fn apply(world: &mut World, invoice: &mut Value, terms: &Terms) {
         return;
     }
     let currency = invoice.text("currency").to_owned();
-    let mut lines = billing::lines_of(world, invoice).to_vec();
+    let mut lines = invoice["lines"].items("data").to_vec();
     let off = take_off(world, invoice, &mut lines, &terms.discounts);
     let mut taxes: Vec<Tax> = vec![];
     // What the subtotal holds of tax, which is more than what remains of it after a discount.
@@ -75,13 +75,8 @@ pub(crate) fn apply(world: &mut World, invoice: &mut Value, terms: &Terms) {
     let on_top: i64 = taxes.iter().map(Tax::on_top).sum();
     let all: i64 = taxes.iter().map(|tax| tax.amount).sum();
     let total = subtotal - off + on_top;
-    let outcome = balance::outcome(world, invoice, total);
-    for key in ["amount_due", "amount_remaining"] {
-        invoice.set(key, outcome.due);
-    }
-    invoice.set("starting_balance", outcome.starting);
     let sums: Vec<Value> = tax::summed(&taxes).iter().map(Tax::of_invoice).collect();
-    billing::set_lines(world, invoice, lines);
+    invoice["lines"].set("data", lines);
     invoice.set("subtotal", subtotal);
     invoice.set("subtotal_excluding_tax", subtotal - held);
     invoice.set("total", total);
@@ -159,19 +154,27 @@ fn discount_of(line: &Value) -> i64 {
     taken.map(|taken| taken.int("amount")).sum()
 }
 
+/// A line with what discounts leave of it.
+pub(super) fn discounted(line: &Value) -> Value {
+    let mut line = line.clone();
+    let left = line.int("amount") - discount_of(&line);
+    line.set("amount", left);
+    line
+}
+
 /// Applies the terms of its subscription to a draft again, as they are now.
-pub(crate) fn refresh(world: &mut World, id: &str) -> Value {
-    let mut invoice = world.store.copy(id);
+pub(super) fn renew(world: &mut World, invoice: &mut Value) {
     let subscription = invoice["parent"]["subscription_details"].text("subscription");
-    let subscription = world.store.copy(subscription);
+    let Some(subscription) = world.store.find("subscription", subscription).cloned() else {
+        return;
+    };
     let mut terms = of_subscription(world, &subscription);
     // The discounts are those that it was made with: one for once is used up by now.
     let discounts = invoice.items("discounts").iter();
     terms.discounts = discounts
         .filter_map(|id| id.as_str().map(str::to_owned))
         .collect();
-    apply(world, &mut invoice, &terms);
-    world.change(id, |object| *object = invoice)
+    apply(world, invoice, &terms);
 }
 
 /// Whether the tax of an invoice cannot be told, so that it cannot be finalized.
@@ -184,4 +187,16 @@ pub(crate) fn unknown_place() -> ApiError {
     let message = "The customer's location isn't recognized. Set a valid customer address in order to automatically \
                    calculate tax.";
     ApiError::coded("customer_tax_location_invalid", message)
+}
+
+/// Whether the tax of a subscription can be told now.
+///
+/// # Errors
+/// [`unknown_place`].
+pub(super) fn check_place(world: &World, subscription: &str) -> Result<(), ApiError> {
+    let terms = of_subscription(world, &world.store.copy(subscription));
+    if terms.is_taxed && terms.country.is_none() {
+        return Err(unknown_place());
+    }
+    Ok(())
 }

@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::checkout::Filled;
-use super::html::{Page, escape, money};
+use super::html::{Page, contrast, escape, money};
 use crate::engine::buyer::HOME;
 use crate::engine::checkout::{self, redirect_url};
 use crate::engine::instruments::INSTRUMENTS;
@@ -102,26 +102,12 @@ fn style(branding: &Value) -> String {
     };
     format!(
         ":root{{--back:{back};--button:{button};--on-button:{};--radius:{radius}}}main{{background:#fff}}",
-        if is_light(button) { "#000" } else { "#fff" }
-    )
-}
-
-/// Whether black is easier to read than white on a colour: <https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio>.
-fn is_light(colour: &str) -> bool {
-    let channel = |at: usize| {
-        let digits = colour.get(at..at + 2).unwrap_or_default();
-        f64::from(u8::from_str_radix(digits, 16).unwrap_or_default()) / 255.0
-    };
-    let linear = |value: f64| {
-        if value <= 0.04045 {
-            value / 12.92
+        if contrast(button, "#000000") > contrast(button, "#ffffff") {
+            "#000"
         } else {
-            ((value + 0.055) / 1.055).powf(2.4)
+            "#fff"
         }
-    };
-    let luminance =
-        0.2126 * linear(channel(1)) + 0.7152 * linear(channel(3)) + 0.0722 * linear(channel(5));
-    luminance > 0.179
+    )
 }
 
 fn verb(session: &Value) -> &'static str {

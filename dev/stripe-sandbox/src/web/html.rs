@@ -30,6 +30,25 @@ pub(crate) fn escape(text: &str) -> String {
     safe
 }
 
+/// How well one colour is read on another, as `#rrggbb`: <https://www.w3.org/TR/WCAG21/#dfn-contrast-ratio>.
+pub(super) fn contrast(one: &str, other: &str) -> f64 {
+    let (one, other) = (luminance(one), luminance(other));
+    (one.max(other) + 0.05) / (one.min(other) + 0.05)
+}
+
+fn luminance(colour: &str) -> f64 {
+    let channel = |at: usize| {
+        let digits = colour.get(at..at + 2).unwrap_or_default();
+        let value = f64::from(u8::from_str_radix(digits, 16).unwrap_or_default()) / 255.0;
+        if value <= 0.04045 {
+            value / 12.92
+        } else {
+            ((value + 0.055) / 1.055).powf(2.4)
+        }
+    };
+    0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+}
+
 /// An amount as people read it.
 pub(crate) fn money(amount: i64, currency: &str) -> String {
     let code = currency.to_uppercase();
@@ -129,7 +148,25 @@ impl IntoResponse for Page {
 
 #[cfg(test)]
 mod tests {
-    use super::{escape, money};
+    use super::{STYLE, contrast, escape, money};
+
+    /// The value of a colour in the style's first rule.
+    fn colour(name: &str) -> &'static str {
+        let (_, rest) = STYLE.split_once(&format!("--{name}:")).expect("is named");
+        let end = rest.find([';', '}']).expect("ends");
+        rest.get(..end).expect("is text")
+    }
+
+    #[test]
+    fn every_text_is_readable_and_every_field_visible() {
+        for back in ["#ffffff", "#eef7f5", colour("back")] {
+            for text in ["ink", "soft", "accent", "bad"] {
+                assert!(contrast(colour(text), back) >= 4.5, "{text} on {back}");
+            }
+        }
+        assert!(contrast(colour("field"), "#ffffff") >= 3.0);
+        assert!(contrast("#3a2b00", "#ffd54a") >= 4.5, "the banner");
+    }
 
     #[test]
     fn amounts_have_the_decimals_of_their_currency() {

@@ -30,9 +30,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/ui/advance", post(overview::advance))
         .route("/c/pay/{id}", get(checkout::show).post(checkout::submit))
         .route("/c/recover/{id}", get(checkout::recover))
+        .route("/receipts/{id}", get(receipt::show))
         .route("/i/{id}", get(invoice::show).post(invoice::submit))
         .route("/i/{id}/pdf", get(invoice::file))
-        .route("/receipts/{id}", get(receipt::show))
         .route("/p/session/{id}", get(portal::show).post(portal::act))
         .with_state(app)
 }

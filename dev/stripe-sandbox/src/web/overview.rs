@@ -71,7 +71,7 @@ fn time(world: &World, body: &mut String) {
 }
 
 fn objects(world: &World, body: &mut String) {
-    body.push_str("<h2>Objects</h2><div class=\"card scroll\"><table><tr><th>Kind</th><th>Count</th><th>Newest</th></tr>");
+    body.push_str("<h2>Objects</h2><div class=\"card scroll\" role=\"region\" aria-label=\"Objects\" tabindex=\"0\"><table><tr><th>Kind</th><th>Count</th><th>Newest</th></tr>");
     for kind in world.store.kinds().filter(|kind| *kind != "event") {
         let rows = world.store.all(kind);
         let _ = write!(
@@ -120,7 +120,7 @@ fn about(row: &Value) -> String {
 
 fn events(world: &World, body: &mut String) {
     body.push_str(
-        "<h2>Events</h2><div class=\"card scroll\"><table><tr><th>Created</th><th>Type</th><th>Object</th><th>Pending</th></tr>",
+        "<h2>Events</h2><div class=\"card scroll\" role=\"region\" aria-label=\"Events\" tabindex=\"0\"><table><tr><th>Created</th><th>Type</th><th>Object</th><th>Pending</th></tr>",
     );
     for event in world.store.all("event").iter().rev().take(SHOWN) {
         let _ = write!(
@@ -138,7 +138,7 @@ fn events(world: &World, body: &mut String) {
 
 fn deliveries(world: &World, body: &mut String) {
     body.push_str(
-        "<h2>Deliveries</h2><div class=\"card scroll\"><table><tr><th>At</th><th>Event</th><th>Endpoint</th><th>Answer</th></tr>",
+        "<h2>Deliveries</h2><div class=\"card scroll\" role=\"region\" aria-label=\"Deliveries\" tabindex=\"0\"><table><tr><th>At</th><th>Event</th><th>Endpoint</th><th>Answer</th></tr>",
     );
     let mut rows = world.delivery_log();
     rows.reverse();

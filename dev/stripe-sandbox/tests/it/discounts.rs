@@ -440,3 +440,45 @@ async fn discounts_that_do_not_fit_their_session_are_refused() {
         assert_eq!(answer.error(), (400, code, param), "{more}");
     }
 }
+
+#[tokio::test]
+async fn a_change_credits_what_was_paid_and_not_what_was_asked() {
+    let bench = Bench::start().await;
+    let half = coupon(&bench, "percent_off=50&duration=once").await;
+    let form = "name=Large membership";
+    let product = text(&bench.post("/v1/products", form).await.ok()["id"]);
+    let form = format!("currency=eur&unit_amount=5000&product={product}&recurring[interval]=month");
+    let large = text(&bench.post("/v1/prices", &form).await.ok()["id"]);
+    let more = format!("&discounts[0][coupon]={half}");
+    let session = bench.session("subscription", "monthly", &more).await;
+    bench.pay(&session, "4242424242424242").await.ok();
+    let subscription = of(&bench, &session).await["subscription"].clone();
+    let start = &subscription["items"]["data"][0]["current_period_start"];
+    let form = format!(
+        "items[0][id]={}&items[0][price]={large}&proration_behavior=always_invoice&proration_date={start}",
+        text(&subscription["items"]["data"][0]["id"])
+    );
+    let path = format!("/v1/subscriptions/{}", text(&subscription["id"]));
+    bench.post(&path, &form).await.ok();
+    assert_eq!(totals(&bench).await, [250, 4_750]);
+}
+
+#[tokio::test]
+async fn a_running_discount_and_a_proration_are_too_much_at_once() {
+    let bench = Bench::unrecorded().await;
+    let tenth = coupon(&bench, "percent_off=10&duration=forever").await;
+    let more = format!("&discounts[0][coupon]={tenth}");
+    let session = bench.session("subscription", "monthly", &more).await;
+    bench.pay(&session, "4242424242424242").await.ok();
+    let subscription = of(&bench, &session).await["subscription"].clone();
+    let item = text(&subscription["items"]["data"][0]["id"]);
+    let path = format!("/v1/subscriptions/{}", text(&subscription["id"]));
+    let form = format!("items[0][id]={item}&items[0][quantity]=2");
+    let refused = bench.post(&path, &form).await;
+    assert_eq!(refused.status, 400);
+    assert!(text(&refused.body["error"]["message"]).contains("does not model"));
+    let form = format!("{form}&proration_behavior=none");
+    bench.post(&path, &form).await.ok();
+    bench.advance_days(32).await;
+    assert_eq!(totals(&bench).await, [450, 900]);
+}

@@ -244,6 +244,11 @@ async fn options_that_do_not_fit_are_refused() {
         ("&locale=tlh", "", "locale"),
         ("&submit_type=buy", "", "submit_type"),
         (
+            "&name_collection[business][enabled]=true",
+            "",
+            "name_collection",
+        ),
+        (
             "&line_items[0][adjustable_quantity][enabled]=true&line_items[0][adjustable_quantity][minimum]=2",
             "",
             "line_items[0][quantity]",

@@ -251,3 +251,15 @@ async fn the_overview_lists_what_there_is() {
     .await;
     assert!(bench.look("clock").await["now"].as_i64().unwrap() >= before + 86_400);
 }
+
+#[tokio::test]
+async fn landmarks_stand_side_by_side() {
+    let bench = Bench::start().await;
+    let session = bench.session("payment", "share", "").await;
+    let (_, html) = page(&bench, &text(&session["url"])).await;
+    // A banner inside another landmark is none: it comes before all of them, and is the only one.
+    assert!(html.contains("<body><header class=\"banner\">"));
+    assert!(html.contains("</header><main>"));
+    assert_eq!(html.matches("<header").count(), 1);
+    assert_eq!(html.matches("<h1>").count(), 1);
+}

@@ -305,3 +305,47 @@ async fn the_page_shows_the_tax_of_the_chosen_country() {
     let path = format!("/v1/checkout/sessions/{}", text(&session["id"]));
     assert_eq!(bench.get(&path).await.ok()["amount_total"], 1_190);
 }
+
+#[tokio::test]
+async fn a_change_of_plan_is_taxed_as_its_preview_says() {
+    let bench = Bench::start().await;
+    let small = price(&bench, 1_000, &format!("{MONTHLY}exclusive")).await;
+    let large = price(&bench, 3_000, &format!("{MONTHLY}exclusive")).await;
+    let vague = price(&bench, 3_000, "&recurring[interval]=month").await;
+    let session = open(&bench, "subscription", &[&small], "").await;
+    let done = pay(&bench, &session, json!({})).await;
+    let id = text(&done["subscription"]["id"]);
+    let item = text(&done["subscription"]["items"]["data"][0]["id"]);
+    bench.advance_days(10).await;
+    let now = bench.look("clock").await["now"].as_i64().unwrap();
+    let change = |price: &str| {
+        format!("items[0][id]={item}&items[0][price]={price}&proration_behavior=always_invoice")
+    };
+    let path = format!("/v1/subscriptions/{id}");
+    let refused = bench.post(&path, &change(&vague)).await;
+    assert_eq!(refused.error(), (400, "", "items[0][price]"));
+    let details = "subscription_details";
+    let form = format!(
+        "subscription={id}&{details}[items][0][id]={item}&{details}[items][0][price]={large}\
+         &{details}[proration_behavior]=always_invoice&{details}[proration_date]={now}"
+    );
+    let preview = bench.post("/v1/invoices/create_preview", &form).await.ok();
+    let form = format!("{}&proration_date={now}", change(&large));
+    bench.post(&path, &form).await.ok();
+    let invoices = bench.look("objects/invoice").await;
+    let billed = &invoices[1];
+    for key in ["subtotal", "total", "total_excluding_tax", "amount_due"] {
+        assert_eq!(preview[key], billed[key], "{key}");
+    }
+    let (subtotal, total) = (
+        billed["subtotal"].as_i64().unwrap(),
+        billed["total"].as_i64().unwrap(),
+    );
+    assert!((subtotal * 12 / 10 - total).abs() <= 1 && total > 1_000);
+    assert_eq!(billed["amount_paid"], billed["total"]);
+    let credit = &billed["lines"]["data"][0];
+    assert!(
+        credit["taxes"][0]["amount"].as_i64().unwrap() < 0,
+        "the tax goes back too"
+    );
+}

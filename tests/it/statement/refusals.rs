@@ -1,0 +1,112 @@
+//! When there is no statement, and when there is nothing in it.
+
+use serde_json::json;
+
+use crate::harness::TestApp;
+use crate::harness::purchase::GOOD_CARD;
+
+#[tokio::test]
+async fn who_never_bought_anything_has_an_empty_statement_and_stripe_is_not_asked() {
+    let app = TestApp::start().await;
+    let calls = app.calls_but_events().await;
+    let statement = app.statement("").await;
+    assert_eq!(statement["entries"], json!([]));
+    assert_eq!(statement["totals"], json!([]));
+    assert_eq!(
+        (
+            &statement["shares"]["held"],
+            &statement["shares"]["quantity"]
+        ),
+        (&json!([]), &json!(0))
+    );
+    assert!(app.statement_rows().await.is_empty());
+    assert_eq!(app.calls_but_events().await, calls);
+    app.get("/v1/statement")
+        .send()
+        .await
+        .assert_problem(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn a_silly_question_is_told_what_is_silly_about_it() {
+    let app = TestApp::start().await;
+    let alice = app.member("alice");
+    let cases = [
+        ("from=yesterday", "from", "not_a_date"),
+        ("to=2026-02-30", "to", "not_a_date"),
+        ("from=2026-01-01T00:00:00+01:00", "from", "not_a_date"),
+        ("from=", "from", "not_a_date"),
+        ("from=2020-02-01&to=2020-01-01", "from", "not_before_to"),
+        (
+            "from=2020-02-01T00:00:00Z&to=2020-02-01T00:00:00Z",
+            "from",
+            "not_before_to",
+        ),
+        ("from=2000-01-01&to=2011-01-01", "from", "range_too_long"),
+        ("from=2999-01-01", "from", "in_the_future"),
+        ("format=pdf", "format", "unknown_value"),
+        ("since=2020-01-01", "since", "unknown_field"),
+    ];
+    for (query, field, code) in cases {
+        let answer = app
+            .get(&format!("/v1/statement?{query}"))
+            .bearer(&alice)
+            .send()
+            .await;
+        answer
+            .assert_problem(422, "validation_failed")
+            .assert_field(field, code);
+    }
+    let all = app
+        .get("/v1/statement?from=x&to=y&format=z")
+        .bearer(&alice)
+        .send()
+        .await;
+    all.assert_problem(422, "validation_failed")
+        .assert_field("from", "not_a_date")
+        .assert_field("to", "not_a_date")
+        .assert_field("format", "unknown_value");
+}
+
+#[tokio::test]
+async fn a_stripe_that_fails_in_the_middle_gives_a_problem_and_never_half_a_statement() {
+    let app = TestApp::with()
+        .setting("DUES__STRIPE__MAX_RETRIES", 0)
+        .setting("DUES__STRIPE__TIMEOUT_MS", 500)
+        .start()
+        .await;
+    let alice = app.member("alice");
+    let purchase = app.sell("share", GOOD_CARD).await;
+    let intent = app.payment_of(&purchase).await;
+    app.dispute(&intent, "fraudulent").await;
+    let paths = [
+        "/v1/charges",
+        "/v1/invoices",
+        "/v1/checkout/sessions",
+        "/v1/disputes",
+    ];
+    let kinds = [
+        ("should_not_retry_500", 502, "stripe_unavailable"),
+        ("disconnect", 502, "stripe_unavailable"),
+        ("garbage", 502, "stripe_unavailable"),
+        ("stall", 504, "stripe_timeout"),
+    ];
+    for path in paths {
+        for (kind, status, code) in kinds {
+            app.fault(json!({"kind": kind, "method": "GET", "path": path, "stall_ms": 1500}))
+                .await;
+            for format in ["json", "csv"] {
+                let call = app
+                    .get(&format!("/v1/statement?format={format}"))
+                    .bearer(&alice);
+                let answer = call.send().await;
+                if format == "json" {
+                    let answer = answer.assert_problem(status, code);
+                    assert!(!answer.text.contains("Idempotency"), "{answer:?}");
+                } else {
+                    answer.assert_status(200);
+                }
+            }
+        }
+    }
+}
