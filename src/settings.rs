@@ -38,6 +38,10 @@ pub struct Settings {
     pub plans: Plans,
     /// Checkouts.
     pub checkout: Checkout,
+    /// Changes of plan and quantity.
+    pub changes: Changes,
+    /// Stripe's customer portal.
+    pub portal: Portal,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -151,6 +155,8 @@ pub struct Client {
     pub cancel_url: Url,
     /// Page for a return that can't be believed.
     pub error_url: Url,
+    /// Page to which Stripe's customer portal leads back.
+    pub portal_return_url: Url,
     /// Origins that may call from a browser, as browsers write them.
     pub allowed_origins: Vec<String>,
 }
@@ -222,6 +228,31 @@ pub struct Branding {
     pub logo_url: Option<Url>,
     /// Of a square image.
     pub icon_url: Option<Url>,
+}
+
+/// Changes of plan and quantity.
+#[derive(Clone, Debug)]
+pub struct Changes {
+    /// What a change in the middle of a period costs.
+    pub proration: Proration,
+}
+
+/// What a change in the middle of a period costs (Stripe's `proration_behavior`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proration {
+    /// The difference, at once.
+    AlwaysInvoice,
+    /// The difference, with the next invoice.
+    CreateProrations,
+    /// Nothing.
+    None,
+}
+
+/// Stripe's customer portal.
+#[derive(Clone, Debug)]
+pub struct Portal {
+    /// `bpc_…`; `None` takes the account's own.
+    pub configuration: Option<String>,
 }
 
 /// Work that no request waits for.

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use super::problem::{ApiError, HeldSubscription};
+use crate::services::own_affairs::{AffairError, Obstacle};
 use crate::services::subscribe::{Advice, SubscribeError};
 use crate::services::{ApplyError, StorageError, StripeError};
 
@@ -75,6 +76,71 @@ impl From<SubscribeError> for ApiError {
     }
 }
 
+impl From<AffairError> for ApiError {
+    fn from(error: AffairError) -> Self {
+        match error {
+            AffairError::NotFound => Self::not_found(),
+            AffairError::Obstacle(obstacle) => {
+                let (title, detail) = words(obstacle);
+                Self::new(StatusCode::CONFLICT, obstacle.code(), title).detail(detail)
+            }
+            AffairError::Invalid(invalid) => SubscribeError::Invalid(invalid).into(),
+            AffairError::PaymentFailed(cause) => Self::new(
+                StatusCode::PAYMENT_REQUIRED,
+                "payment_failed",
+                "The payment failed",
+            )
+            .detail(format!("{} {}", cause.message, cause.advice))
+            .field("", cause.code, cause.message),
+            AffairError::Failed(error) => error.into(),
+        }
+    }
+}
+
+/// What stands in a member's way, and what she can do about it.
+fn words(obstacle: Obstacle) -> (&'static str, &'static str) {
+    match obstacle {
+        Obstacle::NotCancellable => (
+            "This can't be cancelled",
+            "It was bought once: nothing will be charged again.",
+        ),
+        Obstacle::NotResumable => (
+            "There is nothing to resume",
+            "It was bought once, so it was never going to renew.",
+        ),
+        Obstacle::NotChangeable => (
+            "This can't be changed",
+            "Only what renews, and is billed as one item, can be changed.",
+        ),
+        Obstacle::AwaitingPayment => (
+            "It was not paid yet",
+            "Finish the checkout, leave it by its cancel link, or let it expire.",
+        ),
+        Obstacle::PaymentProcessing => (
+            "The payment is on its way",
+            "Come back when it has arrived.",
+        ),
+        Obstacle::AlreadyEnded => ("It has ended", "It can be bought again."),
+        Obstacle::CancelNowNotAllowed => (
+            "It can't be ended at once",
+            "Its plan ends with the period that is paid: send {\"at\": \"period_end\"}.",
+        ),
+        Obstacle::OnHold => (
+            "It is on hold",
+            "Its status_reason says why; look at its open invoices, or cancel it.",
+        ),
+        Obstacle::Cancelled => ("It is cancelled", "It will not renew: resume it first."),
+        Obstacle::PaymentRetrying => (
+            "A payment is overdue",
+            "Pay its open invoice first, then change it.",
+        ),
+        Obstacle::NoCustomer => (
+            "There is no customer at Stripe",
+            "Whoever never paid, in that currency if one was given, has nothing to look after there.",
+        ),
+    }
+}
+
 impl From<ApplyError> for ApiError {
     fn from(error: ApplyError) -> Self {
         match error {
@@ -144,7 +210,7 @@ pub(super) fn stripe_problem(error: StripeError) -> ApiError {
                 .detail("Stripe keeps a customer to one currency while something in it is live. Nothing was charged.")
                 .source(error);
         }
-        StripeError::Refused { .. } => {
+        StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => {
             let problem =
                 ApiError::new(StatusCode::BAD_GATEWAY, "stripe_refused", "Stripe refused");
             return problem
@@ -154,6 +220,8 @@ pub(super) fn stripe_problem(error: StripeError) -> ApiError {
     };
     let problem = ApiError::new(status, code, title).retry_after(STRIPE_SECONDS);
     problem
-        .detail("Nothing is lost: repeat the request with the same Idempotency-Key.")
+        .detail(
+            "Nothing is lost: repeat the request, with the same Idempotency-Key where it had one.",
+        )
         .source(error)
 }

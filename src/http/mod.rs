@@ -4,6 +4,8 @@
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
 //! their request and response types; it offers `routes()`, which one of the groups below names.
 
+mod cancel;
+mod change;
 mod checkout;
 mod edge;
 mod entitlements;
@@ -13,9 +15,11 @@ mod health;
 mod history;
 mod limits;
 mod money;
+mod open_invoices;
 mod openapi;
 mod page;
 mod plans;
+mod portal;
 pub mod problem;
 pub mod state;
 mod statement;
@@ -50,7 +54,11 @@ fn member_routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .merge(plans::routes())
         .merge(subscriptions::routes())
+        .merge(cancel::routes())
+        .merge(change::routes())
         .merge(history::routes())
+        .merge(open_invoices::routes())
+        .merge(portal::routes())
         .merge(entitlements::routes())
         .merge(checkout::routes())
         .merge(statement::routes())

@@ -23,7 +23,8 @@ const BEARER: &str = "bearer";
     modifiers(&Bearer),
     tags(
         (name = "plans", description = "The catalogue"),
-        (name = "subscriptions", description = "Buy, look, cancel"),
+        (name = "subscriptions", description = "Buy, look, cancel, change, pay what is open"),
+        (name = "portal", description = "Stripe's own pages for members"),
         (name = "browser", description = "Where Stripe sends the browser back to"),
         (name = "webhooks", description = "What Stripe tells us"),
         (name = "operation", description = "For machines that watch the service"),

@@ -292,7 +292,8 @@ impl OpenedCheckout {
 }
 
 impl Subscription {
-    fn of(line: &subscription::Subscription, now: OffsetDateTime) -> Self {
+    /// As its member sees it at `now`.
+    pub(super) fn of(line: &subscription::Subscription, now: OffsetDateTime) -> Self {
         Self {
             id: line.id.0,
             plan: line.plan.clone(),

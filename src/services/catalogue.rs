@@ -189,6 +189,11 @@ impl Catalogue {
         Ok(read)
     }
 
+    /// A plan by its code, as the plans file has it.
+    pub(super) fn plan(&self, code: &str) -> Option<&Plan> {
+        self.plans.iter().find(|plan| plan.code == code)
+    }
+
     /// What is known of the plans' prices, and whether it is of late.
     pub(super) fn known(&self) -> (Option<Arc<Vec<Offer>>>, bool) {
         let held = self.held();

@@ -50,7 +50,8 @@ impl Services {
     }
 }
 
-/// The plan with the line's price; of several the one that it is on already, else the first.
+/// The plan with the line's price; of several the one that it is on already, else one of its upgrade group, else the
+/// first.
 fn plan_of<'a>(line: &Subscription, offers: &'a [Offer]) -> Option<&'a Offer> {
     let with_price = || {
         offers
@@ -59,6 +60,10 @@ fn plan_of<'a>(line: &Subscription, offers: &'a [Offer]) -> Option<&'a Offer> {
     };
     with_price()
         .find(|offer| offer.plan.code == line.plan)
+        .or_else(|| {
+            let group = line.upgrade_group.as_ref()?;
+            with_price().find(|offer| offer.plan.upgrade_group.as_ref() == Some(group))
+        })
         .or_else(|| with_price().next())
 }
 

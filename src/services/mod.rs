@@ -2,8 +2,10 @@
 //! Stripe, then what Stripe said; never a call to Stripe while a transaction is open.
 
 mod apply;
+pub mod cancel;
 pub mod cancel_checkout;
 pub mod catalogue;
+pub mod change;
 pub mod compare;
 pub mod confirm;
 mod customers;
@@ -13,7 +15,10 @@ mod follow;
 mod held;
 pub mod holdings;
 pub mod ingest;
+pub mod open_invoices;
 pub mod order;
+pub mod own_affairs;
+pub mod portal;
 pub mod reconcile;
 pub mod repair;
 pub mod settle;

@@ -11,8 +11,9 @@ use url::{Host, Url};
 
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthKey, CatalogueSettings, Client, ClockSettings, Database, Environment, Http, Log,
-    LogFormat, Plans, Problem, Secret, Settings, SettingsError, Stripe, Worker, is_live_key,
+    Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Http,
+    Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe,
+    Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -35,6 +36,8 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
     let client = check.client(&raw.client);
     let plans = check.plans(raw.plans);
     let checkout = check.checkout(raw.checkout);
+    let changes = check.changes(&raw.changes);
+    let portal = check.portal(raw.portal);
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -48,6 +51,8 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
             client: client?,
             plans,
             checkout,
+            changes: changes?,
+            portal,
             worker,
             clock: clock?,
             log: log?,
@@ -311,6 +316,10 @@ impl Check {
         let success_url = self.public_url("client.success_url", raw.success_url.as_deref());
         let cancel_url = self.public_url("client.cancel_url", raw.cancel_url.as_deref());
         let error_url = self.public_url("client.error_url", raw.error_url.as_deref());
+        let portal_return_url = match &raw.portal_return_url {
+            Some(text) => self.public_url("client.portal_return_url", Some(text)),
+            None => success_url.clone(),
+        };
         let mut allowed_origins = Vec::new();
         for origin in &raw.allowed_origins {
             let parsed = Url::parse(origin).ok().as_ref().map(Url::origin);
@@ -328,6 +337,7 @@ impl Check {
             success_url: success_url?,
             cancel_url: cancel_url?,
             error_url: error_url?,
+            portal_return_url: portal_return_url?,
             allowed_origins,
         })
     }
@@ -340,6 +350,36 @@ impl Check {
             file: PathBuf::from(raw.file),
             refresh: Duration::from_secs(raw.refresh_seconds),
         }
+    }
+
+    fn changes(&mut self, raw: &raw::Changes) -> Option<Changes> {
+        let proration = match raw.proration.as_str() {
+            "always_invoice" => Proration::AlwaysInvoice,
+            "create_prorations" => Proration::CreateProrations,
+            "none" => Proration::None,
+            _ => {
+                self.problem(
+                    "changes.proration",
+                    "is none of always_invoice, create_prorations and none",
+                );
+                return None;
+            }
+        };
+        Some(Changes { proration })
+    }
+
+    fn portal(&mut self, raw: raw::Portal) -> Portal {
+        let configuration = raw.configuration;
+        if configuration
+            .as_ref()
+            .is_some_and(|id| !id.starts_with("bpc_"))
+        {
+            self.problem(
+                "portal.configuration",
+                "does not look like the id of a configuration (bpc_…)",
+            );
+        }
+        Portal { configuration }
     }
 
     fn worker(&mut self, raw: &raw::Worker) -> Worker {

@@ -22,6 +22,9 @@ pub(super) struct Raw {
     pub(super) client: Client,
     pub(super) plans: Plans,
     pub(super) checkout: Checkout,
+    pub(super) changes: Changes,
+    #[serde(default)]
+    pub(super) portal: Portal,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -96,6 +99,8 @@ pub(super) struct Client {
     pub(super) cancel_url: Option<String>,
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) error_url: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) portal_return_url: Option<String>,
     #[serde(default, deserialize_with = "comma_separated")]
     pub(super) allowed_origins: Vec<String>,
 }
@@ -152,6 +157,19 @@ pub(super) struct Branding {
     pub(super) logo_url: Option<String>,
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) icon_url: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Changes {
+    pub(super) proration: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Portal {
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) configuration: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -44,6 +44,20 @@ pub async fn insert_or_find(
     })
 }
 
+/// A user's customers at Stripe: currency and `cus_…`, in the order of the currencies.
+pub async fn find_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<(String, String)>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT currency, stripe_customer_id FROM customers
+          WHERE user_id = $1 AND stripe_customer_id IS NOT NULL ORDER BY currency",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?)
+}
+
 /// Every customer at Stripe that a user ever had: one who was replaced or deleted still has a past.
 pub async fn find_stripe_customers(
     db: impl PgExecutor<'_>,

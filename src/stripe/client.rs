@@ -13,6 +13,7 @@ use stripe_client_core::{RequestBuilder, StripeMethod};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
+use super::objects::PaymentError;
 use super::pace::Pace;
 use crate::settings;
 
@@ -156,6 +157,16 @@ pub enum StripeError {
         /// Stripe's `Request-Id`.
         request_id: String,
     },
+    /// The payment that the call would have made failed. The call had no effect.
+    #[error("a payment failed with {} ({operation}, request {request_id})", error.code.as_deref().unwrap_or("no code"))]
+    PaymentFailed {
+        /// What was called.
+        operation: &'static str,
+        /// Why, in Stripe's codes.
+        error: PaymentError,
+        /// Stripe's `Request-Id`.
+        request_id: String,
+    },
     /// An answer that can't be read.
     #[error("Stripe's answer can't be read ({operation}, request {request_id}): {source}")]
     Unreadable {
@@ -181,7 +192,7 @@ impl StripeError {
 
     /// Whether Stripe says for sure that the call had no effect.
     pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Refused { .. })
+        matches!(self, Self::Refused { .. } | Self::PaymentFailed { .. })
     }
 
     /// Whether no repeat with the same idempotency key will ever get another answer. For a stored failure the call may
@@ -190,7 +201,10 @@ impl StripeError {
         match self {
             Self::Unavailable { stored, .. } => *stored,
             Self::Refused { code, .. } => code == "idempotency_error",
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unreadable { .. } => false,
+            Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::PaymentFailed { .. }
+            | Self::Unreadable { .. } => false,
         }
     }
 
@@ -201,6 +215,7 @@ impl StripeError {
             Self::Unavailable { status: 429, .. } => "rate_limited",
             Self::Unavailable { .. } => "unavailable",
             Self::Refused { .. } => "refused",
+            Self::PaymentFailed { .. } => "payment_failed",
             Self::Unreadable { .. } => "unreadable",
         }
     }
@@ -241,10 +256,11 @@ struct ErrorBody {
 struct ErrorObject {
     #[serde(rename = "type", default)]
     kind: String,
-    code: Option<String>,
     param: Option<String>,
     #[serde(default)]
     message: String,
+    #[serde(flatten)]
+    payment: PaymentError,
 }
 
 /// How Stripe's refusal begins when a customer has business in another currency: it has no code of its own.
@@ -438,13 +454,20 @@ fn read<T: DeserializeOwned>(
     let error = serde_json::from_slice::<ErrorBody>(body)
         .map(|body| body.error)
         .ok();
+    if status == StatusCode::PAYMENT_REQUIRED {
+        return Attempt::Fatal(StripeError::PaymentFailed {
+            operation,
+            error: error.map(|error| error.payment).unwrap_or_default(),
+            request_id,
+        });
+    }
     let (code, param) = error.map_or_else(
         || ("unknown".to_owned(), String::new()),
         |error| {
             let code = if error.message.starts_with(CURRENCY_LOCK) {
                 CURRENCY_LOCKED.to_owned()
             } else {
-                error.code.unwrap_or(error.kind)
+                error.payment.code.unwrap_or(error.kind)
             };
             (code, error.param.unwrap_or_default())
         },

@@ -8,6 +8,7 @@ mod billing;
 mod catalogue;
 mod checkout;
 mod payments;
+mod self_service;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ pub use self::billing::*;
 pub use self::catalogue::*;
 pub use self::checkout::*;
 pub use self::payments::*;
+pub use self::self_service::*;
 
 /// Key-value pairs of an object.
 pub type Metadata = BTreeMap<String, String>;
@@ -112,6 +114,7 @@ has_id!(
     Charge,
     Product,
     Price,
+    ItemPrice,
     LineItem,
     InvoiceLine,
     CreditNote

@@ -6,6 +6,8 @@ pub mod catalogue;
 pub mod checkout;
 mod events;
 mod payments;
+pub mod portal;
+pub mod subscriptions;
 
 use std::collections::HashMap;
 

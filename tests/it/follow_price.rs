@@ -73,7 +73,7 @@ async fn a_quantity_follows_too_and_says_so() {
 async fn a_price_that_no_plan_has_is_flagged_and_everything_else_is_applied() {
     let plans = plans();
     let app = plans.sold().start().await;
-    let id = app.sell("own-seats", GOOD_CARD).await.subscription;
+    let id = app.open_and_pay("yearly-seats", 2).await;
     let (_, _, own) = app.terms(&id).await;
     let foreign = app.foreign_price("membership_annual", "999").await;
     app.move_at_stripe(&id, Some(&foreign), 3).await;
@@ -81,7 +81,7 @@ async fn a_price_that_no_plan_has_is_flagged_and_everything_else_is_applied() {
     app.assert_line(&id, "ACTIVE", "paid", true).await;
     assert_eq!(
         app.terms(&id).await,
-        ("own-seats".to_owned(), 3, foreign.clone())
+        ("yearly-seats".to_owned(), 3, foreign.clone())
     );
     assert_eq!(app.flags().await, [UNKNOWN]);
     assert_eq!(
@@ -98,10 +98,22 @@ async fn a_price_that_no_plan_has_is_flagged_and_everything_else_is_applied() {
     // Two plans have the price that it goes back to: it stays on its own.
     app.move_at_stripe(&id, Some(&own), 3).await;
     app.settle().await;
-    assert_eq!(app.terms(&id).await, ("own-seats".to_owned(), 3, own));
+    assert_eq!(app.terms(&id).await, ("yearly-seats".to_owned(), 3, own));
     assert_eq!(app.flags().await.len(), 1);
     app.assert_line(&id, "CANCELLED", "cancel_scheduled", true)
         .await;
+}
+
+#[tokio::test]
+async fn of_several_plans_with_the_price_the_one_of_the_same_upgrade_group_is_meant() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("seats", GOOD_CARD).await.subscription;
+    let yearly = app.price("membership_annual").await;
+    app.move_at_stripe(&id, Some(&yearly), 2).await;
+    app.settle().await;
+    assert_eq!(app.terms(&id).await, ("yearly-seats".to_owned(), 2, yearly));
+    assert!(app.flags().await.is_empty());
 }
 
 #[tokio::test]
@@ -109,11 +121,11 @@ async fn a_plan_that_the_member_holds_already_is_not_taken_over_a_second_time() 
     let plans = plans();
     let app = plans.sold().start().await;
     let held = app.sell("basic", GOOD_CARD).await.subscription;
-    let id = app.sell("seats", GOOD_CARD).await.subscription;
+    let id = app.sell("patron", GOOD_CARD).await.subscription;
     let yearly = app.price("membership_annual").await;
     app.move_at_stripe(&id, Some(&yearly), 2).await;
     app.settle().await;
-    assert_eq!(app.terms(&id).await, ("seats".to_owned(), 2, yearly));
+    assert_eq!(app.terms(&id).await, ("patron".to_owned(), 2, yearly));
     assert_eq!(app.flags().await, [HELD]);
     app.assert_line(&id, "ACTIVE", "paid", true).await;
     app.assert_line(&held, "ACTIVE", "paid", true).await;
@@ -168,23 +180,20 @@ async fn a_quantity_that_the_buyer_could_change_is_what_the_paid_session_says() 
     let plans = plans();
     let app = plans.sold().start().await;
     let alice = app.member("alice");
-    let body = json!({"lines": [{"plan": "bundle", "quantity": 3}]});
+    let body = json!({"lines": [{"plan": "bundle", "quantity": 2}]});
     // One buyer closes the window, the other returns.
     for returns in [false, true] {
         let purchase = app.open_basket(&alice, body.clone()).await;
         let id = &purchase.subscription;
-        // As if she had ordered two, and taken three on Stripe's page.
-        sqlx::query("UPDATE subscriptions SET quantity = 2 WHERE id = $1::uuid")
-            .bind(id)
-            .execute(&app.pool)
-            .await
-            .expect("the row is there");
         if returns {
             app.hold_deliveries().await;
         }
-        let back = app.pay(&purchase).await;
+        // She ordered two, and takes three on Stripe's page.
+        let path = format!("/_sandbox/checkout/{}/pay", purchase.session);
+        let body = json!({"card": GOOD_CARD, "quantities": {"0": 3}});
+        let paid = app.sandbox.post(&path, body).await;
         if returns {
-            app.browse(&back).await;
+            app.browse(&text(&paid["redirect_url"])).await;
             assert_eq!(app.terms(id).await.1, 3);
             app.release_deliveries(json!({})).await;
         }

@@ -5,13 +5,11 @@ use serde_json::{Value, json};
 
 use crate::harness::TestApp;
 use crate::harness::lifecycle::{
-    BAD_ACCOUNT, DAY, GOOD_ACCOUNT, HOUR, MONTH, busy, forgetful, text,
+    ALL_RETRIES, BAD_ACCOUNT, DAY, GOOD_ACCOUNT, HOUR, MONTH, busy, forgetful, text,
 };
 use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD, Purchase};
 
 const MONTHLY: &str = "membership-monthly";
-/// The seven retries of the ladder, two days apart, and a bit.
-const ALL_RETRIES: i64 = 15 * DAY;
 
 #[tokio::test]
 async fn a_renewal_that_is_paid_leaves_the_membership_active_and_adds_one_payment() {

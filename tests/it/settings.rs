@@ -45,6 +45,20 @@ fn good_settings_are_accepted_everywhere() {
 }
 
 #[test]
+fn the_portal_leads_back_to_where_a_paid_checkout_does_unless_it_is_told_otherwise() {
+    let leads_to = |changes: &[(&str, &str)]| {
+        let settings = load(Environment::Production, changes);
+        let client = settings.unwrap_or_else(|error| panic!("{error}")).client;
+        (client.portal_return_url, client.success_url)
+    };
+    let (portal, success) = leads_to(&[]);
+    assert_eq!(portal, success);
+    let account = "https://app.example.org/account";
+    let (portal, _) = leads_to(&[("DUES__CLIENT__PORTAL_RETURN_URL", account)]);
+    assert_eq!(portal.as_str(), account);
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
     let too_long = "x".repeat(1201);
@@ -167,6 +181,16 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
         ),
         ("DUES__CLIENT__ERROR_URL", "", "is missing"),
         (
+            "DUES__CLIENT__PORTAL_RETURN_URL",
+            "/account",
+            "is not an absolute http or https URL",
+        ),
+        (
+            "DUES__CLIENT__PORTAL_RETURN_URL",
+            "http://app.example.org/",
+            "is not https",
+        ),
+        (
             "DUES__CLIENT__ALLOWED_ORIGINS",
             "https://app.example.org/",
             "is not an origin",
@@ -179,6 +203,16 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
             "is not between 30 and 1440",
         ),
         ("DUES__CHECKOUT__MAX_OPEN", "0", "is 0, less than 1"),
+        (
+            "DUES__CHANGES__PRORATION",
+            "later",
+            "is none of always_invoice",
+        ),
+        (
+            "DUES__PORTAL__CONFIGURATION",
+            "pc_1",
+            "does not look like the id",
+        ),
         (
             "DUES__CHECKOUT__CUSTOM_TEXT__TERMS_OF_SERVICE",
             "I agree.",

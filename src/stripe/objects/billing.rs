@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::{Expandable, LineItem, List, Metadata, PriceReference, Reference};
+use super::{Expandable, LineItem, List, Metadata, PriceReference, Recurring, Reference};
 
 /// A subscription at Stripe.
 #[derive(Clone, Debug, Deserialize)]
@@ -33,6 +33,8 @@ pub struct Subscription {
     pub pause_collection: Option<IgnoredAny>,
     /// The newest invoice.
     pub latest_invoice: Option<Expandable<Invoice>>,
+    /// ISO 4217, lower case; since 2022.
+    pub currency: Option<String>,
     /// What its only item costs; a copy of the item's, in old versions the only place.
     pub plan: Option<Reference>,
     /// How many of it, likewise.
@@ -46,13 +48,24 @@ pub struct SubscriptionItem {
     #[serde(default)]
     pub id: String,
     /// Unix seconds; since 2025-03-31.
+    pub current_period_start: Option<i64>,
+    /// Unix seconds; since 2025-03-31.
     pub current_period_end: Option<i64>,
     /// What it costs; since 2020.
-    pub price: Option<Expandable<Reference>>,
+    pub price: Option<Expandable<ItemPrice>>,
     /// The same before prices.
     pub plan: Option<Reference>,
     /// How many.
     pub quantity: Option<i64>,
+}
+
+/// What an item of a subscription costs.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ItemPrice {
+    /// `price_…`.
+    pub id: String,
+    /// How often it renews.
+    pub recurring: Option<Recurring>,
 }
 
 impl Subscription {

@@ -1,4 +1,4 @@
-//! Subscriptions, their invoices and what paid them.
+//! Invoices and what paid them.
 
 use stripe_billing::credit_note::ListCreditNote;
 use stripe_billing::invoice::ListInvoice;
@@ -6,31 +6,26 @@ use stripe_billing::invoice_line_item::ListInvoiceInvoiceLineItem;
 use stripe_billing::invoice_payment::{
     ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
 };
-use stripe_billing::subscription::{CancelSubscription, RetrieveSubscription};
 use stripe_client_core::StripeRequest as _;
+use stripe_shared::InvoiceStatus;
 use time::OffsetDateTime;
 
 use super::{PAGE, before};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
-use crate::stripe::objects::{
-    CreditNote, Invoice, InvoiceLine, InvoicePayment, List, Subscription,
-};
+use crate::stripe::objects::{CreditNote, Invoice, InvoiceLine, InvoicePayment, List, OpenInvoice};
 
 impl Stripe {
-    /// A subscription as it is now, with its newest invoice.
-    pub async fn retrieve_subscription(
+    /// The open invoices of a subscription, newest first, with their payments.
+    pub async fn list_open_invoices(
         &self,
-        id: &str,
-    ) -> Result<Answer<Subscription>, StripeError> {
-        let request = RetrieveSubscription::new(id).expand(["latest_invoice".to_owned()]);
-        self.call(Operation::RetrieveSubscription, request.build(), None)
-            .await
-    }
-
-    /// Ends a subscription at once.
-    pub async fn cancel_subscription(&self, id: &str) -> Result<Answer<Subscription>, StripeError> {
-        let request = CancelSubscription::new(id);
-        self.call(Operation::CancelSubscription, request.build(), None)
+        subscription: &str,
+    ) -> Result<Answer<List<OpenInvoice>>, StripeError> {
+        let request = ListInvoice::new()
+            .subscription(subscription)
+            .status(InvoiceStatus::Open)
+            .expand(["data.payments".to_owned()])
+            .limit(PAGE);
+        self.call(Operation::ListInvoices, request.build(), None)
             .await
     }
 

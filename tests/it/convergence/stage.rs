@@ -367,8 +367,14 @@ impl Stage {
         let events = self.events().await;
         let address = ([127, 0, 0, 1], 1).into();
         let url = self.database.url();
-        let settings = replica::settings(url, address, self.sandbox.url(), &self.variables);
-        let services = replica::services(&settings).await;
+        // Boxed: what is held over every telling would make the story's future too large.
+        let settings = Box::new(replica::settings(
+            url,
+            address,
+            self.sandbox.url(),
+            &self.variables,
+        ));
+        let services = Box::pin(replica::services(&settings)).await;
         let straight = Telling::straight(events.len());
         let reference = self.tell(&services, &events, &straight, "in order").await;
         self.is_expected(expected, "in order").await;

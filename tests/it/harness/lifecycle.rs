@@ -16,6 +16,8 @@ pub(crate) const HOUR: i64 = 3_600;
 pub(crate) const DAY: i64 = 86_400;
 /// A monthly period at its longest, and the hour that its invoice is a draft.
 pub(crate) const MONTH: i64 = 31 * DAY + 2 * HOUR;
+/// The seven retries of the ladder, two days apart, and a bit.
+pub(crate) const ALL_RETRIES: i64 = 15 * DAY;
 
 /// A service whose worker looks for work all the time.
 pub(crate) async fn busy() -> TestApp {

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use reqwest::Method;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::lifecycle::text;
-use super::{Builder, TestApp};
+use super::{Answer, Builder, TestApp};
 
-/// Two memberships of one group, one that is ended at once and one that has its own group, seats by number, and what
-/// is bought once.
+/// Two memberships of one group of which one can be ended at once, a donation that renews without a group, seats by
+/// number in a group of their own, and what is bought once.
 const PLANS: &str = r#"
 [[plan]]
 code = "basic"
@@ -26,16 +26,24 @@ price = "membership_annual"
 upgrade_group = "membership"
 
 [[plan]]
-code = "seats"
+code = "patron"
 kind = "donation"
 price = "membership_monthly"
 quantity = { min = 1, max = 9 }
 
 [[plan]]
-code = "own-seats"
+code = "seats"
+kind = "donation"
+price = "membership_monthly"
+quantity = { min = 1, max = 9 }
+upgrade_group = "seats"
+
+[[plan]]
+code = "yearly-seats"
 kind = "donation"
 price = "membership_annual"
-quantity = { min = 1, max = 9 }
+quantity = { min = 2, max = 8, step = 2 }
+upgrade_group = "seats"
 
 [[plan]]
 code = "bundle"
@@ -106,6 +114,15 @@ impl TestApp {
         text(&self.at_stripe(Method::POST, "/v1/prices", &form).await["id"])
     }
 
+    /// Sells alice so many of a plan; the line's id.
+    pub(crate) async fn open_and_pay(&self, plan: &str, quantity: u32) -> String {
+        let body = json!({"lines": [{"plan": plan, "quantity": quantity}]});
+        let purchase = self.open_basket(&self.member("alice"), body).await;
+        self.pay(&purchase).await;
+        self.settle().await;
+        purchase.subscription
+    }
+
     /// Moves the subscription at Stripe of a line to another price or quantity, as an operator does in Stripe's
     /// pages; waits for nothing.
     pub(crate) async fn move_at_stripe(&self, id: &str, price: Option<&str>, quantity: u32) {
@@ -119,6 +136,12 @@ impl TestApp {
         form.extend(price.map(|price| ("items[0][price]", price)));
         let path = format!("/v1/subscriptions/{}", text(&held["id"]));
         self.at_stripe(Method::POST, &path, &form).await;
+    }
+
+    /// What alice's service does with one of her subscriptions: `cancel`, `resume`, `change`, …
+    pub(crate) async fn act(&self, id: &str, what: &str, body: Value) -> Answer {
+        let call = self.post(&format!("/v1/subscriptions/{id}/{what}"));
+        call.bearer(&self.member("alice")).json(body).send().await
     }
 
     /// The changes of one of alice's subscriptions as the API tells them, oldest first.
