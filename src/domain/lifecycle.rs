@@ -135,7 +135,7 @@ fn merge_fact(
             merge_refund(basket, *refund, named, observation.freshness, merged);
         }
         Fact::RefundFailed => {
-            merged.doubtful = true;
+            merged.doubtful |= observation.freshness == Freshness::Event;
             for line in one_offs_concerned(basket) {
                 line.refund_failed = true;
             }
@@ -164,6 +164,9 @@ fn merge_refund(
     merged: &mut Merged,
 ) {
     let alone = basket.lines.len() == 1;
+    // Told of a payment that the rows don't know yet: by the time they do, nobody says it again.
+    merged.doubtful |=
+        freshness == Freshness::Event && !basket.lines.iter().any(|line| line.concerned);
     for line in one_offs_concerned(basket) {
         let meant = refund != Refund::Part || alone || named.contains(&line.id);
         match freshness {

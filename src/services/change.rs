@@ -177,9 +177,12 @@ impl Services {
             let detail = "The plan is not sold in the subscription's currency.";
             return Err(wrong("plan", "unavailable_currency", detail));
         }
-        check_date(wish.proration_date, at, &item)?;
         let is_new =
             target.price.is_some() || i64::from(target.quantity) != i64::from(own.line.quantity);
+        // A wish that was fulfilled may have begun a period that is younger than its preview.
+        if is_new {
+            check_date(wish.proration_date, at, &item)?;
+        }
         let proration = self.settings.changes.proration;
         let change = is_new.then(|| ItemChange {
             item: item.id.clone(),

@@ -12,8 +12,8 @@ use crate::domain::facts::{Cause, Freshness, Observation, Subject};
 use crate::domain::ids::CheckoutId;
 use crate::domain::subscription::{Basket, Reason};
 use crate::storage::baskets::{self, By, Written};
-use crate::storage::subscriptions;
 use crate::storage::webhook_events::{self, Deferred, Settled};
+use crate::storage::{StorageError, subscriptions};
 use crate::stripe::Answer;
 use crate::stripe::event::EventType;
 use crate::stripe::money::PaymentNow;
@@ -42,27 +42,29 @@ impl Services {
         Ok(count)
     }
 
-    /// Settles one event, and with it all earlier ones of the same object.
+    /// Settles one event, and with it all other ones of the same object that are recorded by now. One that comes while
+    /// Stripe is read waits for the next look: the rows that were read may not have known it.
     async fn settle(&self, event: Deferred) {
-        let read_at = self.clock.now();
-        let outcome = match self.read_object(&event).await {
-            Ok(settled) => {
-                webhook_events::update_settled(&self.pool, &event.object_id, read_at, settled).await
-            }
-            Err(error) => {
-                let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
-                let next = (event.attempt < tries).then(|| read_at + pause(event.attempt));
-                tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
-                let cause = error.to_string();
-                let object = &event.object_id;
-                webhook_events::update_failed(&self.pool, object, &cause, read_at, next).await
-            }
-        };
+        let outcome = self.settle_all_of(&event).await;
         let label = if outcome.is_ok() { "settled" } else { "error" };
         counter!("deferred_events_total", "outcome" => label).increment(1);
         if let Err(error) = outcome {
             // The lease gives it back.
             tracing::error!(event_id = event.id, %error, "an event's outcome could not be recorded");
+        }
+    }
+
+    async fn settle_all_of(&self, event: &Deferred) -> Result<(), StorageError> {
+        let waiting = webhook_events::find_deferred(&self.pool, &event.object_id).await?;
+        match self.read_object(event).await {
+            Ok(settled) => webhook_events::update_settled(&self.pool, &waiting, settled).await,
+            Err(error) => {
+                let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
+                let next = (event.attempt < tries).then(|| self.clock.now() + pause(event.attempt));
+                tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
+                let cause = error.to_string();
+                webhook_events::update_failed(&self.pool, &waiting, &cause, next).await
+            }
         }
     }
 

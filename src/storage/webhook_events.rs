@@ -129,11 +129,23 @@ pub enum Settled {
     Flagged(&'static str),
 }
 
-/// Settles every deferred event of an object that had arrived before it was read.
-pub async fn update_settled(
+/// The deferred events of an object. What they told is in the rows already: it was written with them.
+pub async fn find_deferred(
     db: impl PgExecutor<'_>,
     object_id: &str,
-    read_at: OffsetDateTime,
+) -> Result<Vec<String>, StorageError> {
+    Ok(sqlx::query_scalar(
+        "SELECT id FROM webhook_events WHERE object_id = $1 AND state = 'deferred'",
+    )
+    .bind(object_id)
+    .fetch_all(db)
+    .await?)
+}
+
+/// Settles deferred events that were recorded before the rows and their object were read.
+pub async fn update_settled(
+    db: impl PgExecutor<'_>,
+    events: &[String],
     settled: Settled,
 ) -> Result<(), StorageError> {
     let (state, cause) = match settled {
@@ -142,11 +154,10 @@ pub async fn update_settled(
         Settled::Flagged(cause) => ("flagged", Some(cause)),
     };
     sqlx::query(
-        "UPDATE webhook_events SET state = $3, next_attempt_at = NULL, last_error = $4
-          WHERE object_id = $1 AND state = 'deferred' AND received_at <= $2",
+        "UPDATE webhook_events SET state = $2, next_attempt_at = NULL, last_error = $3
+          WHERE id = ANY ($1) AND state = 'deferred'",
     )
-    .bind(object_id)
-    .bind(read_at)
+    .bind(events)
     .bind(state)
     .bind(cause)
     .execute(db)
@@ -154,24 +165,21 @@ pub async fn update_settled(
     Ok(())
 }
 
-/// Puts the deferred events of an object that had arrived before `read_at` off until `next`, or gives them up when that
-/// is none.
+/// Puts deferred events off until `next`, or gives them up when that is none.
 pub async fn update_failed(
     db: impl PgExecutor<'_>,
-    object_id: &str,
+    events: &[String],
     cause: &str,
-    read_at: OffsetDateTime,
     next: Option<OffsetDateTime>,
 ) -> Result<(), StorageError> {
     sqlx::query(
         "UPDATE webhook_events SET state = CASE WHEN $3::timestamptz IS NULL THEN 'failed' ELSE 'deferred' END,
                 next_attempt_at = $3, last_error = $2
-          WHERE object_id = $1 AND state = 'deferred' AND received_at <= $4",
+          WHERE id = ANY ($1) AND state = 'deferred'",
     )
-    .bind(object_id)
+    .bind(events)
     .bind(cause)
     .bind(next)
-    .bind(read_at)
     .execute(db)
     .await?;
     Ok(())

@@ -178,6 +178,14 @@ impl Observer {
             && done.iter().any(|refund| lines_of(refund).is_empty());
         let mut facts: Vec<Fact> = now.refunds.iter().filter_map(refund_fact).collect();
         facts.push(Fact::Refunded(refund, named));
+        // An event that is older than the failure may still come, and knows nothing of it.
+        if now
+            .refunds
+            .iter()
+            .any(|refund| progress(refund) == Some(RefundProgress::Failed))
+        {
+            facts.push(Fact::RefundFailed);
+        }
         facts.push(Fact::Disputes(
             now.disputes
                 .iter()

@@ -319,3 +319,50 @@ async fn a_credit_note_brings_the_refund_that_it_made() {
     let seen = app.events_in("applied").await;
     assert!(seen.contains(&"credit_note.created".to_owned()), "{seen:?}");
 }
+
+#[tokio::test]
+async fn a_refund_that_is_told_before_its_payment_is_not_lost() {
+    let app = forgetful().await;
+    app.hold_deliveries().await;
+    let purchase = app.open(&app.member("alice"), "credits-20").await;
+    app.pay(&purchase).await;
+    let path = format!("/v1/checkout/sessions/{}", purchase.session);
+    let intent = text(&app.sandbox.stripe(&path).await["payment_intent"]);
+    let form = [("payment_intent", intent.as_str())];
+    app.at_stripe(Method::POST, "/v1/refunds", &form).await;
+    let told = app.events_of("charge.refunded").await;
+    assert_eq!(app.deliver(&told[0]).await, "deferred");
+    app.until_status(&purchase.subscription, "ENDED").await;
+    app.release_deliveries(json!({})).await;
+    app.settle().await;
+    app.assert_line(&purchase.subscription, "ENDED", "refunded", false)
+        .await;
+}
+
+#[tokio::test]
+async fn a_refund_that_failed_is_not_believed_when_it_is_told_late() {
+    let app = forgetful().await;
+    app.hold_deliveries().await;
+    let purchase = app.open(&app.member("alice"), "credits-20").await;
+    app.pay(&purchase).await;
+    let path = format!("/v1/checkout/sessions/{}", purchase.session);
+    let intent = text(&app.sandbox.stripe(&path).await["payment_intent"]);
+    let form = [("payment_intent", intent.as_str())];
+    let refund = app.at_stripe(Method::POST, "/v1/refunds", &form).await;
+    let path = format!("/_sandbox/refunds/{}/fail", text(&refund["id"]));
+    app.sandbox.post(&path, json!({})).await;
+    // No row knows the payment yet: whose it is, and how it stands, is read.
+    let failed = app.events_of("refund.failed").await;
+    assert_eq!(app.deliver(&failed[0]).await, "deferred");
+    app.until("the payment was read", async || {
+        app.events_in("deferred").await.is_empty().then_some(())
+    })
+    .await;
+    assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    let told = app.events_of("charge.refunded").await;
+    assert_eq!(app.deliver(&told[0]).await, "deferred");
+    app.release_deliveries(json!({})).await;
+    app.settle().await;
+    app.assert_line(&purchase.subscription, "ACTIVE", "paid", true)
+        .await;
+}

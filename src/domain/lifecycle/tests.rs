@@ -753,6 +753,37 @@ fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
 }
 
 #[test]
+fn a_refund_of_a_payment_that_no_line_knows_yet_is_read() {
+    let mut unknown = line(false);
+    unknown.concerned = false;
+    let mut basket = basket(vec![unknown]);
+    let facts = vec![Fact::Refunded(Refund::Full, Vec::new())];
+    let mut tell = |freshness| {
+        let observation = observe(facts.clone(), at(20), freshness);
+        merge(&mut basket, &observation, MARGIN, at(30)).doubtful
+    };
+    assert!(tell(Freshness::Event));
+    assert!(!tell(Freshness::Live));
+    assert_eq!(basket.lines[0].refund, Refund::None);
+}
+
+#[test]
+fn a_refund_that_is_read_as_failed_keeps_older_events_from_being_believed() {
+    let mut basket = basket(vec![line(false)]);
+    let read = vec![
+        paid(),
+        Fact::Refunded(Refund::None, Vec::new()),
+        Fact::RefundFailed,
+    ];
+    let read = observe(read, at(20), Freshness::Live);
+    assert!(!merge(&mut basket, &read, MARGIN, at(30)).doubtful);
+    let old = vec![Fact::Refunded(Refund::Full, Vec::new())];
+    let old = observe(old, at(10), Freshness::Event);
+    assert!(merge(&mut basket, &old, MARGIN, at(30)).doubtful);
+    assert_eq!(basket.lines[0].refund, Refund::None);
+}
+
+#[test]
 fn a_refund_named_twice_by_one_source_is_one_row_that_has_come_furthest() {
     use crate::domain::subscription::RefundProgress::{Pending, Succeeded};
     let refund = |progress, seconds, payment_intent: Option<&str>| {
