@@ -2,8 +2,9 @@
 
 import { call } from './api.js';
 import { canChange } from './basket.js';
+import { ask, complain, listen, options, picked } from './dialog.js';
 import { date, interval, moment, money } from './format.js';
-import { button, copy, describe, find, isWorking, leave, link, notify, tell, title, working } from './page.js';
+import { button, copy, describe, find, isWorking, leave, link, notify, paragraph, span, tell, title, working } from './page.js';
 import { KINDS, byWhom, happened } from './words.js';
 
 /** Purchases that came to nothing are not what she holds. */
@@ -130,7 +131,7 @@ function cancel(one) {
     ]);
   }
   const at = () => (isOnHold ? 'now' : (picked('When') ?? 'period_end'));
-  dialog({
+  ask({
     title: `Cancel “${name}”?`,
     body,
     verb: 'Cancel it',
@@ -201,12 +202,24 @@ function change(one, { title: heading, body, order, done }) {
   let shown = null;
   let asked = 0;
   const path = `/v1/subscriptions/${one.id}/change`;
-  const look = async () => {
+  const question = ask({
+    title: heading,
+    body: [...body, cost],
+    verb: 'Change it',
+    back: 'Leave it as it is',
+    onInput: look,
+    run: () => call('POST', path, { body: shown }),
+    done: (now) => took(now, done(now)),
+    explain,
+  });
+  look();
+
+  async function look() {
     const mine = (asked += 1);
     const wanted = order();
     shown = null;
-    offer('Change it', false);
-    complain('');
+    question.offer('Change it', false);
+    question.complain('');
     if (!wanted) {
       cost.replaceChildren(paragraph('Choose another number to see what it costs.'));
       return;
@@ -217,23 +230,26 @@ function change(one, { title: heading, body, order, done }) {
       if (mine !== asked) return;
       shown = { ...wanted, proration_date: preview.proration_date };
       cost.replaceChildren(...costs(preview, wanted, one));
-      offer(preview.due_now > 0 ? `Change and pay ${money(preview.due_now, preview.currency)}` : 'Change it', true);
+      question.offer(preview.due_now > 0 ? `Change and pay ${money(preview.due_now, preview.currency)}` : 'Change it', true);
     } catch (problem) {
       if (mine !== asked) return;
       cost.replaceChildren();
-      fail(problem);
+      question.complain(...explain(problem));
     }
-  };
-  dialog({
-    title: heading,
-    body: [...body, cost],
-    verb: 'Change it',
-    back: 'Leave it as it is',
-    onInput: look,
-    run: () => call('POST', path, { body: shown }),
-    done: (now) => took(now, done(now)),
-  });
-  look();
+  }
+}
+
+/** Why a change came to nothing; where her money was refused, also what she can do about it. */
+function explain(problem) {
+  if (problem.code !== 'payment_failed') return [problem.message];
+  const portal = button('Payment method and invoices', 'plain', (event) => openPortal(event.currentTarget));
+  return [[problem.message, problem.answer.detail].filter(Boolean).join(' '), portal];
+}
+
+function sum(words, amount, currency) {
+  const line = document.createElement('li');
+  line.append(span(words), span(money(amount, currency), 'sum'));
+  return line;
 }
 
 function costs({ currency, due_now: due, lines, next_period_end: next }, wanted, one) {
@@ -291,8 +307,7 @@ async function openPortal(pressed) {
       choosePortal(data);
     });
   } catch (problem) {
-    if (find('dialog').open) complain(problem.message);
-    else notify(problem);
+    if (!complain(problem.message)) notify(problem);
   }
 }
 
@@ -303,7 +318,7 @@ function choosePortal(portals) {
     return line;
   });
   const about = paragraph('You pay in several currencies, and each has a page of its own.');
-  dialog({ title: 'Payment method and invoices', body: [about, ...pages], back: 'Back' });
+  ask({ title: 'Payment method and invoices', body: [about, ...pages], back: 'Back' });
 }
 
 // What happened
@@ -327,103 +342,8 @@ async function tellStory(story, one) {
   }
 }
 
-// The one dialog
-
-let asking = {};
-
-/** Asks before it does: `run` does it and `done` is told how it came out, once the dialog is closed. */
-function dialog({ title: heading, body, verb, back, ...does }) {
-  asking = does;
-  find('dialog-title').textContent = heading;
-  find('dialog-body').replaceChildren(...body);
-  find('dialog-back').textContent = back;
-  find('dialog-do').hidden = !verb;
-  offer(verb ?? '', true);
-  complain('');
-  find('done').textContent = '';
-  find('dialog').close();
-  find('dialog').showModal();
-  // A press by mistake changes nothing.
-  if (!find('dialog-body').querySelector('input')) find('dialog-back').focus();
-}
-
-/** What the dialog's button says, and whether it may be pressed yet. */
-function offer(verb, isReady) {
-  const does = find('dialog-do');
-  does.textContent = verb;
-  does.ariaDisabled = isReady ? null : 'true';
-}
-
-function complain(text, next) {
-  const notice = find('dialog-notice');
-  notice.hidden = !text;
-  notice.replaceChildren(...[text, next].filter(Boolean));
-  if (text) notice.scrollIntoView({ block: 'nearest' });
-}
-
-function fail(problem) {
-  const isMoney = problem.code === 'payment_failed';
-  const words = [problem.message, isMoney && problem.answer.detail].filter(Boolean).join(' ');
-  const portal = isMoney && button('Payment method and invoices', 'plain', (event) => openPortal(event.currentTarget));
-  complain(words, portal);
-}
-
-async function confirm() {
-  const does = find('dialog-do');
-  if (isWorking(does)) return;
-  complain('');
-  const { run, done } = asking;
-  try {
-    const now = await working(does, run);
-    find('dialog').close();
-    done(now);
-  } catch (problem) {
-    fail(problem);
-  }
-}
-
-/** Radio buttons: `[value, words, about]` each. */
-function options(legend, choices, first = choices[0][0]) {
-  const set = document.createElement('fieldset');
-  const head = document.createElement('legend');
-  head.textContent = legend;
-  set.append(head, ...choices.map(([value, words, about]) => {
-    const label = document.createElement('label');
-    const radio = document.createElement('input');
-    Object.assign(radio, { type: 'radio', name: legend, value, checked: value === first });
-    label.className = 'option';
-    label.append(radio, span(words, 'words'), span(about, 'hint'));
-    return label;
-  }));
-  return [set];
-}
-
-const picked = (name) => find('dialog').querySelector(`input[name="${name}"]:checked`)?.value;
-
-function paragraph(text, className = '') {
-  const made = document.createElement('p');
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-function span(text, className = '') {
-  const made = document.createElement('span');
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-function sum(words, amount, currency) {
-  const line = document.createElement('li');
-  line.append(span(words), span(money(amount, currency), 'sum'));
-  return line;
-}
-
 /** Listens to what is on the page from the beginning. */
 export function begin() {
   find('portal').addEventListener('click', (event) => openPortal(event.currentTarget));
-  find('dialog-do').addEventListener('click', confirm);
-  find('dialog-back').addEventListener('click', () => find('dialog').close());
-  find('dialog').addEventListener('input', () => asking.onInput?.());
+  listen();
 }

@@ -20,6 +20,14 @@ export function button(text, className, onClick) {
   return made;
 }
 
+export function paragraph(text, className = '') {
+  return Object.assign(document.createElement('p'), { className, textContent: text });
+}
+
+export function span(text, className = '') {
+  return Object.assign(document.createElement('span'), { className, textContent: text });
+}
+
 /** A link to somewhere else. */
 export function link(text, href, className = '') {
   const made = document.createElement('a');

@@ -8,7 +8,7 @@ const STATES = {
   ACTIVE: {
     paid: (held) => ['Active', until(held.current_period_end, 'Renews on') || until(held.term_ends_at, 'Yours until')],
     trialing: (held) => ['Trial', until(held.current_period_end, 'Free until')],
-    payment_retrying: () => ['Active', 'The last payment failed.'],
+    payment_retrying: () => ['Payment open', 'The last payment failed. It stays yours meanwhile.'],
     collection_paused: () => ['Active', 'Payments are paused.'],
   },
   CANCELLED: {
@@ -66,7 +66,8 @@ export function state(held) {
     badge = once;
     detail ||= until(held.activated_at, since);
   }
-  return { badge, detail, tone: TONES[held.status] ?? 'waiting' };
+  const isOwed = held.status_reason === 'payment_retrying';
+  return { badge, detail, tone: isOwed ? 'waiting' : (TONES[held.status] ?? 'waiting') };
 }
 
 /** Which words each kind of plan is sold with. */

@@ -183,7 +183,7 @@ describe('the demo’s plans', () => {
     await dialog().getByRole('link', { name: 'What you pay in USD' }).waitFor();
     await everywhere(page, 'own-portals');
     await dialog().getByRole('link', { name: 'What you pay in EUR' }).click();
-    await page.waitForURL(`${demo.sandbox}/?eur`);
+    await page.waitForURL(`${demo.sandbox}/_sandbox/`);
   });
 
   test('what was cancelled in another tab is kept after all instead of bought again', async () => {
