@@ -55,6 +55,12 @@ struct Cli {
     /// Who is signed in
     #[arg(long, default_value = "Ada")]
     member: String,
+    /// Sell these plans instead of the demo's
+    #[arg(long, value_name = "FILE", default_value_os_t = project().join("config/plans.toml"))]
+    plans: PathBuf,
+    /// The products and prices that the plans point at
+    #[arg(long, value_name = "FILE", default_value_os_t = project().join("config/sandbox-catalogue.toml"))]
+    catalogue: PathBuf,
     /// Show the service's log
     #[arg(long, short)]
     verbose: bool,
@@ -150,7 +156,7 @@ impl Demo {
         let sandbox = Sandbox::start(Options {
             listen,
             state: Some(state),
-            catalogue: Some(project().join("config/sandbox-catalogue.toml")),
+            catalogue: Some(cli.catalogue.clone()),
             secret_key: settings.stripe.secret_key.expose().to_owned(),
             webhook: Some(Webhook {
                 url: format!("{}/webhooks/stripe", urls.service),
@@ -237,7 +243,6 @@ impl Demo {
 
 fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Settings> {
     let returning = |to: &str| format!("{}/{to}.html", urls.page);
-    let plans = project().join("config/plans.toml");
     let variables = [
         ("HTTP__PUBLIC_URL", urls.service.clone()),
         ("HTTP__SHUTDOWN_SECONDS", "3".to_owned()),
@@ -246,6 +251,7 @@ fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Setting
         ("CLIENT__SUCCESS_URL", returning("success")),
         ("CLIENT__CANCEL_URL", returning("cancel")),
         ("CLIENT__ERROR_URL", returning("error")),
+        ("CLIENT__PORTAL_RETURN_URL", format!("{}/?back", urls.page)),
         (
             "CLIENT__ALLOWED_ORIGINS",
             format!(
@@ -254,7 +260,7 @@ fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Setting
                 urls.page.replace("127.0.0.1", "localhost")
             ),
         ),
-        ("PLANS__FILE", plans.display().to_string()),
+        ("PLANS__FILE", cli.plans.display().to_string()),
         ("CLOCK__FOLLOW", urls.sandbox.clone()),
         (
             "LOG__LEVEL",

@@ -15,7 +15,7 @@ COMMENT ON COLUMN idempotency_keys.checkout_id IS 'What it was answered with';
 COMMENT ON COLUMN idempotency_keys.created_at IS 'When it was first sent';
 INSERT INTO idempotency_keys (user_id, key, checkout_id, created_at)
     SELECT user_id, idempotency_key, id, created_at FROM checkouts WHERE idempotency_key IS NOT NULL;
-ALTER TABLE checkouts DROP COLUMN idempotency_key;
+COMMENT ON COLUMN checkouts.idempotency_key IS 'Written by replicas of the version before 0002 alone, which may run beside us while we are rolled out; a later migration drops it';
 
 ALTER TABLE subscriptions
     ADD COLUMN upgrade_group text,

@@ -1,20 +1,16 @@
 // The one way to the membership service: address, token, and errors in sentences that a member understands.
 
-const SENTENCES = {
-  unauthorized: 'Your sign-in has expired. Please sign in again.',
-  invalid_token: 'Your sign-in has expired. Please sign in again.',
-  already_held: 'You hold this already.',
-  too_many_open_checkouts: 'You have several unfinished purchases. Finish one, or try again in a while.',
-  stripe_unavailable: 'The payment service does not answer. Nothing was charged; please try again in a minute.',
-  stripe_timeout: 'The payment service is slow to answer. Nothing was charged; please try again in a minute.',
-};
+import { PROBLEMS } from './words.js';
 
-/** What went wrong, as a sentence for the member (`message`) and a code for us. */
+/** How often an order that another request is working on is asked for again, and how long at most between. */
+const PATIENCE = 8;
+const LONGEST_WAIT_SECONDS = 10;
+
+/** What went wrong, as a sentence for the member (`message`) and a code for us; `answer` is the problem document. */
 export class Problem extends Error {
-  constructor(message, code, status) {
+  constructor(message, code, { status, answer = {}, retryAfter } = {}) {
     super(message);
-    this.code = code;
-    this.status = status;
+    Object.assign(this, { code, status, answer, retryAfter });
   }
 }
 
@@ -31,6 +27,17 @@ export function config() {
 
 /** The answer's body, or a Problem. */
 export async function call(method, path, options = {}) {
+  const response = await send(method, path, options);
+  return response.json();
+}
+
+/** A file of the service's: it is fetched, as a link would carry no token. */
+export async function download(path, type) {
+  const response = await send('GET', path, { type });
+  return response.blob();
+}
+
+async function send(method, path, options) {
   try {
     return await ask(method, path, options);
   } catch (problem) {
@@ -41,9 +48,9 @@ export async function call(method, path, options = {}) {
   }
 }
 
-async function ask(method, path, { body, key, anonymous }) {
+async function ask(method, path, { body, key, anonymous, type = 'application/json' }) {
   const { api_base: base, token } = await config();
-  const headers = { Accept: 'application/json' };
+  const headers = { Accept: type };
   if (!anonymous) headers.Authorization = `Bearer ${token}`;
   if (body) headers['Content-Type'] = 'application/json';
   if (key) headers['Idempotency-Key'] = key;
@@ -53,19 +60,21 @@ async function ask(method, path, { body, key, anonymous }) {
   } catch {
     throw new Problem('The membership service can’t be reached. Check your connection and try again.', 'unreachable');
   }
+  if (response.ok) return response;
   const answer = await response.json().catch(() => ({}));
-  if (response.ok) return answer;
-  throw new Problem(sentence(answer, response.status), answer.code ?? 'unknown', response.status);
+  const retryAfter = Number(response.headers.get('Retry-After')) || undefined;
+  const status = response.status;
+  throw new Problem(sentence(answer, status), answer.code ?? 'unknown', { status, answer, retryAfter });
 }
 
 function sentence(problem, status) {
   const field = problem.errors?.[0]?.detail;
-  const known = SENTENCES[problem.code];
-  const said = known ?? field ?? problem.detail;
-  if (said) return said;
-  if (status >= 500) return 'Something went wrong on our side. Nothing was charged; please try again.';
-  return problem.title ?? `The service answered ${status}.`;
+  const said = PROBLEMS[problem.code] ?? field ?? problem.detail;
+  if (status >= 500) return PROBLEMS[problem.code] ?? 'Something went wrong on our side. Try again in a minute.';
+  return said ?? problem.title ?? `The service answered ${status}.`;
 }
+
+const pause = (seconds) => new Promise((done) => setTimeout(done, seconds * 1000));
 
 /** Opens a checkout and gives the address of the page on which to pay. */
 export async function buy(order) {
@@ -73,13 +82,20 @@ export async function buy(order) {
   const name = `order ${JSON.stringify(order)}`;
   const key = sessionStorage.getItem(name) ?? crypto.randomUUID();
   sessionStorage.setItem(name, key);
-  try {
-    const { checkout } = await call('POST', '/v1/subscriptions', { body: order, key });
-    sessionStorage.removeItem(name);
-    if (!checkout.url) throw new Problem('This purchase is already finished. Please try again.', 'finished');
-    return checkout.url;
-  } catch (problem) {
-    if (problem.status && problem.status < 500) sessionStorage.removeItem(name);
-    throw problem;
+  for (let tries = 1; ; tries += 1) {
+    try {
+      const { checkout } = await call('POST', '/v1/subscriptions', { body: order, key });
+      sessionStorage.removeItem(name);
+      if (!checkout.url) throw new Problem('That purchase is finished already. Look at what is yours.', 'finished');
+      return checkout.url;
+    } catch (problem) {
+      if (problem.code === 'in_progress' && tries < PATIENCE) {
+        // Another request, a tab of hers perhaps, has the same order in hand: its answer is ours too.
+        await pause(Math.min(problem.retryAfter ?? 1, LONGEST_WAIT_SECONDS));
+        continue;
+      }
+      if (problem.status && problem.status < 500) sessionStorage.removeItem(name);
+      throw problem;
+    }
   }
 }

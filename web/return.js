@@ -1,7 +1,8 @@
 // Where the browser lands after paying. The address says what to look for; only the service says what is true.
 
 import { call, config } from './api.js';
-import { find, frame, holding, notify } from './page.js';
+import { empty, isLive } from './basket.js';
+import { copy, describe, find, frame, notify } from './page.js';
 import { KINDS } from './words.js';
 
 /** Milliseconds between questions while money is on its way: two minutes in all. */
@@ -10,15 +11,15 @@ const PAUSES = [500, 500, 1000, 1000, 2000, 2000, 3000, ...Array(22).fill(5000)]
 const SETTLED = new Set(['ACTIVE', 'CANCELLED', 'ENDED', 'ON_HOLD']);
 
 const NOT_BOUGHT = {
-  cancelled: ['Nothing was bought', 'You went back, and the payment page is closed. You have not been charged.'],
-  expired: ['The payment page had expired', 'Nothing was bought, and you have not been charged. You can begin again.'],
+  cancelled: ['Nothing was bought', 'You went back, and the payment page is closed. You have not been charged, and your basket is as you left it.'],
+  expired: ['The payment page had expired', 'You have not been charged, and your basket is as you left it.'],
   open: ['Not paid yet', 'You have not been charged. You can begin again whenever you like.'],
 };
 
 const UNCLEAR = {
   unknown_session: 'The link that brought you here does not belong to a purchase that we know of.',
   invalid_link: 'This link is not valid, or no longer. Nothing was changed.',
-  session_mismatch: 'This purchase does not fit our records. Please write to us: we will put it right.',
+  session_mismatch: 'This purchase does not fit our records. Write to us: we will put it right.',
 };
 
 const query = new URLSearchParams(location.search);
@@ -40,11 +41,13 @@ async function success() {
     return;
   }
   const plans = await call('GET', '/v1/plans', { anonymous: true });
-  const names = new Map(plans.data.map((plan) => [plan.code, plan.name]));
+  const name = (wanted) => plans.data.find((plan) => plan.code === wanted)?.name ?? wanted;
   const { member } = await config();
   for (const milliseconds of [...PAUSES, null]) {
     const lines = await read();
-    find('holdings-list').replaceChildren(...lines.map((line) => holding(line, names)));
+    find('holdings-list').replaceChildren(...lines.map((line) => describe(copy('holding'), line, name)));
+    // Bought, or on its way: what is left in the basket would buy it again.
+    if (lines.every((line) => isLive(line))) empty();
     const settled = lines.every((line) => SETTLED.has(line.status));
     find('waiting').hidden = settled || milliseconds === null;
     tell(lines, member?.name ?? 'member', milliseconds === null);
@@ -55,9 +58,11 @@ async function success() {
 
 function tell(lines, name, patient) {
   if (lines.every((line) => line.entitled)) {
-    const words = KINDS[lines[0].kind];
+    const membership = lines.find((line) => line.kind === 'membership');
+    const words = KINDS[(membership ?? lines[0]).kind];
     const sentence = lines.length > 1 ? 'All of it is paid and yours.' : 'It is paid and yours.';
-    say(words?.thanks(name) ?? `Thank you, ${name}`, sentence);
+    const isMixed = !membership && lines.some((line) => line.kind !== lines[0].kind);
+    say((!isMixed && words?.thanks(name)) || `Thank you, ${name}`, sentence);
   } else if (lines.some((line) => line.status === 'ON_HOLD' || line.status === 'ENDED')) {
     say('The payment did not go through', 'See below what became of each part. Nothing was charged that is not yours.');
   } else if (patient) {

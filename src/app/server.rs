@@ -114,6 +114,9 @@ mod tests {
     use super::*;
     use axum::routing::get;
     use std::net::SocketAddr;
+    use std::sync::Arc;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
     const LONG: Duration = Duration::from_secs(20);
@@ -122,23 +125,27 @@ mod tests {
         address: SocketAddr,
         stop: CancellationToken,
         task: JoinHandle<bool>,
+        /// Rung when a slow request has reached its handler.
+        arrived: Arc<Notify>,
+        /// Lets a slow request end.
+        release: Arc<Notify>,
     }
 
-    /// A server whose only route takes as long as its query says, or until it is cut.
+    /// A server with a quick route, and a slow one that ends when it is released or cut.
     async fn start(drain: Duration) -> io::Result<Server> {
         let (stop, cut) = (CancellationToken::new(), CancellationToken::new());
-        let seen_cut = cut.clone();
-        let router = Router::new().route(
-            "/{ms}",
-            get(
-                |axum::extract::Path(ms): axum::extract::Path<u64>| async move {
-                    tokio::select! {
-                        () = tokio::time::sleep(Duration::from_millis(ms)) => "done",
-                        () = seen_cut.cancelled() => "cut",
-                    }
-                },
-            ),
-        );
+        let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (seen_cut, rings, waits) = (cut.clone(), Arc::clone(&arrived), Arc::clone(&release));
+        let slow = || async move {
+            rings.notify_one();
+            tokio::select! {
+                () = waits.notified() => "done",
+                () = seen_cut.cancelled() => "cut",
+            }
+        };
+        let router = Router::new()
+            .route("/slow", get(slow))
+            .route("/quick", get(|| async { "quick" }));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let task = tokio::spawn(serve(listener, router, stop.clone(), cut, drain));
@@ -146,11 +153,13 @@ mod tests {
             address,
             stop,
             task,
+            arrived,
+            release,
         })
     }
 
-    async fn get_text(address: SocketAddr, ms: u64) -> Result<String, reqwest::Error> {
-        reqwest::get(format!("http://{address}/{ms}"))
+    async fn get_text(address: SocketAddr, path: &str) -> Result<String, reqwest::Error> {
+        reqwest::get(format!("http://{address}{path}"))
             .await?
             .text()
             .await
@@ -159,11 +168,16 @@ mod tests {
     #[tokio::test]
     async fn a_request_under_way_is_finished_and_a_new_one_refused() -> anyhow::Result<()> {
         let server = start(LONG).await?;
-        let slow = tokio::spawn(get_text(server.address, 300));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let slow = tokio::spawn(get_text(server.address, "/slow"));
+        server.arrived.notified().await;
         server.stop.cancel();
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(get_text(server.address, 0).await.is_err());
+        let refused = async {
+            while get_text(server.address, "/quick").await.is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(LONG, refused).await?;
+        server.release.notify_one();
         assert_eq!(slow.await??, "done");
         assert!(server.task.await?);
         Ok(())
@@ -172,8 +186,8 @@ mod tests {
     #[tokio::test]
     async fn a_request_beyond_the_deadline_is_cut_off() -> anyhow::Result<()> {
         let server = start(Duration::from_millis(100)).await?;
-        let slow = tokio::spawn(get_text(server.address, 60_000));
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        let slow = tokio::spawn(get_text(server.address, "/slow"));
+        server.arrived.notified().await;
         server.stop.cancel();
         assert_eq!(slow.await??, "cut");
         assert!(!server.task.await?);
@@ -183,8 +197,12 @@ mod tests {
     #[tokio::test]
     async fn an_idle_connection_does_not_hold_up_the_end() -> anyhow::Result<()> {
         let server = start(LONG).await?;
-        let idle = TcpStream::connect(server.address).await?;
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut idle = TcpStream::connect(server.address).await?;
+        idle.write_all(b"GET /quick HTTP/1.1\r\nhost: localhost\r\n\r\n")
+            .await?;
+        let mut answer = [0; 15];
+        idle.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
         server.stop.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(2), server.task).await??;
         assert!(ended);

@@ -282,9 +282,7 @@ fn choose<'a>(
     let quantity = wish.quantity.unwrap_or(kept);
     let bounds = offer.plan.quantity;
     if !bounds.allows(quantity) {
-        let (min, max, step) = (bounds.min, bounds.max, bounds.step);
-        let detail = format!("From {min} to {max} in steps of {step} for this plan.");
-        return Err(wrong("quantity", "out_of_range", detail));
+        return Err(wrong("quantity", "out_of_range", bounds.in_words()));
     }
     Ok(Target {
         offer,

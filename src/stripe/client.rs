@@ -106,12 +106,7 @@ operations! {
 impl Operation {
     /// Those that are only ever asked to be refused: [`requests::account::PROBES`](super::requests::account::PROBES)
     /// tell by the refusal what the key may do.
-    pub const ONLY_REFUSED: &[Self] = &[
-        Self::UpdateCustomer,
-        Self::UpdateSubscription,
-        Self::PreviewInvoice,
-        Self::CreatePortalSession,
-    ];
+    pub const ONLY_REFUSED: &[Self] = &[Self::UpdateCustomer];
 }
 
 /// Why Stripe did not do what it was asked. Its own texts are left out: they may hold personal data.

@@ -56,10 +56,52 @@ export async function picture(page, name) {
   await page.screenshot({ path: path.join(SCREENS, `${name}.png`), fullPage: true });
 }
 
-/** Begins to buy a plan at the membership page; ends at the payment page. */
-export async function choose(page, plan) {
-  await page.locator(`form[data-plan="${plan}"] button`).click();
+/** Puts a plan into the basket, or takes it out again. */
+export function toggle(page, plan) {
+  return page.locator(`form[data-plan="${plan}"] button[type="submit"]`).click();
+}
+
+/** From the basket to the payment page. */
+export async function toPayment(page) {
+  await page.locator('#pay').click();
   await page.waitForURL(/\/c\/pay\//);
+}
+
+/** Buys one plan, as far as the payment page. */
+export async function choose(page, plan) {
+  await toggle(page, plan);
+  await toPayment(page);
+}
+
+/** The badge of a plan in a list of what the member holds. */
+export function badge(page, plan) {
+  return page.locator(`.holding[data-plan="${plan}"] .badge`).first();
+}
+
+/** Waits until a text is there. */
+export async function reads(locator, text) {
+  await locator.filter({ hasText: text }).first().waitFor();
+}
+
+/** Waits until something has the focus. */
+export async function focused(locator) {
+  await locator.waitFor();
+  await locator.page().waitForFunction((element) => element === document.activeElement, await locator.elementHandle());
+}
+
+/** All that must hold of a state of a page, by day and by night, on a desk and on a phone; with a picture of each. */
+export async function everywhere(page, name) {
+  for (const [device, viewport] of [['desk', { width: 1180, height: 900 }], ['phone', { width: 390, height: 844 }]]) {
+    for (const colorScheme of ['light', 'dark']) {
+      await page.setViewportSize(viewport);
+      await page.emulateMedia({ colorScheme });
+      await accessible(page);
+      await picture(page, `${name}-${device}-${colorScheme}`);
+      const overflow = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(overflow <= 0, `${name} is ${overflow} px too wide on a ${device}`);
+    }
+  }
+  await page.emulateMedia({ colorScheme: null });
 }
 
 /** Pays at the payment page with one of the test cards. */

@@ -1,9 +1,14 @@
 // Starts and stops the demo, as somebody at a terminal would.
 
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { createHmac } from 'node:crypto';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+export const PROJECT = path.resolve(import.meta.dirname, '../..');
 
 const PROGRAM =
   process.env.DEMO ??
@@ -43,9 +48,55 @@ export class Demo {
     return demo;
   }
 
-  /** Calls the service as the member. */
+  /** Calls the service as the member who is signed in at the page. */
+  call(method, path, body) {
+    return new Member(this, this.token).call(method, path, body);
+  }
+
+  /** Tells the sandbox to do something. */
+  async control(path, body) {
+    const answer = await fetch(`${this.sandbox}/_sandbox/${path}`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    assert.ok(answer.ok, await answer.clone().text());
+    return answer.json();
+  }
+
+  /** Time goes by, here and at the payment service, and what falls due on the way is done. */
+  async later(days) {
+    await this.control('clock/advance', { seconds: Math.round(days * 86_400) });
+    await this.control('deliveries/settle', { timeout_ms: 20_000 });
+  }
+
+  /** Somebody who has not bought anything yet. */
+  async newcomer(name) {
+    const settings = await readFile(path.join(PROJECT, 'config/development.toml'), 'utf8');
+    const secret = settings.match(/^hs256_secret = "(.+)"/m)[1];
+    const [header, body] = this.token.split('.');
+    const claims = JSON.parse(Buffer.from(body, 'base64url'));
+    const user = `${name}-${Math.random().toString(36).slice(2)}`;
+    const signed = `${header}.${Buffer.from(JSON.stringify({ ...claims, sub: user })).toString('base64url')}`;
+    const signature = createHmac('sha256', secret).update(signed).digest('base64url');
+    return new Member(this, `${signed}.${signature}`, name, user);
+  }
+
+  /** The exit code, once everything has stopped. */
+  async stop(signal = 'SIGTERM') {
+    this.process.kill(signal);
+    return this.ended;
+  }
+}
+
+/** Somebody with a token: calls the service, buys as a program does, signs in at the page. */
+class Member {
+  constructor(demo, token, name, user) {
+    Object.assign(this, { demo, token, name, user });
+  }
+
   async call(method, path, body) {
-    const answer = await fetch(this.service + path, {
+    const answer = await fetch(this.demo.service + path, {
       method,
       headers: { Authorization: `Bearer ${this.token}`, 'Content-Type': 'application/json' },
       body: body && JSON.stringify(body),
@@ -53,9 +104,47 @@ export class Demo {
     return { status: answer.status, body: await answer.json() };
   }
 
-  /** The exit code, once everything has stopped. */
-  async stop(signal = 'SIGTERM') {
-    this.process.kill(signal);
-    return this.ended;
+  /** What she has, newest first. */
+  async held(query = '') {
+    const { body } = await this.call('GET', `/v1/subscriptions?limit=100${query}`);
+    return body.data;
+  }
+
+  /** Orders, pays without a browser, and waits until it is hers. */
+  async buy(order, card = '4242424242424242') {
+    const opened = await this.call('POST', '/v1/subscriptions', order);
+    assert.equal(opened.status, 201, JSON.stringify(opened.body));
+    const session = new URL(opened.body.checkout.url).pathname.split('/').pop();
+    await this.demo.control(`checkout/${session}/pay`, { card });
+    const bought = opened.body.subscriptions.map(({ id }) => id);
+    await this.until(async () => {
+      const held = await this.held();
+      return held.filter(({ id }) => bought.includes(id)).every(({ status }) => status === 'ACTIVE');
+    }, 'it is hers');
+    return bought;
+  }
+
+  /** From now on she pays with another card. */
+  async payWith(card) {
+    const customers = await (await fetch(`${this.demo.sandbox}/_sandbox/objects/customer`)).json();
+    const customer = customers.find(({ metadata }) => metadata.dues_user_id === this.user);
+    await this.demo.control(`customers/${customer.id}/card`, { card });
+  }
+
+  /** Webhooks arrive when they arrive. */
+  async until(isSo, what) {
+    for (let tries = 0; tries < 200; tries += 1) {
+      if (await isSo()) return;
+      await pause(50);
+    }
+    assert.fail(`it did not come to pass that ${what}`);
+  }
+
+  /** From now on she is the one who is signed in on that page. */
+  async signIn(page) {
+    const address = `${this.demo.page}/config.json`;
+    const config = await (await fetch(address)).json();
+    const hers = { ...config, token: this.token, member: { name: this.name } };
+    await page.route(address, (route) => route.fulfill({ json: hers }));
   }
 }

@@ -122,7 +122,7 @@ async fn a_healthy_deployment_passes_and_nothing_is_changed_by_looking() {
         "ok portal bpc_",
         "ok receipts for the newest payment Stripe has mailed a receipt",
         "ok catalogue all 6 plans can be sold",
-        "ok pages success, cancel and error page answer",
+        "ok pages the pages to which browsers return answer",
         "ok service it answers at",
     ] {
         ended.line(wanted);
@@ -602,6 +602,43 @@ async fn a_portal_that_is_not_set_up_fails_and_one_that_lets_nobody_cancel_is_wa
     let line = ended.line("warn portal");
     assert!(line.contains("does not let members cancel"), "{line}");
     ended.line("note receipts in test mode Stripe mails no receipts");
+}
+
+#[tokio::test]
+async fn a_portal_where_members_switch_plans_is_warned_about_and_one_that_is_named_must_be_there() {
+    let app = healthy().await;
+    let unknown = [("DUES__PORTAL__CONFIGURATION", "bpc_nobody")];
+    let ended = doctor(&app, &[], &unknown).await.assert_code(1);
+    ended.line("FAIL portal Stripe has no active configuration bpc_nobody");
+
+    let price = app
+        .sandbox
+        .stripe("/v1/prices?lookup_keys[]=membership_annual")
+        .await;
+    let text = |key: &str| price["data"][0][key].as_str().expect("a text").to_owned();
+    let (price, product) = (text("id"), text("product"));
+    let update = "features[subscription_update]";
+    let form = [
+        (format!("{update}[enabled]"), "true"),
+        (format!("{update}[default_allowed_updates][0]"), "price"),
+        (format!("{update}[products][0][product]"), &product),
+        (format!("{update}[products][0][prices][0]"), &price),
+    ];
+    let form: Vec<(&str, &str)> = form
+        .iter()
+        .map(|(key, value)| (key.as_str(), *value))
+        .collect();
+    let all = app
+        .sandbox
+        .stripe("/v1/billing_portal/configurations")
+        .await;
+    let id = all["data"][0]["id"].as_str().expect("an id");
+    let path = format!("/v1/billing_portal/configurations/{id}");
+    app.at_stripe(Method::POST, &path, &form).await;
+    let named = [("DUES__PORTAL__CONFIGURATION", id)];
+    let ended = doctor(&app, &[], &named).await.assert_code(0);
+    let line = ended.line("warn portal");
+    assert!(line.contains("switch"), "{line}");
 }
 
 #[tokio::test]

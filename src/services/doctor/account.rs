@@ -14,7 +14,12 @@ const MAILS: &str = "in the Dashboard switch on Settings, Business, Customer ema
 
 impl Doctor<'_> {
     pub(super) async fn portal(&self, tell: &mut impl FnMut(Finding)) {
-        let findings = match self.stripe.default_portal().await {
+        let named = self.settings.portal.configuration.as_deref();
+        let findings = match self.stripe.portal_configuration(named).await {
+            Ok(None) if let Some(named) = named => vec![Check::Portal.fail(
+                format!("Stripe has no active configuration {named} of the customer portal, so nobody gets a link to it"),
+                "does DUES__PORTAL__CONFIGURATION name one of this mode (test or live)?",
+            )],
             Ok(configuration) => portal(configuration.as_ref()),
             Err(StripeError::Refused { status: 403, .. }) => vec![Check::Portal.warn(
                 "the key may not look at the portal's configuration",

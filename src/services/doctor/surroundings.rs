@@ -106,14 +106,21 @@ impl Doctor<'_> {
         let Some(browser) = browser(tell, Check::Pages) else {
             return;
         };
-        let (success, cancel, error) = tokio::join!(
+        let (success, cancel, error, portal) = tokio::join!(
             page(&browser, "DUES__CLIENT__SUCCESS_URL", &client.success_url),
             page(&browser, "DUES__CLIENT__CANCEL_URL", &client.cancel_url),
             page(&browser, "DUES__CLIENT__ERROR_URL", &client.error_url),
+            page(
+                &browser,
+                "DUES__CLIENT__PORTAL_RETURN_URL",
+                &client.portal_return_url
+            ),
         );
-        let findings = [success, cancel, error];
+        // Unless it is set it is the success page, of which one line is enough.
+        let portal = portal.filter(|_| client.portal_return_url != client.success_url);
+        let findings = [success, cancel, error, portal];
         if findings.iter().all(Option::is_none) {
-            tell(Check::Pages.ok("success, cancel and error page answer"));
+            tell(Check::Pages.ok("the pages to which browsers return answer"));
         }
         findings.into_iter().flatten().for_each(tell);
     }

@@ -238,14 +238,22 @@ impl Stripe {
         Ok(answer.await?.body)
     }
 
-    /// The portal's configuration that is used when none is named, if there is one.
-    pub async fn default_portal(&self) -> Result<Option<PortalConfiguration>, StripeError> {
+    /// The portal's configuration with that id, or the one that is used when none is named; none if it isn't there or
+    /// not active.
+    pub async fn portal_configuration(
+        &self,
+        id: Option<&str>,
+    ) -> Result<Option<PortalConfiguration>, StripeError> {
         let operation = Operation::ListPortalConfigurations;
-        let only = BTreeMap::from([("active", true), ("is_default", true)]);
+        let mut only = BTreeMap::from([("active", "true".to_owned()), ("limit", PAGE.to_string())]);
+        if id.is_none() {
+            only.insert("is_default", "true".to_owned());
+        }
         let answer: Answer<List<PortalConfiguration>> = self
             .call(operation, request(operation, "", &only), None)
             .await?;
-        Ok(answer.body.data.into_iter().next())
+        let mut configurations = answer.body.data.into_iter();
+        Ok(configurations.find(|configuration| id.is_none_or(|id| configuration.id == id)))
     }
 
     /// The newest charges.
