@@ -84,9 +84,9 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         (status = 402, description = "`payment_failed`: nothing has changed; `errors[0].code` and the detail say why.",
             body = Problem, content_type = "application/problem+json"),
         (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`not_changeable`, `awaiting_payment`, `payment_processing`, `payment_retrying`, \
+        (status = 409, description = "`not_changeable`, `requirement_unmet`, `awaiting_payment`, `payment_processing`, `payment_retrying`, \
             `on_hold`, `cancelled`, `already_ended`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`plan`: `unknown_plan`, `other_upgrade_group`, `unavailable_currency`, `requires`; \
+        (status = 422, description = "`plan`: `unknown_plan`, `other_upgrade_group`, `unavailable_currency`; \
             `quantity` or `proration_date`: `out_of_range`.", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
         (status = 504, description = "Stripe did not answer in time: repeat it.", body = Problem, content_type = "application/problem+json"),

@@ -220,7 +220,12 @@ impl Services {
             return Ok(());
         }
         let detail = format!("Only for members who hold a {} already.", kind.as_str());
-        Err(wrong("plan", "requires", detail))
+        let unmet = Invalid {
+            field: "plan".to_owned(),
+            code: "requirement_unmet",
+            detail,
+        };
+        Err(SubscribeError::RequirementUnmet(vec![unmet]).into())
     }
 }
 

@@ -518,8 +518,8 @@ async fn a_plan_for_those_who_hold_something_else_is_open_to_them_alone() {
     for what in ["change", "change/preview"] {
         app.act(&id, what, wish())
             .await
-            .assert_problem(422, "validation_failed")
-            .assert_field("plan", "requires");
+            .assert_problem(409, "requirement_unmet")
+            .assert_field("plan", "requirement_unmet");
     }
     app.sell("share", GOOD_CARD).await;
     app.act(&id, "change", wish()).await.assert_status(200);
