@@ -88,6 +88,8 @@ async fn a_change_of_plan_costs_what_its_preview_said_and_is_made_once() {
     app.hold_deliveries().await;
     let asked = calls(&app).await.len();
     let body = json!({"plan": "yearly", "proration_date": preview["proration_date"]});
+    // The change begins a new period, some time after the preview.
+    app.advance(2).await;
     let changed = app
         .act(&id, "change", body.clone())
         .await
