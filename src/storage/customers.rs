@@ -79,8 +79,9 @@ pub async fn find_currencies(
     user: &UserId,
 ) -> Result<Vec<String>, StorageError> {
     let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT k.currency FROM customers k WHERE k.user_id = $1
-          ORDER BY (SELECT max(c.created_at) FROM checkouts c WHERE c.customer_id = k.id) DESC NULLS LAST",
+        "SELECT k.currency FROM customers k
+           LEFT JOIN checkouts c ON c.user_id = $1 AND c.customer_id = k.id
+          WHERE k.user_id = $1 GROUP BY k.currency ORDER BY max(c.created_at) DESC NULLS LAST",
     )
     .bind(user.as_str())
     .fetch_all(db)
