@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::{Deserialize as _, Serialize};
 use toml::Spanned;
 
-use super::{CatalogueError, FileProblem, Interval, Offer, file_problems, offer, prices};
+use super::file::{FileProblem, file_problems};
+use super::offer::offer;
+use super::{CatalogueError, Interval, Offer, prices};
 use crate::domain::currency::{decimal, decimals};
 use crate::domain::plan::{Kind, Plan, TaxBehavior};
 use crate::services::BuildError;
