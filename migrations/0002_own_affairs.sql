@@ -16,6 +16,7 @@ COMMENT ON COLUMN idempotency_keys.created_at IS 'When it was first sent';
 INSERT INTO idempotency_keys (user_id, key, checkout_id, created_at)
     SELECT user_id, idempotency_key, id, created_at FROM checkouts WHERE idempotency_key IS NOT NULL;
 COMMENT ON COLUMN checkouts.idempotency_key IS 'Written by replicas of the version before 0002 alone, which may run beside us while we are rolled out; a later migration drops it';
+COMMENT ON COLUMN checkouts.next_repair_at IS 'When the worker may look (again): for a missing session or an overdue one while it is open, at a first payment that failed for good once it is complete';
 -- A member's checkouts: her habitual currency, her customers at Stripe.
 CREATE INDEX checkouts_user ON checkouts (user_id, created_at DESC);
 

@@ -285,9 +285,10 @@ impl Services {
     /// Ends subscriptions at Stripe whose first payment failed for good, after Stripe has said once more that nothing
     /// was paid: the member can then buy again.
     pub(super) async fn cancel_unpaid(&self) -> Result<usize, SubscribeError> {
+        let now = self.clock.now();
+        let batch = self.settings.worker.batch.into();
         let due =
-            subscriptions::find_first_payment_failed(&self.pool, self.settings.worker.batch.into())
-                .await?;
+            subscriptions::lock_first_payment_failed(&self.pool, now, now + LEASE, batch).await?;
         let mut ended = 0;
         for (checkout, stripe) in due {
             match self.cancel_if_unpaid(checkout, &stripe).await {

@@ -207,7 +207,8 @@ const UPDATE: &str = "WITH locked AS MATERIALIZED (
              SELECT 1 FROM guard WHERE $3 IS NULL OR EXISTS (SELECT FROM event)
          ), checkout AS (
              UPDATE checkouts SET status = $11, stripe_session_id = $12, stripe_customer_id = $13,
-                    cancel_requested_at = $14
+                    cancel_requested_at = $14,
+                    next_repair_at = CASE WHEN $11 = 'open' THEN next_repair_at END
                FROM go WHERE id = $10 AND $15
          ), keys AS (
              DELETE FROM idempotency_keys USING go WHERE checkout_id = $10 AND $11 = 'failed'

@@ -363,15 +363,24 @@ pub async fn find_terms_over(
     Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
 }
 
-/// Recurring subscriptions whose first payment failed for good, and their ids at Stripe.
-pub async fn find_first_payment_failed(
+/// Takes recurring subscriptions whose first payment failed for good, with their ids at Stripe, and leaves each alone
+/// until `lease_until`: other replicas meanwhile, and this one where Stripe won't end it.
+pub async fn lock_first_payment_failed(
     db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    lease_until: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<(CheckoutId, String)>, StorageError> {
     let rows: Vec<(Uuid, String)> = sqlx::query_as(
-        "SELECT checkout_id, stripe_subscription_id FROM subscriptions
-          WHERE status_reason = 'first_payment_failed' AND stripe_subscription_id IS NOT NULL ORDER BY id LIMIT $1",
+        "UPDATE checkouts c SET next_repair_at = $2
+           FROM (SELECT o.id, s.stripe_subscription_id FROM subscriptions s JOIN checkouts o ON o.id = s.checkout_id
+                  WHERE s.status_reason = 'first_payment_failed' AND s.stripe_subscription_id IS NOT NULL
+                    AND (o.next_repair_at IS NULL OR o.next_repair_at <= $1)
+                  ORDER BY s.id LIMIT $3 FOR UPDATE OF o SKIP LOCKED) AS due
+          WHERE c.id = due.id RETURNING c.id, due.stripe_subscription_id",
     )
+    .bind(now)
+    .bind(lease_until)
     .bind(limit)
     .fetch_all(db)
     .await?;

@@ -584,6 +584,39 @@ async fn a_first_debit_that_comes_back_is_cancelled_at_stripe_and_the_member_can
 }
 
 #[tokio::test]
+async fn a_first_debit_that_stripe_will_not_end_keeps_nobody_waiting_and_is_tried_again_later() {
+    let app = busy().await;
+    let stuck = app.sell(MONTHLY, BAD_ACCOUNT).await;
+    let bob = app.member("bob");
+    let other = app.buy_with(&bob, MONTHLY, BAD_ACCOUNT).await;
+    let subscription = app.row(&stuck.subscription).await.stripe_subscription;
+    let path = format!("/v1/subscriptions/{}", subscription.expect("sub_…"));
+    let calls = || app.service_calls("DELETE /v1/subscriptions/");
+    app.fault(json!({"kind": "forbidden", "method": "DELETE", "path": path, "times": 1000}))
+        .await;
+    app.advance(4 * DAY).await;
+    app.until_status(&other.subscription, "ENDED").await;
+    app.until_status(&stuck.subscription, "ON_HOLD").await;
+    app.until("both were tried", async || {
+        (calls().await == 2).then_some(())
+    })
+    .await;
+    // The worker has gone round many times before a third member's purchase has come to the same end.
+    let carol = app.member("carol");
+    let third = app.buy_with(&carol, MONTHLY, BAD_ACCOUNT).await;
+    app.advance(60).await;
+    assert_eq!(
+        calls().await,
+        2,
+        "one that was refused is left alone for a while"
+    );
+    app.no_more_faults().await;
+    app.advance(4 * DAY).await;
+    app.until_status(&third.subscription, "ENDED").await;
+    app.until_status(&stuck.subscription, "ENDED").await;
+}
+
+#[tokio::test]
 async fn a_renewal_by_debit_that_comes_back_is_retried() {
     let app = TestApp::start().await;
     let purchase = app.sell(MONTHLY, GOOD_CARD).await;
