@@ -176,15 +176,20 @@ fn report(compared: &Compared, json: bool) -> anyhow::Result<()> {
         );
         for drift in &compared.drift {
             let mended = if drift.mended { "yes" } else { "no" };
-            let columns = (
-                &drift.subscription_id,
-                &drift.plan,
-                drift.ours,
-                drift.stripe,
-            );
+            let mut stripe = drift.stripe.to_owned();
+            for more in [&drift.stripe_plan, &drift.stripe_price]
+                .into_iter()
+                .flatten()
+            {
+                stripe = format!("{stripe} {more}");
+            }
+            if let Some(quantity) = drift.stripe_quantity {
+                stripe = format!("{stripe} x{quantity}");
+            }
+            let columns = (&drift.subscription_id, &drift.plan, drift.ours);
             println!(
-                "{:<38} {:<24} {:<20} {:<20} {mended}",
-                columns.0, columns.1, columns.2, columns.3
+                "{:<38} {:<24} {:<20} {stripe:<20} {mended}",
+                columns.0, columns.1, columns.2
             );
         }
         println!(

@@ -19,7 +19,7 @@ const CURSOR: &str = "compare";
 /// Checkouts that are fetched at once.
 const BATCH: i64 = 100;
 
-/// A line whose status isn't what Stripe's objects give.
+/// A line whose status, plan, price or quantity isn't what Stripe's objects give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Drift {
     /// Ours.
@@ -32,6 +32,15 @@ pub struct Drift {
     pub ours: &'static str,
     /// What Stripe's objects give.
     pub stripe: &'static str,
+    /// The plan whose price Stripe charges, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stripe_plan: Option<String>,
+    /// `price_…` that Stripe charges, where that is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stripe_price: Option<String>,
+    /// How many Stripe charges, where that is another number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stripe_quantity: Option<i32>,
     /// Whether it was mended.
     pub mended: bool,
 }
@@ -107,24 +116,22 @@ impl Services {
             let Some((theirs, money)) = self.according_to_stripe(&ours).await? else {
                 return Ok(Vec::new());
             };
-            let pairs = || {
-                ours.lines
-                    .iter()
-                    .zip(&theirs.lines)
-                    .filter(|(ours, theirs)| ours.status != theirs.status)
-            };
-            if pairs().next().is_none() {
-                return Ok(Vec::new());
-            }
-            if apply {
+            let now = self.clock.now();
+            let mut applied = Applied::of(theirs);
+            self.follow_price(&ours, &mut applied.basket);
+            let drift: Vec<Drift> = ours
+                .lines
+                .iter()
+                .zip(&applied.basket.lines)
+                .filter(|(ours, theirs)| differs(ours, theirs))
+                .map(|(ours, theirs)| drift(ours, theirs, apply))
+                .collect();
+            if !drift.is_empty() && apply {
                 let by = By {
                     cause: Cause::Reconcile,
                     reference: None,
                     actor: None,
                 };
-                let now = self.clock.now();
-                let mut applied = Applied::of(theirs.clone());
-                self.follow_price(&ours, &mut applied.basket);
                 let written = self
                     .store(&ours, &mut applied, &money, None, &by, now)
                     .await?;
@@ -132,9 +139,7 @@ impl Services {
                     continue;
                 }
             }
-            return Ok(pairs()
-                .map(|(ours, theirs)| drift(ours, theirs, apply))
-                .collect());
+            return Ok(drift);
         }
         Err(ApplyError::Contended.into())
     }
@@ -178,6 +183,12 @@ impl Services {
     }
 }
 
+/// What a member is charged with tells the plan; what is left alone by all of it agrees.
+fn differs(ours: &Subscription, theirs: &Subscription) -> bool {
+    let terms = |line: &Subscription| (line.status, line.quantity, line.stripe_price.clone());
+    terms(ours) != terms(theirs)
+}
+
 fn drift(ours: &Subscription, theirs: &Subscription, mended: bool) -> Drift {
     let in_force = |line: &Subscription| matches!(line.status, Status::Active | Status::Cancelled);
     Drift {
@@ -190,6 +201,13 @@ fn drift(ours: &Subscription, theirs: &Subscription, mended: bool) -> Drift {
         },
         ours: ours.status.as_str(),
         stripe: theirs.status.as_str(),
+        stripe_plan: other(&ours.plan, &theirs.plan),
+        stripe_price: other(&ours.stripe_price, &theirs.stripe_price),
+        stripe_quantity: other(&ours.quantity, &theirs.quantity),
         mended,
     }
+}
+
+fn other<T: Clone + PartialEq>(ours: &T, theirs: &T) -> Option<T> {
+    (ours != theirs).then(|| theirs.clone())
 }

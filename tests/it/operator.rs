@@ -6,7 +6,7 @@ use std::process::{Output, Stdio};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::harness::purchase::Purchase;
+use crate::harness::purchase::{GOOD_CARD, Purchase};
 use crate::harness::replica::Replica;
 use crate::harness::{TestApp, in_project, usual_variables};
 
@@ -209,6 +209,37 @@ async fn a_comparison_finds_drift_both_ways_and_mends_it_when_told_to() {
 }
 
 #[tokio::test]
+async fn a_comparison_finds_a_plan_and_a_quantity_that_stripe_does_not_charge() {
+    let app = service().await;
+    let alice = app.sell("membership-monthly", GOOD_CARD).await.subscription;
+    let price = app.value("subscriptions", "stripe_price_id", &alice).await;
+    sqlx::query(
+        "UPDATE subscriptions SET plan = 'membership-annual', stripe_price_id = 'price_old', quantity = 3",
+    )
+    .execute(&app.pool)
+    .await
+    .expect("a row edited by hand");
+    let found = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    let drift = json!([{
+        "subscription_id": alice, "plan": "membership-annual", "direction": "other", "ours": "ACTIVE",
+        "stripe": "ACTIVE", "stripe_plan": "membership-monthly", "stripe_price": price, "stripe_quantity": 1,
+        "mended": false,
+    }]);
+    assert_eq!(found["drift"], drift);
+    let table = dues(&app, &["reconcile", "--full", "--apply"]).await;
+    let row = table.lines().nth(1).expect("a row");
+    assert!(row.contains("ACTIVE membership-monthly price_"), "{table}");
+    assert!(row.ends_with(" x1 yes"), "{table}");
+    let line = app.subscription(&app.member("alice"), &alice).await;
+    assert_eq!(
+        (&line["plan"], &line["quantity"]),
+        (&json!("membership-monthly"), &json!(1))
+    );
+    let again = dues_json(&app, &["reconcile", "--full", "--json"]).await;
+    assert_eq!(again["drift"], json!([]));
+}
+
+#[tokio::test]
 async fn a_comparison_that_is_interrupted_goes_on_where_it_stopped() {
     const CHECKOUTS: u64 = 8;
     let app = service().await;
@@ -339,8 +370,7 @@ async fn two_workers_share_what_is_deferred_and_settle_each_object_once() {
 #[tokio::test]
 async fn old_events_are_deleted_and_those_that_want_attention_stay() {
     let app = service().await;
-    app.sell("membership-annual", crate::harness::purchase::GOOD_CARD)
-        .await;
+    app.sell("membership-annual", GOOD_CARD).await;
     let all = app.count("webhook_events").await;
     let aged = sqlx::query(
         "UPDATE webhook_events SET received_at = received_at - interval '32 days',
