@@ -19,6 +19,7 @@ use crate::services::change::{self, ChangeWish};
 /// What is to change: a plan, a quantity, or both.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ChangeWish)]
 struct Change {
     /// The code of a plan of the same upgrade group; by default the plan stays.
     #[schema(example = "membership-monthly")]

@@ -35,6 +35,7 @@ struct Transaction {
 
 /// One change of status, of plan or of quantity; at one of the other two the status stays.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StatusChange)]
 struct Change {
     /// The status before; null for the first.
     from: Option<String>,
