@@ -15,11 +15,7 @@ const STRIPE_SECONDS: u64 = 5;
 impl From<SubscribeError> for ApiError {
     fn from(error: SubscribeError) -> Self {
         match error {
-            SubscribeError::Invalid(invalid) => invalid
-                .into_iter()
-                .fold(Self::validation_failed(), |problem, field| {
-                    problem.field(field.field, field.code, field.detail)
-                }),
+            SubscribeError::Invalid(wrong) => Self::validation_failed().fields(wrong),
             SubscribeError::KeyReused => Self::new(
                 StatusCode::UNPROCESSABLE_ENTITY,
                 "idempotency_key_reused",
@@ -50,16 +46,12 @@ impl From<SubscribeError> for ApiError {
                 status_reason: held.line.reason.as_str(),
                 advice: held.advice.as_str(),
             }),
-            SubscribeError::RequirementUnmet(unmet) => {
-                let problem = Self::new(
-                    StatusCode::CONFLICT,
-                    "requirement_unmet",
-                    "The member lacks what a plan requires",
-                );
-                unmet.into_iter().fold(problem, |problem, field| {
-                    problem.field(field.field, field.code, field.detail)
-                })
-            }
+            SubscribeError::RequirementUnmet(unmet) => Self::new(
+                StatusCode::CONFLICT,
+                "requirement_unmet",
+                "The member lacks what a plan requires",
+            )
+            .fields(unmet),
             SubscribeError::TooManyOpen => Self::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_open_checkouts",

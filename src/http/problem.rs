@@ -13,6 +13,8 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::services::order::Invalid;
+
 /// Media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
 
@@ -134,6 +136,14 @@ impl ApiError {
             detail: detail.into(),
         });
         self
+    }
+
+    /// Names every field that a use case found wrong.
+    #[must_use]
+    pub fn fields(self, wrong: Vec<Invalid>) -> Self {
+        wrong.into_iter().fold(self, |problem, wrong| {
+            problem.field(wrong.field, wrong.code, wrong.detail)
+        })
     }
 
     /// Names what the member holds already.

@@ -241,10 +241,7 @@ impl Format {
 }
 
 fn bad_query(format: Option<Format>, range: Vec<statement::Invalid>) -> ApiError {
-    let fields = range.into_iter();
-    let problem = fields.fold(ApiError::validation_failed(), |problem, field| {
-        problem.field(field.field, field.code, field.detail)
-    });
+    let problem = ApiError::validation_failed().fields(range);
     match format {
         Some(_) => problem,
         None => problem.field("format", "unknown_value", "One of json, csv."),

@@ -13,7 +13,7 @@ use crate::settings::Proration;
 use crate::storage::baskets::By;
 use crate::storage::subscriptions;
 use crate::stripe::declines;
-use crate::stripe::objects::{Preview, SubscriptionItem};
+use crate::stripe::objects::{Preview, SubscriptionItem, time_of};
 use crate::stripe::requests::subscriptions::ItemChange;
 
 /// How long the price of a preview can be had. A member who could choose the moment freely would choose the end of
@@ -220,21 +220,13 @@ impl Services {
             return Ok(());
         }
         let detail = format!("Only for members who hold a {} already.", kind.as_str());
-        let unmet = Invalid {
-            field: "plan".to_owned(),
-            code: "requirement_unmet",
-            detail,
-        };
+        let unmet = Invalid::new("plan", "requirement_unmet", detail);
         Err(SubscribeError::RequirementUnmet(vec![unmet]).into())
     }
 }
 
 fn wrong(field: &str, code: &'static str, detail: impl Into<String>) -> AffairError {
-    AffairError::Invalid(vec![Invalid {
-        field: field.to_owned(),
-        code,
-        detail: detail.into(),
-    }])
+    AffairError::Invalid(vec![Invalid::new(field, code, detail)])
 }
 
 /// Only what is in force, paid and going to renew.
@@ -326,18 +318,17 @@ fn new_period_end(preview: &Preview) -> Option<OffsetDateTime> {
         .iter()
         .filter(|line| !line.is_proration());
     let end = whole.filter_map(|line| Some(line.period?.end)).max()?;
-    OffsetDateTime::from_unix_timestamp(end).ok()
+    time_of(end)
 }
 
 fn lines(preview: &Preview) -> Vec<ChangeLine> {
-    let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
     let lines = preview.lines.data.iter().map(|line| ChangeLine {
         description: line.description.clone(),
         amount: line.amount,
         proration: line.is_proration(),
         period: line
             .period
-            .and_then(|period| time(period.start).zip(time(period.end))),
+            .and_then(|period| time_of(period.start).zip(time_of(period.end))),
     });
     lines.collect()
 }

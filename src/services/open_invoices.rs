@@ -6,7 +6,7 @@ use super::Services;
 use super::own_affairs::AffairError;
 use crate::domain::ids::{SubscriptionId, UserId};
 use crate::stripe::declines::{self, Cause};
-use crate::stripe::objects::PaymentIntent;
+use crate::stripe::objects::{PaymentIntent, time_of};
 
 /// An invoice that waits for its payment.
 #[derive(Debug)]
@@ -44,7 +44,6 @@ impl Services {
             Some(intent) => why_unpaid(&self.stripe.retrieve_payment_intent(intent).await?.body),
             None => None,
         };
-        let time = |seconds| OffsetDateTime::from_unix_timestamp(seconds).ok();
         let unpaid = invoices
             .into_iter()
             .enumerate()
@@ -52,8 +51,8 @@ impl Services {
                 amount_due: invoice.amount_remaining.unwrap_or(invoice.amount_due),
                 currency: invoice.currency,
                 pay_url: invoice.hosted_invoice_url,
-                created_at: time(invoice.created),
-                next_attempt_at: invoice.next_payment_attempt.and_then(time),
+                created_at: time_of(invoice.created),
+                next_attempt_at: invoice.next_payment_attempt.and_then(time_of),
                 cause: cause.filter(|_| number == 0),
             });
         Ok(unpaid.collect())

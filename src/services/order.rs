@@ -45,6 +45,21 @@ pub struct Invalid {
     pub detail: String,
 }
 
+impl Invalid {
+    /// What is wrong with that field.
+    pub(super) fn new(
+        field: impl Into<String>,
+        code: &'static str,
+        detail: impl Into<String>,
+    ) -> Self {
+        Self {
+            field: field.into(),
+            code,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// A checked order.
 pub(super) struct Chosen<'a> {
     pub lines: Vec<ChosenLine<'a>>,
@@ -114,12 +129,7 @@ struct Problems(Vec<Invalid>);
 
 impl Problems {
     fn add(&mut self, field: impl Into<String>, code: &'static str, detail: impl Into<String>) {
-        let (field, detail) = (field.into(), detail.into());
-        self.0.push(Invalid {
-            field,
-            code,
-            detail,
-        });
+        self.0.push(Invalid::new(field, code, detail));
     }
 }
 

@@ -110,23 +110,17 @@ impl Services {
 
 fn check(wish: &PortalWish) -> Result<(), AffairError> {
     let mut wrong = Vec::new();
-    let mut add = |field: &str, code, detail: &str| {
-        wrong.push(Invalid {
-            field: field.to_owned(),
-            code,
-            detail: detail.to_owned(),
-        });
-    };
     if wish
         .locale
         .as_deref()
         .is_some_and(|locale| !is_locale(locale))
     {
         let detail = "Stripe's page does not speak this language.";
-        add("locale", "unknown_locale", detail);
+        wrong.push(Invalid::new("locale", "unknown_locale", detail));
     }
     if wish.flow == Some(PortalFlow::SubscriptionCancel) && wish.subscription.is_none() {
-        add("subscription", "required", "Say which one to cancel.");
+        let detail = "Say which one to cancel.";
+        wrong.push(Invalid::new("subscription", "required", detail));
     }
     if wrong.is_empty() {
         Ok(())

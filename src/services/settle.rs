@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use metrics::counter;
-use time::{Duration, OffsetDateTime};
+use time::Duration;
 
 use super::Services;
 use super::apply::{ApplyError, MAX_TRIES};
@@ -17,7 +17,7 @@ use crate::storage::{StorageError, subscriptions};
 use crate::stripe::Answer;
 use crate::stripe::event::EventType;
 use crate::stripe::money::PaymentNow;
-use crate::stripe::objects::{Expandable, Subscription};
+use crate::stripe::objects::{Expandable, Subscription, time_of};
 use crate::stripe::observe::News;
 
 /// A worker that dies gives its events back after so long.
@@ -228,8 +228,7 @@ impl Services {
                 refunds,
                 disputes,
                 credit_notes,
-                invoice_paid_at: invoice_paid_at
-                    .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok()),
+                invoice_paid_at: invoice_paid_at.and_then(time_of),
                 closed_at,
             };
             let (observation, flag) = self.observer.payment_now(&now, intent.at);

@@ -3,9 +3,9 @@
 use time::OffsetDateTime;
 
 use super::objects::{
-    Charge, CreditNote, Dispute, Expandable, InvoicePayment, PaymentIntent, Refund, id_of,
+    Charge, CreditNote, Dispute, Expandable, InvoicePayment, PaymentIntent, Refund, id_of, time_of,
 };
-use super::observe::{Observer, time_of};
+use super::observe::Observer;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Subject, Transaction, TransactionKind,
 };

@@ -16,6 +16,7 @@ use std::marker::PhantomData;
 
 use serde::de::{MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer};
+use time::OffsetDateTime;
 
 pub use self::account::*;
 pub use self::billing::*;
@@ -58,6 +59,11 @@ impl<T: HasId> Expandable<T> {
             Self::Object(object) => Some(object),
         }
     }
+}
+
+/// The moment that Stripe means by Unix seconds; none beyond the calendar.
+pub fn time_of(seconds: i64) -> Option<OffsetDateTime> {
+    OffsetDateTime::from_unix_timestamp(seconds).ok()
 }
 
 /// The id of a reference, if there is one.

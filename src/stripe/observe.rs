@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::objects::{Expandable, Invoice, Metadata, Session, Subscription, id_of};
+use super::objects::{Expandable, Invoice, Metadata, Session, Subscription, id_of, time_of};
 use super::requests::CHECKOUT_KEY;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
@@ -308,8 +308,4 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
 /// A quantity that a line can have; Stripe also knows zero.
 fn count_of(quantity: i64) -> Option<i32> {
     i32::try_from(quantity).ok().filter(|count| *count > 0)
-}
-
-pub(super) fn time_of(seconds: i64) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp(seconds).ok()
 }

@@ -15,7 +15,7 @@ use super::{Entry, EntryType, Line, LineType, Purchase, Range};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::storage::subscriptions::Bought;
 use crate::stripe::objects::{
-    Charge, CreditNote, Dispute, Invoice, InvoiceLine, LineItem, Metadata, Refund, Session,
+    Charge, CreditNote, Dispute, Invoice, InvoiceLine, LineItem, Metadata, Refund, Session, time_of,
 };
 use crate::stripe::observe::Observer;
 
@@ -121,7 +121,7 @@ impl<'a> Attribution<'a> {
             "failed" => 0,
             _ => return None,
         };
-        let at = time_of(charge.created)?;
+        let at = charge.created.and_then(time_of)?;
         let intent = payment_intent_of(charge);
         let older = charge
             .invoice
@@ -286,7 +286,7 @@ impl<'a> Attribution<'a> {
         if amount <= 0 {
             return None;
         }
-        let at = time_of(invoice.paid_at())?;
+        let at = invoice.paid_at().and_then(time_of)?;
         let lines = fit(self.invoice_lines(invoice, at), invoice.amount_due, amount);
         let entry = Entry {
             at,
@@ -466,7 +466,7 @@ impl Payment<'_> {
         cause: Option<Cause>,
     ) -> Option<Entry> {
         let entry = Entry {
-            at: time_of(created)?,
+            at: created.and_then(time_of)?,
             what,
             state: Some(state),
             reference: id.to_owned(),
@@ -508,10 +508,6 @@ fn purchase(bought: &Bought, at: OffsetDateTime, line: Option<&InvoiceLine>) -> 
 fn only<T>(mut all: impl Iterator<Item = T>) -> Option<T> {
     let first = all.next()?;
     all.next().is_none().then_some(first)
-}
-
-fn time_of(seconds: Option<i64>) -> Option<OffsetDateTime> {
-    OffsetDateTime::from_unix_timestamp(seconds?).ok()
 }
 
 #[cfg(test)]

@@ -38,7 +38,7 @@ impl Range {
         }
         let start = start.flatten();
         if start.is_some_and(|start| start > now) {
-            wrong.push(invalid(
+            wrong.push(Invalid::new(
                 "from",
                 "in_the_future",
                 "Nothing has happened since then.",
@@ -47,13 +47,13 @@ impl Range {
         let end = end.flatten().unwrap_or(now);
         let start = start.unwrap_or(end - USUAL);
         if wrong.is_empty() && start >= end {
-            wrong.push(invalid(
+            wrong.push(Invalid::new(
                 "from",
                 "not_before_to",
                 "It must be before the end of the range.",
             ));
         } else if wrong.is_empty() && end - start > LONGEST {
-            wrong.push(invalid(
+            wrong.push(Invalid::new(
                 "from",
                 "range_too_long",
                 "At most ten years at once.",
@@ -110,15 +110,7 @@ fn day(text: &str) -> Option<Date> {
 
 fn malformed(field: &str) -> Invalid {
     let detail = "A date such as 2026-01-31, or an RFC 3339 time such as 2026-01-31T12:00:00Z (a + is sent as %2B).";
-    invalid(field, "not_a_date", detail)
-}
-
-fn invalid(field: &str, code: &'static str, detail: &str) -> Invalid {
-    Invalid {
-        field: field.to_owned(),
-        code,
-        detail: detail.to_owned(),
-    }
+    Invalid::new(field, "not_a_date", detail)
 }
 
 #[cfg(test)]

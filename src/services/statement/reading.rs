@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::{MAX_ENTRIES, Range, StatementError};
 use crate::stripe::objects::{
     Charge, CreditNote, Dispute, Expandable, HasId, Invoice, InvoiceLine, LineItem, List, Refund,
-    Session,
+    Session, time_of,
 };
 use crate::stripe::{Answer, Stripe, StripeError};
 
@@ -304,9 +304,7 @@ impl Wanted {
 
     /// Whether a charge can have an entry in the range.
     fn matters(&self, charge: &Charge) -> Result<bool, StatementError> {
-        let at = charge
-            .created
-            .and_then(|at| OffsetDateTime::from_unix_timestamp(at).ok());
+        let at = charge.created.and_then(time_of);
         let refunded = charge
             .refunds
             .as_ref()
