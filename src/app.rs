@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Verifier;
 use crate::clock::{Clock, FollowError};
-use crate::http::state::AppState;
+use crate::http::edge::state::AppState;
 use crate::http::{self, Readiness};
 use crate::services::{self, Services};
 use crate::settings::Settings;
@@ -146,7 +146,11 @@ impl App {
         }
 
         let drain = state.settings.http.shutdown;
-        let mut worker = tokio::spawn(services::worker::run(state.services.clone(), stop.clone()));
+        let mut worker = tokio::spawn(state.services.upkeep.clone().run(stop.clone()));
+        // The writers answer what the server has taken: they are told to stop only when it is done.
+        let written = CancellationToken::new();
+        let events = state.services.events.clone();
+        let mut writers = tokio::spawn(events.write_queue(written.clone()));
         let server = server::serve(
             listener,
             http::router(state.clone()),
@@ -164,6 +168,7 @@ impl App {
         if !finished {
             tracing::warn!("requests were still under way at the deadline and were cut off");
         }
+        written.cancel();
         // The worker was told at the same time as the server and has the same deadline.
         let left = drain.saturating_sub(stopped.elapsed()).max(WORKER_CUT);
         match tokio::time::timeout(left, &mut worker).await {
@@ -173,6 +178,15 @@ impl App {
                 tracing::warn!("the worker was still at work at the deadline and was cut off");
                 worker.abort();
             }
+        }
+        if tokio::time::timeout(WORKER_CUT, &mut writers)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "webhooks were still being written at the deadline: Stripe delivers them again"
+            );
+            writers.abort();
         }
         tracing::info!("stopped");
     }

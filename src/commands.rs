@@ -9,9 +9,9 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use dues::app;
-use dues::services::Services;
-use dues::services::compare::Compared;
-use dues::services::events::types;
+use dues::services::events::Events as Told;
+use dues::services::events::compare::Compared;
+use dues::services::events::replay::types;
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
@@ -62,9 +62,9 @@ pub(crate) struct Reconcile {
     json: bool,
 }
 
-async fn services() -> anyhow::Result<Services> {
+async fn events_at_stripe() -> anyhow::Result<Told> {
     let (services, _) = app::build_services(Arc::new(Settings::from_environment()?)).await?;
-    Ok(services.in_background())
+    Ok(services.events.in_background())
 }
 
 /// `dues events …`
@@ -76,8 +76,8 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             }
         }
         Events::List { state, limit, json } => {
-            let services = services().await?;
-            let events = services.events(state.as_deref(), limit.into()).await?;
+            let told = events_at_stripe().await?;
+            let events = told.list(state.as_deref(), limit.into()).await?;
             if json {
                 println!("{}", serde_json::to_string_pretty(&events)?);
                 return Ok(());
@@ -97,16 +97,16 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             eprintln!("{} event(s)", events.len());
         }
         Events::Show { id } => {
-            let services = services().await?;
-            let event = services.event(&id).await?.with_context(|| {
+            let told = events_at_stripe().await?;
+            let event = told.find(&id).await?.with_context(|| {
                 format!("no event {id} is recorded: it concerns none of our rows, or it never came (dues events replay {id})")
             })?;
             println!("{}", serde_json::to_string_pretty(&event)?);
         }
         Events::Replay { ids } => {
-            let services = services().await?;
+            let told = events_at_stripe().await?;
             for id in ids {
-                let outcome = services.replay(&id).await;
+                let outcome = told.replay(&id).await;
                 let outcome =
                     outcome.map_err(|error| anyhow!("{id} can't be replayed: {error}"))?;
                 println!("{id} {}", outcome.as_str());
@@ -121,11 +121,11 @@ pub(crate) async fn reconcile(
     how: Reconcile,
     interrupted: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let services = services().await?;
+    let told = events_at_stripe().await?;
     let stop = CancellationToken::new();
     let work = async {
         if how.full {
-            let compared = services
+            let compared = told
                 .compare(how.apply, &stop, |so_far| {
                     eprintln!(
                         "{} checkouts compared, {} differ",
@@ -136,7 +136,7 @@ pub(crate) async fn reconcile(
                 .await?;
             report(&compared, how.json)
         } else {
-            let walked = services
+            let walked = told
                 .reconcile_events(&stop, |at, so_far| {
                     eprintln!(
                         "up to {at}: {} events listed, {} applied",

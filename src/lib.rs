@@ -24,9 +24,11 @@
 
 pub mod app;
 pub mod auth;
+pub mod catalogue;
 pub mod clock;
 pub mod domain;
 pub mod http;
+pub mod purchases;
 pub mod services;
 pub mod settings;
 pub mod storage;

@@ -99,11 +99,11 @@ async fn serve() -> anyhow::Result<()> {
     let address = app.address()?;
     let metrics = app.metrics_address().map(tracing::field::display);
     tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
-    let services = app.services();
+    let catalogue = app.services().catalogue;
     // One after the other: signals that come during a reload are one signal after it, so the last file wins.
     let reloads = tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            services.reload_plans().await;
+            catalogue.reload().await;
         }
     });
     app.run(stop).await;

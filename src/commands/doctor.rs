@@ -5,7 +5,7 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use anyhow::ensure;
 use clap::Args;
 use dues::app;
-use dues::services::doctor::{
+use dues::services::operators::doctor::{
     Check, Doctor, Finding, Remedy, Status, bad_settings, good_settings, setting_problems,
 };
 use dues::settings::Settings;

@@ -2,7 +2,7 @@
 
 use anyhow::ensure;
 use clap::Subcommand;
-use dues::services::catalogue::check::{self, Judged, Report};
+use dues::catalogue::check::{self, Judged, Report};
 use dues::settings::Settings;
 
 /// What to do with the plans.

@@ -3,7 +3,9 @@
 use time::OffsetDateTime;
 
 use super::ids::{CheckoutId, SubscriptionId};
-use super::subscription::{Basket, Dispute, Mode, Refund, RefundProgress, StripeStatus};
+use super::subscription::{
+    Basket, Dispute, Mode, Payment, Refund, RefundProgress, StripeStatus, Subscription,
+};
 
 /// Everything that one source says about one checkout.
 #[derive(Clone, Debug, PartialEq)]
@@ -169,34 +171,6 @@ impl Transaction {
     }
 }
 
-/// By which way we learnt of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Stripe told us.
-    Webhook,
-    /// The buyer came back.
-    Return,
-    /// The member asked for it.
-    Member,
-    /// We compared with Stripe.
-    Reconcile,
-    /// The periodic tidying.
-    Sweep,
-}
-
-impl Cause {
-    /// The text in the database and in the API.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Webhook => "webhook",
-            Self::Return => "return",
-            Self::Member => "member",
-            Self::Reconcile => "reconcile",
-            Self::Sweep => "sweep",
-        }
-    }
-}
-
 /// Why an object that names one of our rows is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Contradiction {
@@ -236,6 +210,46 @@ impl Contradiction {
 }
 
 impl Subject {
+    /// One of our checkouts.
+    pub fn checkout(id: CheckoutId) -> Self {
+        Self {
+            checkout: Some(id),
+            ..Self::default()
+        }
+    }
+
+    /// A line of ours, and with it its checkout.
+    pub fn line(id: SubscriptionId) -> Self {
+        Self {
+            subscriptions: vec![id],
+            ..Self::default()
+        }
+    }
+
+    /// Whatever belongs to a Checkout Session at Stripe.
+    pub fn session(id: &str) -> Self {
+        Self {
+            session: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whatever belongs to a subscription at Stripe.
+    pub fn stripe_subscription(id: &str) -> Self {
+        Self {
+            stripe_subscription: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    /// Whatever was paid by a payment at Stripe.
+    pub fn payment(id: &str) -> Self {
+        Self {
+            payment_intent: Some(id.to_owned()),
+            ..Self::default()
+        }
+    }
+
     /// Checks that this subject may speak about that basket; metadata alone never overrides a foreign key.
     pub fn check(&self, basket: &Basket) -> Result<(), Contradiction> {
         let differs = |ours: &Option<String>, theirs: &Option<String>| matches!((ours, theirs), (Some(ours), Some(theirs)) if ours != theirs);
@@ -286,18 +300,48 @@ impl Subject {
 
     /// Whether one of the basket's foreign keys is the subject's.
     fn is_held_by(&self, basket: &Basket) -> bool {
-        let same =
-            |ours: &Option<String>, theirs: &Option<String>| theirs.is_some() && ours == theirs;
-        same(&basket.checkout.stripe_session, &self.session)
-            || basket.lines.iter().any(|line| {
-                line.concerned || same(&line.stripe_subscription, &self.stripe_subscription)
-            })
+        same(
+            basket.checkout.stripe_session.as_deref(),
+            self.session.as_deref(),
+        ) || basket.lines.iter().any(|line| {
+            let (ours, theirs) = (&line.stripe_subscription, &self.stripe_subscription);
+            same(ours.as_deref(), theirs.as_deref()) || self.concerns(basket, line)
+        })
     }
+
+    /// Whether the payment that it names is the line's.
+    pub fn concerns(&self, basket: &Basket, line: &Subscription) -> bool {
+        let (intent, invoice) = (self.payment_intent.as_deref(), self.invoice.as_deref());
+        if intent.is_none() && invoice.is_none() {
+            return false;
+        }
+        let paid_by = |payment: &Payment| {
+            payment.line == line.id
+                && (same(payment.payment_intent.as_deref(), intent)
+                    || invoice == Some(payment.reference.as_str()))
+        };
+        same(line.payment_intent.as_deref(), intent) || basket.payments.iter().any(paid_by)
+    }
+
+    /// Whether one of its names leads to the basket, be it a foreign key or only metadata.
+    pub fn points_at(&self, basket: &Basket) -> bool {
+        self.checkout == Some(basket.checkout.id)
+            || self.is_held_by(basket)
+            || basket
+                .lines
+                .iter()
+                .any(|line| self.subscriptions.contains(&line.id))
+    }
+}
+
+/// Whether both are known and equal.
+fn same(ours: Option<&str>, theirs: Option<&str>) -> bool {
+    theirs.is_some() && ours == theirs
 }
 
 impl Basket {
     /// The one line that renews, if any.
-    pub fn recurring(&self) -> Option<&super::subscription::Subscription> {
+    pub fn recurring(&self) -> Option<&Subscription> {
         self.lines.iter().find(|line| line.recurring)
     }
 }
@@ -311,10 +355,6 @@ mod tests {
     fn pair() -> (Basket, Subject) {
         let mut basket = basket(vec![line(true), line(false)]);
         basket.lines[0].stripe_subscription = Some("sub_1".into());
-        basket
-            .lines
-            .iter_mut()
-            .for_each(|line| line.concerned = false);
         let subject = Subject {
             session: Some("cs_1".into()),
             stripe_subscription: Some("sub_1".into()),
@@ -396,9 +436,9 @@ mod tests {
             ..Subject::default()
         };
         assert_eq!(payment.check(&basket), Err(Contradiction::OtherCustomer));
-        basket.lines[1].concerned = true;
+        basket.lines[1].payment_intent = Some("pi_1".into());
         assert_eq!(payment.check(&basket), Ok(()), "its payment is a line's");
-        basket.lines[1].concerned = false;
+        basket.lines[1].payment_intent = None;
         let session = Subject {
             session: Some("cs_1".into()),
             ..Subject::default()

@@ -62,6 +62,10 @@ uuid_id! {
     SubscriptionId
 }
 uuid_id! {
+    /// Our reference to money that moved, failed to, went back or is claimed back.
+    TransactionId
+}
+uuid_id! {
     /// Our row of a customer at Stripe: one for each user and currency.
     CustomerId
 }

@@ -9,7 +9,7 @@ use time::{Duration, OffsetDateTime};
 use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
 use super::ids::SubscriptionId;
 use super::subscription::{
-    Basket, Checkout, Dispute, DisputeState, Reason, Refund, SessionStatus, Status, StripeState,
+    Basket, Checkout, Dispute, DisputeState, Held, Reason, Refund, SessionStatus, Status,
     StripeStatus, Subscription,
 };
 
@@ -32,9 +32,15 @@ pub fn merge(
     now: OffsetDateTime,
 ) -> Merged {
     let mut merged = Merged::default();
+    // Whose payment it is about is judged by what was known before.
+    let lines = basket.lines.iter();
+    let concerned: Vec<SubscriptionId> = lines
+        .filter(|line| observation.subject.concerns(basket, line))
+        .map(|line| line.id)
+        .collect();
     bind(basket, observation);
     for fact in &observation.facts {
-        merge_fact(basket, fact, observation, margin, &mut merged);
+        merge_fact(basket, fact, observation, &concerned, margin, &mut merged);
     }
     // A webhook's session has no line items: how many were bought must be read.
     let finished = observation.facts.contains(&Fact::SessionCompleted);
@@ -75,6 +81,7 @@ fn merge_fact(
     basket: &mut Basket,
     fact: &Fact,
     observation: &Observation,
+    concerned: &[SubscriptionId],
     margin: Duration,
     merged: &mut Merged,
 ) {
@@ -89,12 +96,12 @@ fn merge_fact(
         }
         Fact::CancelRequested(at) => merge_min(&mut basket.checkout.cancel_requested_at, *at),
         Fact::Paid(at, scope) => {
-            for line in in_scope(basket, *scope) {
+            for line in in_scope(basket, *scope, concerned) {
                 merge_min(&mut line.first_paid_at, *at);
             }
         }
         Fact::InvoicePaid(at) => {
-            for line in in_scope(basket, Scope::Recurring) {
+            for line in in_scope(basket, Scope::Recurring, concerned) {
                 merge_max(&mut line.last_paid_at, *at);
             }
         }
@@ -104,7 +111,7 @@ fn merge_fact(
             }
         }
         Fact::Ended(at) => {
-            for line in in_scope(basket, Scope::Recurring) {
+            for line in in_scope(basket, Scope::Recurring, concerned) {
                 merge_min(&mut line.ended_at, *at);
             }
         }
@@ -127,27 +134,34 @@ fn merge_fact(
             }
         }
         Fact::Transaction(transaction, scope) => {
-            for line in in_scope(basket, *scope) {
+            for line in in_scope(basket, *scope, concerned) {
                 record(&mut merged.transactions, line.id, transaction);
             }
         }
         Fact::Refunded(refund, named) => {
-            merge_refund(basket, *refund, named, observation.freshness, merged);
+            merge_refund(
+                basket,
+                *refund,
+                named,
+                concerned,
+                observation.freshness,
+                merged,
+            );
         }
         Fact::RefundFailed => {
             merged.doubtful |= observation.freshness == Freshness::Event;
-            for line in one_offs_concerned(basket) {
+            for line in one_offs(basket, concerned) {
                 line.refund_failed = true;
             }
         }
         Fact::Disputes(disputes) => {
-            for line in in_scope(basket, Scope::Concerned) {
+            for line in in_scope(basket, Scope::Concerned, concerned) {
                 merge_disputes(line, disputes);
             }
         }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
-            for line in in_scope(basket, Scope::Recurring) {
+            for line in in_scope(basket, Scope::Recurring, concerned) {
                 merged.doubtful |= !merge_snapshot(line, snapshot, observation, margin);
             }
         }
@@ -160,14 +174,14 @@ fn merge_refund(
     basket: &mut Basket,
     refund: Refund,
     named: &[SubscriptionId],
+    concerned: &[SubscriptionId],
     freshness: Freshness,
     merged: &mut Merged,
 ) {
     let alone = basket.lines.len() == 1;
     // Told of a payment that the rows don't know yet: by the time they do, nobody says it again.
-    merged.doubtful |=
-        freshness == Freshness::Event && !basket.lines.iter().any(|line| line.concerned);
-    for line in one_offs_concerned(basket) {
+    merged.doubtful |= freshness == Freshness::Event && concerned.is_empty();
+    for line in one_offs(basket, concerned) {
         let meant = refund != Refund::Part || alone || named.contains(&line.id);
         match freshness {
             Freshness::Live if meant => line.refund = refund,
@@ -179,11 +193,11 @@ fn merge_refund(
     }
 }
 
-fn one_offs_concerned(basket: &mut Basket) -> impl Iterator<Item = &mut Subscription> {
-    basket
-        .lines
-        .iter_mut()
-        .filter(|line| line.concerned && !line.recurring)
+fn one_offs<'a>(
+    basket: &'a mut Basket,
+    concerned: &'a [SubscriptionId],
+) -> impl Iterator<Item = &'a mut Subscription> {
+    in_scope(basket, Scope::Concerned, concerned).filter(|line| !line.recurring)
 }
 
 /// Takes over disputes as they were read; when one was lost is known best by who heard it first.
@@ -245,15 +259,14 @@ fn merge_snapshot(
             return false;
         }
     }
-    let at = line.stripe.map_or(at, |held| held.at.max(at));
-    line.stripe = Some(StripeState {
+    line.stripe = Some(Held {
         status: snapshot.status,
-        at,
+        at: line.stripe.map_or(at, |held| held.at.max(at)),
+        current_period_end: snapshot.current_period_end,
+        cancel_at: snapshot.cancel_at,
+        cancel_at_period_end: snapshot.cancel_at_period_end,
+        collection_paused: snapshot.collection_paused,
     });
-    line.current_period_end = snapshot.current_period_end;
-    line.cancel_at = snapshot.cancel_at;
-    line.cancel_at_period_end = snapshot.cancel_at_period_end;
-    line.collection_paused = snapshot.collection_paused;
     if let Some(price) = &snapshot.price {
         line.stripe_price.clone_from(price);
     }
@@ -277,12 +290,12 @@ fn says_nothing_new(line: &Subscription, snapshot: &Snapshot) -> bool {
 }
 
 fn snapshot_of(line: &Subscription) -> Option<Snapshot> {
-    line.stripe.map(|state| Snapshot {
-        status: state.status,
-        current_period_end: line.current_period_end,
-        cancel_at: line.cancel_at,
-        cancel_at_period_end: line.cancel_at_period_end,
-        collection_paused: line.collection_paused,
+    line.stripe.map(|held| Snapshot {
+        status: held.status,
+        current_period_end: held.current_period_end,
+        cancel_at: held.cancel_at,
+        cancel_at_period_end: held.cancel_at_period_end,
+        collection_paused: held.collection_paused,
         price: Some(line.stripe_price.clone()),
         quantity: Some(line.quantity),
     })
@@ -302,16 +315,21 @@ fn advance(checkout: &mut Checkout, to: SessionStatus) {
     }
 }
 
-fn in_scope(basket: &mut Basket, scope: Scope) -> impl Iterator<Item = &mut Subscription> {
+fn in_scope<'a>(
+    basket: &'a mut Basket,
+    scope: Scope,
+    concerned: &'a [SubscriptionId],
+) -> impl Iterator<Item = &'a mut Subscription> {
     basket.lines.iter_mut().filter(move |line| match scope {
         Scope::Basket => true,
         Scope::Recurring => line.recurring,
-        Scope::Concerned => line.concerned,
+        Scope::Concerned => concerned.contains(&line.id),
     })
 }
 
-/// One source may name a payment twice, as a session and its invoice do: that is one row.
-fn record(
+/// Adds a transaction to those to be recorded. A payment may be named twice, by a session and its invoice or by two
+/// events: that is one row.
+pub fn record(
     transactions: &mut Vec<(SubscriptionId, Transaction)>,
     line: SubscriptionId,
     new: &Transaction,
@@ -349,7 +367,7 @@ pub fn derive(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> 
 }
 
 fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason) {
-    let stripe = line.stripe.map(|state| state.status);
+    let stripe = line.stripe.map(|held| held.status);
     if line.ended_at.is_some() {
         return (Status::Ended, Reason::Ended);
     }
@@ -373,10 +391,10 @@ fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason
         _ if dispute == Some(DisputeState::Open) => (Status::OnHold, Reason::Disputed),
         _ if dispute == Some(DisputeState::Lost) => (Status::OnHold, Reason::DisputeLost),
         Some(StripeStatus::Canceled) => (Status::Cancelled, Reason::CancelScheduled),
-        _ if line.cancel_at_period_end || line.cancel_at.is_some() => {
-            (Status::Cancelled, Reason::CancelScheduled)
+        _ if line.will_end() => (Status::Cancelled, Reason::CancelScheduled),
+        _ if line.stripe.is_some_and(|held| held.collection_paused) => {
+            (Status::Active, Reason::CollectionPaused)
         }
-        _ if line.collection_paused => (Status::Active, Reason::CollectionPaused),
         Some(StripeStatus::Trialing) => (Status::Active, Reason::Trialing),
         Some(StripeStatus::PastDue) => (Status::Active, Reason::PaymentRetrying),
         Some(StripeStatus::Active | StripeStatus::Incomplete | StripeStatus::IncompleteExpired)

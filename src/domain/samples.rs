@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::ids::{CheckoutId, SubscriptionId, UserId};
 use super::plan::Kind;
 use super::subscription::{
-    Basket, Checkout, Mode, Reason, Refund, SessionStatus, Status, Subscription,
+    Basket, Checkout, Mode, Payment, Reason, Refund, SessionStatus, Status, Subscription,
 };
 
 const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -16,7 +16,10 @@ pub(super) fn at(seconds: i64) -> OffsetDateTime {
     START + Duration::seconds(seconds)
 }
 
-/// A line that nothing has happened to; the payment that a subject names is its own.
+/// The payment of every line of [`basket`].
+pub(super) const PAYMENT: &str = "pi_0";
+
+/// A line that nothing has happened to.
 pub(super) fn line(recurring: bool) -> Subscription {
     Subscription {
         id: SubscriptionId::new(START),
@@ -39,22 +42,23 @@ pub(super) fn line(recurring: bool) -> Subscription {
         first_paid_at: None,
         last_paid_at: None,
         payment_failed_at: None,
-        current_period_end: None,
-        cancel_at: None,
-        cancel_at_period_end: false,
-        collection_paused: false,
         term_ends_at: None,
         ended_at: None,
         refund: Refund::None,
         refund_failed: false,
         disputes: Vec::new(),
-        concerned: true,
         created_at: START,
     }
 }
 
-/// An open checkout with these lines.
+/// An open checkout with these lines, each of which [`PAYMENT`] is for.
 pub(super) fn basket(lines: Vec<Subscription>) -> Basket {
+    let payment = |line: &Subscription| Payment {
+        line: line.id,
+        reference: PAYMENT.into(),
+        payment_intent: Some(PAYMENT.into()),
+    };
+    let payments = lines.iter().map(payment).collect();
     Basket {
         checkout: Checkout {
             id: CheckoutId::new(START),
@@ -68,5 +72,6 @@ pub(super) fn basket(lines: Vec<Subscription>) -> Basket {
             created_at: START,
         },
         lines,
+        payments,
     }
 }

@@ -194,13 +194,39 @@ text_enum! {
     }
 }
 
-/// What a snapshot of the subscription at Stripe says that can also go back: only a newer snapshot replaces it.
+/// What the newest snapshot of the subscription at Stripe says that can also go back: only a newer one replaces it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StripeState {
+pub struct Held {
     /// Stripe's status.
     pub status: StripeStatus,
     /// When Stripe made the snapshot, by Stripe's clock.
     pub at: OffsetDateTime,
+    /// The earliest end of a period among its items.
+    pub current_period_end: Option<OffsetDateTime>,
+    /// When it will end.
+    pub cancel_at: Option<OffsetDateTime>,
+    /// Whether it ends with its period.
+    pub cancel_at_period_end: bool,
+    /// Whether `pause_collection` is set.
+    pub collection_paused: bool,
+}
+
+impl Held {
+    /// Whether Stripe will end it by itself.
+    pub fn will_end(&self) -> bool {
+        self.cancel_at_period_end || self.cancel_at.is_some()
+    }
+}
+
+/// A payment that was recorded for a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Payment {
+    /// The line that it is for.
+    pub line: SubscriptionId,
+    /// `in_…`, or else `pi_…`.
+    pub reference: String,
+    /// `pi_…`, when known.
+    pub payment_intent: Option<String>,
 }
 
 /// One line of a checkout: a row of `subscriptions` and the facts in it.
@@ -243,21 +269,13 @@ pub struct Subscription {
     /// `pi_…` of a one-off payment.
     pub payment_intent: Option<String>,
     /// The newest snapshot.
-    pub stripe: Option<StripeState>,
+    pub stripe: Option<Held>,
     /// The earliest payment.
     pub first_paid_at: Option<OffsetDateTime>,
     /// When the newest paid invoice was paid.
     pub last_paid_at: Option<OffsetDateTime>,
     /// When the first payment failed for good.
     pub payment_failed_at: Option<OffsetDateTime>,
-    /// From the newest snapshot.
-    pub current_period_end: Option<OffsetDateTime>,
-    /// From the newest snapshot.
-    pub cancel_at: Option<OffsetDateTime>,
-    /// From the newest snapshot.
-    pub cancel_at_period_end: bool,
-    /// From the newest snapshot.
-    pub collection_paused: bool,
     /// `first_paid_at` plus `term`.
     pub term_ends_at: Option<OffsetDateTime>,
     /// When Stripe ended it.
@@ -268,8 +286,6 @@ pub struct Subscription {
     pub refund_failed: bool,
     /// Of its payments, in the order of their ids.
     pub disputes: Vec<Dispute>,
-    /// Whether the payment that a subject names is this line's: set by the read that looked for it.
-    pub concerned: bool,
     /// When it was bought.
     pub created_at: OffsetDateTime,
 }
@@ -289,9 +305,24 @@ impl Subscription {
 
     /// Until when she may, as far as is known today; none: for ever.
     pub fn until(&self) -> Option<OffsetDateTime> {
-        self.cancel_at
-            .or(self.current_period_end)
+        self.cancel_at()
+            .or(self.current_period_end())
             .or(self.term_ends_at)
+    }
+
+    /// By which Stripe bills, as the newest snapshot says.
+    pub fn current_period_end(&self) -> Option<OffsetDateTime> {
+        self.stripe?.current_period_end
+    }
+
+    /// At which date Stripe will end it, where one is set, as the newest snapshot says.
+    pub fn cancel_at(&self) -> Option<OffsetDateTime> {
+        self.stripe?.cancel_at
+    }
+
+    /// Whether Stripe will end it by itself, as the newest snapshot says.
+    pub fn will_end(&self) -> bool {
+        self.stripe.is_some_and(|held| held.will_end())
     }
 }
 
@@ -325,6 +356,8 @@ pub struct Basket {
     pub checkout: Checkout,
     /// At least one, in their order.
     pub lines: Vec<Subscription>,
+    /// Of the payments of its lines those that the question named with which it was read, and those merged since.
+    pub payments: Vec<Payment>,
 }
 
 impl Basket {

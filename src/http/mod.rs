@@ -2,31 +2,14 @@
 //!
 //! From the outside in: the edge (id, log, metrics, problem documents), headers for browsers, CORS, a net for
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
-//! their request and response types; it offers `routes()`, which one of the groups below names.
+//! their request and response types; it offers `routes()`, which its folder names: [`members`] by who calls, [`stripe`]
+//! for webhooks. What all of them share is in [`edge`].
 
-mod cancel;
-mod change;
-mod checkout;
-mod edge;
-mod entitlements;
-mod errors;
-pub mod extract;
-mod health;
-mod history;
-mod limits;
-mod money;
-mod open_invoices;
-mod openapi;
-mod page;
-mod plans;
-mod portal;
-pub mod problem;
-pub mod state;
-mod statement;
-mod subscriptions;
+pub mod edge;
+mod members;
+mod stripe;
 #[cfg(test)]
 mod tests;
-mod webhooks;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::{
@@ -43,31 +26,12 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::health::Readiness;
-use self::limits::Limits;
-use self::state::AppState;
+pub use self::edge::health::Readiness;
+use self::edge::limits::Limits;
+use self::edge::state::AppState;
+use self::edge::{health, limits, middleware as edge_middleware, openapi};
 use crate::clock::Clock;
 use crate::settings::Settings;
-
-/// Routes for members and their browsers.
-fn member_routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
-        .merge(plans::routes())
-        .merge(subscriptions::routes())
-        .merge(cancel::routes())
-        .merge(change::routes())
-        .merge(history::routes())
-        .merge(open_invoices::routes())
-        .merge(portal::routes())
-        .merge(entitlements::routes())
-        .merge(checkout::routes())
-        .merge(statement::routes())
-}
-
-/// Routes for Stripe. They have places of their own, so that a rush of members can't delay what they paid for.
-fn webhook_routes() -> OpenApiRouter<AppState> {
-    webhooks::routes()
-}
 
 /// The whole service on its main port.
 pub fn router(state: AppState) -> Router {
@@ -80,8 +44,9 @@ pub fn router(state: AppState) -> Router {
         middleware::from_fn_with_state(limits, limits::limit)
     };
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
-        .merge(member_routes().layer(limit()))
-        .merge(webhook_routes().layer(limit()))
+        .merge(members::routes().layer(limit()))
+        // Stripe has places of its own, so that a rush of members can't delay what they paid for.
+        .merge(stripe::routes().layer(limit()))
         .merge(machines)
         .split_for_parts();
     let router = router.merge(openapi::routes(openapi));
@@ -104,10 +69,10 @@ fn protect<S: Clone + Send + Sync + 'static>(
         ));
     router.layer(
         ServiceBuilder::new()
-            .layer(middleware::from_fn_with_state(clock, edge::edge))
+            .layer(middleware::from_fn_with_state(clock, edge_middleware::edge))
             .layer(headers)
             .layer(cors(settings))
-            .layer(CatchPanicLayer::custom(edge::panicked))
+            .layer(CatchPanicLayer::custom(edge_middleware::panicked))
             .layer(DefaultBodyLimit::max(settings.http.body_limit_bytes)),
     )
 }
@@ -138,8 +103,8 @@ fn cors(settings: &Settings) -> CorsLayer {
             AUTHORIZATION,
             CONTENT_TYPE,
             HeaderName::from_static("idempotency-key"),
-            edge::X_REQUEST_ID,
+            edge_middleware::X_REQUEST_ID,
         ])
-        .expose_headers([edge::X_REQUEST_ID, RETRY_AFTER])
+        .expose_headers([edge_middleware::X_REQUEST_ID, RETRY_AFTER])
         .max_age(Duration::from_mins(10))
 }

@@ -13,12 +13,12 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::extract::{IdempotencyKey, Json, Operator, Path, Query};
-use super::limits::{self, Limits};
-use super::problem::ApiError;
 use super::protect;
 use crate::auth::{Verifier, mint_development_token};
 use crate::clock::Clock;
+use crate::http::edge::extract::{IdempotencyKey, Json, Operator, Path, Query};
+use crate::http::edge::limits::{self, Limits};
+use crate::http::edge::problem::ApiError;
 use crate::settings::{Environment, Settings};
 
 mod input;

@@ -1,67 +1,41 @@
-//! The use cases, one a file. Each owns its database transactions and the order of things: our rows first, then
-//! Stripe, then what Stripe said; never a call to Stripe while a transaction is open.
+//! The use cases, by who calls: members, Stripe's events, operators, and the upkeep that nobody calls. Each owns its
+//! database transactions and the order of things: our rows first, then Stripe, then what Stripe said; never a call to
+//! Stripe while a transaction is open. What they share is the floor below them, [`crate::purchases`].
 
-mod apply;
-pub mod cancel;
-pub mod cancel_checkout;
-pub mod catalogue;
-pub mod change;
-pub mod compare;
-pub mod confirm;
-mod customers;
-pub mod doctor;
 pub mod events;
-mod follow;
-mod held;
-pub mod holdings;
-pub mod ingest;
-pub mod open_invoices;
-pub mod order;
-pub mod own_affairs;
-pub mod portal;
-pub mod reconcile;
-pub mod repair;
-pub mod settle;
-pub mod statement;
-pub mod subscribe;
-pub mod worker;
-
-pub use self::apply::ApplyError;
-pub use crate::storage::StorageError;
-pub use crate::stripe::StripeError;
-pub use crate::stripe::declines;
+pub mod members;
+pub mod operators;
+pub mod upkeep;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
 use sqlx::postgres::PgPool;
 use tokio::sync::Notify;
 
+use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::Clock;
+use crate::purchases::Purchases;
 use crate::settings::{CheckoutPage, Settings};
 use crate::storage::{self, MigrationError};
-use crate::stripe::Stripe;
-use crate::stripe::observe::Observer;
+use crate::stripe::Account;
 use crate::stripe::requests::checkout;
-use crate::stripe::signature::Secrets;
 
-use self::catalogue::reload::OnSale;
-use self::catalogue::{Catalogue, CatalogueError};
+use self::events::Events;
+use self::members::Members;
+use self::upkeep::Upkeep;
 
-/// What every use case works with; cloning copies references.
+/// All use cases; cloning copies references.
 #[derive(Clone)]
 pub struct Services {
+    /// What members do, and what is sold to them.
+    pub members: Members,
+    /// What Stripe tells, and what it has told.
+    pub events: Events,
+    /// What nobody calls.
+    pub upkeep: Upkeep,
+    /// The plans.
+    pub catalogue: Catalogue,
     pool: PgPool,
-    stripe: Stripe,
-    observer: Observer,
-    secrets: Secrets,
-    catalogue: Arc<OnSale>,
-    settings: Arc<Settings>,
-    clock: Clock,
-    /// When Stripe's last webhook came, or else this process was started: Unix seconds.
-    last_webhook: Arc<AtomicI64>,
-    /// Rung when something was deferred, so that the worker doesn't wait for its interval.
-    deferred: Arc<Notify>,
 }
 
 /// Why the services can't be built.
@@ -87,63 +61,42 @@ pub enum NotReady {
 }
 
 impl Services {
-    /// Prepares the use cases and checks the plans against Stripe. A Stripe that doesn't answer does not stop the
-    /// start: webhooks and members who already paid must be served; the plans are then checked when first asked for.
+    /// Prepares the use cases and checks the plans against Stripe.
     pub async fn build(
         pool: PgPool,
         settings: Arc<Settings>,
         clock: Clock,
     ) -> Result<Self, BuildError> {
-        let stripe =
-            Stripe::new(&settings.stripe).map_err(|error| BuildError::Stripe(error.to_string()))?;
         check_page(&settings.checkout.page)?;
-        let catalogue = Catalogue::read(&settings.plans.file)?;
-        if let Err(error) = catalogue.refresh(&stripe).await {
-            match error {
-                CatalogueError::Stripe(ref cause) if !cause.is_refusal() => {
-                    tracing::warn!(%error, "the plans could not be checked at start; they will be when first needed");
-                }
-                error => return Err(error.into()),
-            }
-        }
-        let started = clock.wall().unix_timestamp();
-        Ok(Self {
-            pool,
-            observer: Observer::new(settings.stripe.metadata_key.clone()),
-            secrets: Secrets::new(
-                settings
-                    .stripe
-                    .webhook_secrets
-                    .iter()
-                    .map(crate::settings::Secret::expose),
-            ),
-            stripe,
-            catalogue: Arc::new(OnSale::new(catalogue)),
+        let account =
+            Account::new(&settings).map_err(|error| BuildError::Stripe(error.to_string()))?;
+        let catalogue = Catalogue::open(&settings.plans, account.client.clone()).await?;
+        let purchases = Purchases {
+            pool: pool.clone(),
+            account,
+            catalogue: catalogue.clone(),
             settings,
             clock,
             deferred: Arc::new(Notify::new()),
-            last_webhook: Arc::new(AtomicI64::new(started)),
-        })
+        };
+        Ok(Self::on(&purchases, pool, catalogue))
     }
 
-    /// The same for work that nobody waits for: its calls to Stripe leave way to others.
-    #[must_use]
-    pub fn in_background(&self) -> Self {
+    fn on(purchases: &Purchases, pool: PgPool, catalogue: Catalogue) -> Self {
+        let events = Events::new(purchases);
+        let background = events.in_background();
         Self {
-            stripe: self.stripe.in_background(),
-            ..self.clone()
+            members: Members::new(purchases),
+            upkeep: Upkeep::new(&purchases.in_background(), background),
+            events,
+            catalogue,
+            pool,
         }
     }
 
     /// Whether the database can be reached and has this version's schema.
     pub async fn ready(&self) -> Result<(), NotReady> {
         Ok(storage::check_migrations(&self.pool).await?)
-    }
-
-    /// Seconds since Stripe's last webhook came to this process, or since it was started.
-    pub fn webhook_silence(&self) -> i64 {
-        let last = self.last_webhook.load(Ordering::Relaxed);
-        self.clock.wall().unix_timestamp() - last
     }
 
     /// Database connections: open, and of these idle.

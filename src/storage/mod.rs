@@ -39,6 +39,21 @@ impl StorageError {
         }
     }
 
+    /// Whether it is about what was to be written or what was read, and not about the database: another try, without
+    /// whatever is at fault, may do.
+    pub fn is_of_the_data(&self) -> bool {
+        match self {
+            // Data that can't be, violated constraints, deadlocks.
+            Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
+                ["22", "23", "40"]
+                    .iter()
+                    .any(|class| code.starts_with(class))
+            }),
+            Self::Database(_) => false,
+            Self::ImpossibleRow { .. } => true,
+        }
+    }
+
     /// Whether it would be one more of what a user, or a checkout, can have only once.
     pub fn is_held_already(&self) -> bool {
         matches!(

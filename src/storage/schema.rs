@@ -55,8 +55,22 @@ pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
                 Ok(true)
             })
         })
+        .after_connect(|connection, _| Box::pin(async move { plan_as_look_ups(connection).await }))
         .connect_with(options)
         .await?)
+}
+
+/// Makes the plans of a connection's statements independent of how many rows there are and of when they were last
+/// counted. All that the service asks is a look-up by key, so a plan that reads a whole table is never right; but for a
+/// small table, or one that has grown since it was counted, Postgres takes it to be cheaper, and keeps it.
+async fn plan_as_look_ups(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    sqlx::raw_sql(
+        "SET plan_cache_mode = force_generic_plan;
+         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+    )
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Runs the pending migrations and names them; several processes may try at once, one at a time does it.

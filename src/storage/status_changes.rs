@@ -1,35 +1,27 @@
 //! Rows of `status_changes`: the history of a subscription.
 
-use sqlx::FromRow;
-use sqlx::postgres::PgExecutor;
-use time::OffsetDateTime;
+use sqlx::postgres::{PgExecutor, PgRow};
+use sqlx::{FromRow, Row as _};
 
 use super::StorageError;
 use crate::domain::ids::SubscriptionId;
+use crate::domain::records::ChangeRecord;
 
-/// One change of status, plan or quantity.
-#[derive(Clone, Debug, FromRow)]
-pub struct StatusChangeRow {
-    /// The order of the changes.
-    pub seq: i64,
-    /// None for the first.
-    pub from_status: Option<String>,
-    /// The status from then on.
-    pub to_status: String,
-    /// What happened.
-    pub reason: String,
-    /// By which way we learnt of it.
-    pub cause: String,
-    /// Of a change of plan: the plan before.
-    pub from_plan: Option<String>,
-    /// Of a change of plan: the plan from then on.
-    pub to_plan: Option<String>,
-    /// Of a change of quantity: how many before.
-    pub from_quantity: Option<i32>,
-    /// Of a change of quantity: how many from then on.
-    pub to_quantity: Option<i32>,
-    /// When we recorded it.
-    pub at: OffsetDateTime,
+impl FromRow<'_, PgRow> for ChangeRecord {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            seq: row.try_get("seq")?,
+            from_status: row.try_get("from_status")?,
+            to_status: row.try_get("to_status")?,
+            reason: row.try_get("reason")?,
+            cause: row.try_get("cause")?,
+            from_plan: row.try_get("from_plan")?,
+            to_plan: row.try_get("to_plan")?,
+            from_quantity: row.try_get("from_quantity")?,
+            to_quantity: row.try_get("to_quantity")?,
+            at: row.try_get("at")?,
+        })
+    }
 }
 
 /// The changes of a subscription, newest first, from the one after `before` on.
@@ -38,7 +30,7 @@ pub async fn find(
     subscription: SubscriptionId,
     before: Option<i64>,
     limit: i64,
-) -> Result<Vec<StatusChangeRow>, StorageError> {
+) -> Result<Vec<ChangeRecord>, StorageError> {
     Ok(sqlx::query_as(
         "SELECT seq, from_status, to_status, reason, cause, from_plan, to_plan, from_quantity, to_quantity, at
            FROM status_changes

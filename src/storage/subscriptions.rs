@@ -1,19 +1,29 @@
 //! Rows of `subscriptions`.
 
 use sqlx::FromRow;
-use sqlx::postgres::PgExecutor;
+use sqlx::postgres::{PgExecutor, PgRow};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StorageError;
+use super::baskets::Columns;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::plan::Kind;
-use crate::domain::subscription::{
-    Reason, Refund, Status, StripeState, StripeStatus, Subscription,
-};
+use crate::domain::records::Filter;
+use crate::domain::subscription::{Held, Reason, Refund, Status, StripeStatus, Subscription};
+
+/// The columns that [`SubscriptionRow`] reads, in their order.
+macro_rules! columns {
+    () => {
+        "id, plan, kind, quantity, quantity_open, single, upgrade_group, recurring, term, \
+         status, status_reason, version, stripe_subscription_id, stripe_price_id, \
+         stripe_line_item_id, stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, \
+         last_paid_at, payment_failed_at, current_period_end, cancel_at, cancel_at_period_end, collection_paused, \
+         term_ends_at, ended_at, refund_state, refund_failed, created_at"
+    };
+}
 
 /// A row as the database holds it.
-#[derive(FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "as the table has them")]
 pub(super) struct SubscriptionRow {
     id: Uuid,
@@ -48,7 +58,49 @@ pub(super) struct SubscriptionRow {
     created_at: OffsetDateTime,
 }
 
+impl FromRow<'_, PgRow> for SubscriptionRow {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Self::read(&mut Columns { row, next: 0 })
+    }
+}
+
 impl SubscriptionRow {
+    /// Reads the next columns of a row.
+    pub(super) fn read(columns: &mut Columns<'_>) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: columns.next()?,
+            plan: columns.next()?,
+            kind: columns.next()?,
+            quantity: columns.next()?,
+            quantity_open: columns.next()?,
+            single: columns.next()?,
+            upgrade_group: columns.next()?,
+            recurring: columns.next()?,
+            term: columns.next()?,
+            status: columns.next()?,
+            status_reason: columns.next()?,
+            version: columns.next()?,
+            stripe_subscription_id: columns.next()?,
+            stripe_price_id: columns.next()?,
+            stripe_line_item_id: columns.next()?,
+            stripe_payment_intent_id: columns.next()?,
+            stripe_status: columns.next()?,
+            stripe_state_at: columns.next()?,
+            first_paid_at: columns.next()?,
+            last_paid_at: columns.next()?,
+            payment_failed_at: columns.next()?,
+            current_period_end: columns.next()?,
+            cancel_at: columns.next()?,
+            cancel_at_period_end: columns.next()?,
+            collection_paused: columns.next()?,
+            term_ends_at: columns.next()?,
+            ended_at: columns.next()?,
+            refund_state: columns.next()?,
+            refund_failed: columns.next()?,
+            created_at: columns.next()?,
+        })
+    }
+
     /// The line that the row stands for, without its disputes; an impossible combination is an error, never a
     /// default.
     pub(super) fn into_line(self) -> Result<Subscription, StorageError> {
@@ -63,7 +115,14 @@ impl SubscriptionRow {
             (Some(status), Some(at)) => {
                 let status =
                     StripeStatus::parse(status).ok_or_else(|| impossible("stripe_status"))?;
-                Some(StripeState { status, at })
+                Some(Held {
+                    status,
+                    at,
+                    current_period_end: self.current_period_end,
+                    cancel_at: self.cancel_at,
+                    cancel_at_period_end: self.cancel_at_period_end,
+                    collection_paused: self.collection_paused,
+                })
             }
             _ => return Err(impossible("stripe_status and stripe_state_at")),
         };
@@ -94,15 +153,10 @@ impl SubscriptionRow {
             first_paid_at: self.first_paid_at,
             last_paid_at: self.last_paid_at,
             payment_failed_at: self.payment_failed_at,
-            current_period_end: self.current_period_end,
-            cancel_at: self.cancel_at,
-            cancel_at_period_end: self.cancel_at_period_end,
-            collection_paused: self.collection_paused,
             term_ends_at: self.term_ends_at,
             ended_at: self.ended_at,
             refund_failed: self.refund_failed,
             disputes: Vec::new(),
-            concerned: false,
             created_at: self.created_at,
         })
     }
@@ -112,19 +166,6 @@ fn kind(text: &str) -> Option<Kind> {
     Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
 
-/// Which of a user's subscriptions to list.
-#[derive(Clone, Copy, Debug)]
-pub struct Filter {
-    /// Only of that kind.
-    pub kind: Option<Kind>,
-    /// Only with that status.
-    pub status: Option<Status>,
-    /// Only older than that one.
-    pub before: Option<SubscriptionId>,
-    /// At most so many.
-    pub limit: i64,
-}
-
 /// A user's subscriptions, newest first.
 pub async fn find_of_user(
     db: impl PgExecutor<'_>,
@@ -132,10 +173,14 @@ pub async fn find_of_user(
     filter: &Filter,
 ) -> Result<Vec<Subscription>, StorageError> {
     let rows: Vec<SubscriptionRow> = sqlx::query_as(
-        "SELECT * FROM subscriptions
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM subscriptions
           WHERE user_id = $1 AND ($2::text IS NULL OR kind = $2) AND ($3::text IS NULL OR status = $3)
             AND ($4::uuid IS NULL OR id < $4)
-          ORDER BY id DESC LIMIT $5",
+          ORDER BY id DESC LIMIT $5"
+        ),
     )
     .bind(user.as_str())
     .bind(filter.kind.map(Kind::as_str))
@@ -153,7 +198,11 @@ pub async fn find_in_force(
     user: &UserId,
 ) -> Result<Vec<Subscription>, StorageError> {
     let rows: Vec<SubscriptionRow> = sqlx::query_as(
-        "SELECT * FROM subscriptions WHERE user_id = $1 AND status IN ('ACTIVE', 'CANCELLED') ORDER BY id DESC",
+        concat!(
+            "SELECT ",
+            columns!(),
+            " FROM subscriptions WHERE user_id = $1 AND status IN ('ACTIVE', 'CANCELLED') ORDER BY id DESC"
+        ),
     )
     .bind(user.as_str())
     .fetch_all(db)
@@ -167,12 +216,15 @@ pub async fn find_one_of_user(
     user: &UserId,
     id: SubscriptionId,
 ) -> Result<Option<Subscription>, StorageError> {
-    let row: Option<SubscriptionRow> =
-        sqlx::query_as("SELECT * FROM subscriptions WHERE user_id = $1 AND id = $2")
-            .bind(user.as_str())
-            .bind(id.0)
-            .fetch_optional(db)
-            .await?;
+    let row: Option<SubscriptionRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM subscriptions WHERE user_id = $1 AND id = $2"
+    ))
+    .bind(user.as_str())
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?;
     row.map(SubscriptionRow::into_line).transpose()
 }
 
@@ -388,4 +440,22 @@ pub async fn lock_first_payment_failed(
         .into_iter()
         .map(|(checkout, stripe)| (CheckoutId(checkout), stripe))
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_basket_is_read_with_the_columns_of_a_line_in_the_order_in_which_they_are_read() {
+        let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let wanted = columns!()
+            .split(", ")
+            .map(|column| format!("s.{column}"))
+            .collect::<Vec<_>>()
+            .join(", ");
+        let statement = words(include_str!("baskets/find.sql"));
+        assert!(
+            statement.contains(&format!("{wanted}, s.payments, s.disputes")),
+            "{wanted}"
+        );
+    }
 }

@@ -1,26 +1,23 @@
 //! Rows of `transactions`, as their member may see them.
 
-use sqlx::FromRow;
-use sqlx::postgres::PgExecutor;
-use time::OffsetDateTime;
+use sqlx::postgres::{PgExecutor, PgRow};
+use sqlx::{FromRow, Row as _};
 use uuid::Uuid;
 
 use super::StorageError;
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{SubscriptionId, TransactionId};
+use crate::domain::records::TransactionRecord;
 
-/// A reference to money that moved, failed to, went back or is claimed back.
-#[derive(Clone, Debug, FromRow)]
-pub struct TransactionRow {
-    /// Ours.
-    pub id: Uuid,
-    /// `payment`, `payment_failed`, `refund` or `dispute`.
-    pub kind: String,
-    /// How a refund or a dispute stands.
-    pub state: Option<String>,
-    /// At Stripe.
-    pub stripe_reference: String,
-    /// When it happened.
-    pub occurred_at: OffsetDateTime,
+impl FromRow<'_, PgRow> for TransactionRecord {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            id: TransactionId(row.try_get("id")?),
+            kind: row.try_get("kind")?,
+            state: row.try_get("state")?,
+            stripe_reference: row.try_get("stripe_reference")?,
+            occurred_at: row.try_get("occurred_at")?,
+        })
+    }
 }
 
 /// The transactions of a subscription, newest first, from the one after `before` on.
@@ -29,7 +26,7 @@ pub async fn find(
     subscription: SubscriptionId,
     before: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<TransactionRow>, StorageError> {
+) -> Result<Vec<TransactionRecord>, StorageError> {
     Ok(sqlx::query_as(
         "SELECT id, kind, state, stripe_reference, occurred_at FROM transactions
           WHERE subscription_id = $1 AND ($2::uuid IS NULL OR (occurred_at, id) <

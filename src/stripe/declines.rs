@@ -7,7 +7,7 @@ use super::objects::PaymentError;
 
 /// Why a payment failed, and what the member can do about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cause {
+pub struct Decline {
     /// Stable, for programs.
     pub code: &'static str,
     /// A sentence that says why.
@@ -18,77 +18,77 @@ pub struct Cause {
 
 /// What the bank says of a card that was lost, stolen or used by somebody else looks like any other refusal: whoever
 /// holds it must not learn that it is known.
-const DECLINED: Cause = Cause {
+const DECLINED: Decline = Decline {
     code: "declined",
     message: "The bank declined the payment and gave no reason.",
     advice: "Pay with another card or account, or ask your bank.",
 };
-const INSUFFICIENT_FUNDS: Cause = Cause {
+const INSUFFICIENT_FUNDS: Decline = Decline {
     code: "insufficient_funds",
     message: "There was not enough money in the account.",
     advice: "Top up the account and pay again, or pay with another card or account.",
 };
-const EXPIRED: Cause = Cause {
+const EXPIRED: Decline = Decline {
     code: "card_expired",
     message: "The card has expired.",
     advice: "Enter your new card.",
 };
-const WRONG_DETAILS: Cause = Cause {
+const WRONG_DETAILS: Decline = Decline {
     code: "wrong_details",
     message: "The details of the card are not right.",
     advice: "Enter number, expiry date, security code and postal code once more.",
 };
-const AUTHENTICATION: Cause = Cause {
+const AUTHENTICATION: Decline = Decline {
     code: "authentication_required",
     message: "The bank wants you to confirm the payment yourself.",
     advice: "Open the payment page and confirm the payment with your bank.",
 };
-const NOT_AUTHENTICATED: Cause = Cause {
+const NOT_AUTHENTICATED: Decline = Decline {
     code: "authentication_failed",
     message: "The payment was not confirmed with the bank.",
     advice: "Pay again and confirm the payment with your bank, or pay with another card.",
 };
-const LIMIT: Cause = Cause {
+const LIMIT: Decline = Decline {
     code: "limit_exceeded",
     message: "The payment exceeds a limit of the card.",
     advice: "Ask your bank to raise the limit, or pay with another card.",
 };
-const UNSUPPORTED: Cause = Cause {
+const UNSUPPORTED: Decline = Decline {
     code: "not_supported",
     message: "The card can't be used for payments of this kind or in this currency.",
     advice: "Pay with another card or account.",
 };
-const PASSING: Cause = Cause {
+const PASSING: Decline = Decline {
     code: "try_again",
     message: "The bank could not process the payment at that moment.",
     advice: "Pay again later; if it fails once more, pay with another card or account.",
 };
-const DUPLICATE: Cause = Cause {
+const DUPLICATE: Decline = Decline {
     code: "duplicate",
     message: "A payment of the same amount was made just before.",
     advice: "Look whether you have paid already before you pay again.",
 };
-const ACCOUNT: Cause = Cause {
+const ACCOUNT: Decline = Decline {
     code: "account_unusable",
     message: "The bank account can't be debited: it is closed, blocked or not the one that was entered.",
     advice: "Enter the account once more, or pay with another one or with a card.",
 };
-const REVOKED: Cause = Cause {
+const REVOKED: Decline = Decline {
     code: "mandate_revoked",
     message: "The bank no longer allows these debits: the permission was withdrawn.",
     advice: "Pay with another card or account, or give your bank the permission again.",
 };
-const NO_METHOD: Cause = Cause {
+const NO_METHOD: Decline = Decline {
     code: "no_payment_method",
     message: "There is no card or account from which the payment could be taken.",
     advice: "Add a card or an account.",
 };
-const TEST_CARD: Cause = Cause {
+const TEST_CARD: Decline = Decline {
     code: "test_card",
     message: "The card is not a real one, or it was used where only test cards are.",
     advice: "Pay with another card.",
 };
-const UNKNOWN: Cause = Cause {
+const UNKNOWN: Decline = Decline {
     code: "failed",
     message: "The payment failed.",
     advice: "Pay again; if it fails once more, pay with another card or account.",
@@ -96,16 +96,16 @@ const UNKNOWN: Cause = Cause {
 
 /// The cause that Stripe's codes stand for: the decline code says more than the error's or failure's own `code`. What
 /// nobody knows yet is a payment that failed.
-pub fn explain(decline_code: Option<&str>, code: Option<&str>) -> Cause {
+pub fn explain(decline_code: Option<&str>, code: Option<&str>) -> Decline {
     let known = decline_code
-        .and_then(cause)
-        .or_else(|| code.and_then(cause));
+        .and_then(decline)
+        .or_else(|| code.and_then(decline));
     known.unwrap_or(UNKNOWN)
 }
 
 impl PaymentError {
     /// Why the payment failed. Where the bank gives no reason, the network's advice may.
-    pub fn cause(&self) -> Cause {
+    pub fn decline(&self) -> Decline {
         let explained = explain(self.decline_code.as_deref(), self.code.as_deref());
         let says_nothing = matches!(
             self.decline_code.as_deref(),
@@ -120,7 +120,7 @@ impl PaymentError {
     }
 }
 
-fn cause(code: &str) -> Option<Cause> {
+fn decline(code: &str) -> Option<Decline> {
     Some(match code {
         "insufficient_funds" => INSUFFICIENT_FUNDS,
         "expired_card" => EXPIRED,
@@ -241,21 +241,24 @@ mod tests {
 
     #[test]
     fn the_networks_advice_speaks_where_the_bank_does_not() {
-        let cause = |decline: &str, advice: &str| {
+        let code_of = |decline: &str, advice: &str| {
             let error = PaymentError {
                 code: Some("card_declined".into()),
                 decline_code: Some(decline.into()),
                 advice_code: Some(advice.into()),
             };
-            error.cause().code
+            error.decline().code
         };
-        assert_eq!(cause("generic_decline", "try_again_later"), "try_again");
-        assert_eq!(cause("do_not_honor", "confirm_card_data"), "wrong_details");
-        assert_eq!(cause("generic_decline", "do_not_try_again"), "declined");
+        assert_eq!(code_of("generic_decline", "try_again_later"), "try_again");
         assert_eq!(
-            cause("insufficient_funds", "try_again_later"),
+            code_of("do_not_honor", "confirm_card_data"),
+            "wrong_details"
+        );
+        assert_eq!(code_of("generic_decline", "do_not_try_again"), "declined");
+        assert_eq!(
+            code_of("insufficient_funds", "try_again_later"),
             "insufficient_funds"
         );
-        assert_eq!(cause("stolen_card", "try_again_later"), "declined");
+        assert_eq!(code_of("stolen_card", "try_again_later"), "declined");
     }
 }

@@ -66,6 +66,57 @@ event_types! {
     DisputeFundsReinstated = "charge.dispute.funds_reinstated",
 }
 
+/// What must be read from Stripe when an event leaves a doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// The session that it is about.
+    Session,
+    /// The subscription that it is about.
+    Subscription,
+    /// The payment that it is about, with its refunds and disputes.
+    Payment,
+    /// All payments of the invoice that it is about.
+    InvoicePayments,
+    /// Nothing: it never leaves a doubt.
+    Nothing,
+}
+
+impl EventType {
+    /// What must be read when an event of this type leaves a doubt: [`Content::object_id`] is that object's.
+    pub fn reading(self) -> Reading {
+        match self {
+            Self::SessionCompleted
+            | Self::SessionAsyncPaymentSucceeded
+            | Self::SessionAsyncPaymentFailed
+            | Self::SessionExpired => Reading::Session,
+            Self::SubscriptionCreated
+            | Self::SubscriptionUpdated
+            | Self::SubscriptionPaused
+            | Self::SubscriptionResumed
+            | Self::SubscriptionDeleted => Reading::Subscription,
+            Self::ChargeRefunded
+            | Self::RefundCreated
+            | Self::RefundUpdated
+            | Self::RefundFailed
+            | Self::DisputeCreated
+            | Self::DisputeUpdated
+            | Self::DisputeClosed
+            | Self::DisputeFundsWithdrawn
+            | Self::DisputeFundsReinstated => Reading::Payment,
+            Self::CreditNoteCreated => Reading::InvoicePayments,
+            Self::CustomerDeleted
+            | Self::InvoicePaid
+            | Self::InvoicePaymentSucceeded
+            | Self::InvoicePaymentFailed
+            | Self::InvoicePaymentActionRequired
+            | Self::InvoiceFinalizationFailed
+            | Self::InvoiceVoided
+            | Self::InvoiceMarkedUncollectible
+            | Self::InvoicePaymentPaid => Reading::Nothing,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     id: &'a str,

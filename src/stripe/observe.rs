@@ -20,8 +20,19 @@ pub struct Observer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unknown {
     /// A status of a subscription that Stripe has added.
-    #[error("the subscription at Stripe has a status that this version of Dues doesn't know")]
+    #[error("{}", self.as_str())]
     SubscriptionStatus,
+}
+
+impl Unknown {
+    /// In words for an operator.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SubscriptionStatus => {
+                "the subscription at Stripe has a status that this version of Dues doesn't know"
+            }
+        }
+    }
 }
 
 /// What the event's type says beyond its object.

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use self::reader::{
-    dependencies, is_sql, named_rooms, names_crate, room_of, runs_sql, sources, split,
+    dependencies, is_sql, named_folders, named_rooms, names_crate, room_of, runs_sql, sources,
+    split,
 };
 use crate::harness::in_project;
 
@@ -48,18 +49,43 @@ const ROOMS: &[Room] = &[
         knows: &["domain", "clock", "settings"],
     },
     Room {
+        name: "catalogue",
+        knows: &["domain", "stripe", "settings"],
+    },
+    Room {
+        name: "purchases",
+        knows: &[
+            "domain",
+            "stripe",
+            "storage",
+            "catalogue",
+            "clock",
+            "settings",
+        ],
+    },
+    Room {
         name: "services",
-        knows: &["domain", "stripe", "storage", "clock", "settings"],
+        knows: &[
+            "domain",
+            "stripe",
+            "storage",
+            "catalogue",
+            "purchases",
+            "clock",
+            "settings",
+        ],
     },
     Room {
         name: "commands",
-        knows: &["settings", "app", "services"],
+        knows: &["settings", "app", "catalogue", "services"],
     },
     Room {
         name: "http",
         knows: &[
             "domain",
             "auth",
+            "catalogue",
+            "purchases",
             "services",
             "clock",
             "settings",
@@ -68,9 +94,59 @@ const ROOMS: &[Room] = &[
     },
 ];
 
+/// A folder of a room.
+struct Folder {
+    room: &'static str,
+    name: &'static str,
+    /// Folders of the same room that it may name.
+    knows: &'static [&'static str],
+}
+
+/// The arrows between the folders of a room: who calls one thing needs nothing of who calls another.
+const FOLDERS: &[Folder] = &[
+    Folder {
+        room: "services",
+        name: "members",
+        knows: &[],
+    },
+    Folder {
+        room: "services",
+        name: "events",
+        knows: &[],
+    },
+    Folder {
+        room: "services",
+        name: "operators",
+        knows: &["events"],
+    },
+    Folder {
+        room: "services",
+        name: "upkeep",
+        knows: &["events"],
+    },
+    Folder {
+        room: "http",
+        name: "edge",
+        knows: &[],
+    },
+    Folder {
+        room: "http",
+        name: "members",
+        knows: &["edge"],
+    },
+    Folder {
+        room: "http",
+        name: "stripe",
+        knows: &["edge"],
+    },
+];
+
+/// Rooms whose words nobody above may pass on: who names them shall be seen to.
+const NEVER_PASSED_ON: &[&str] = &["stripe", "storage"];
+
 /// Crates that only some rooms may use; `app` and `main` have no place here unless they are named.
 const CRATES: &[(&str, &[&str])] = &[
-    ("sqlx", &["storage", "services"]),
+    ("sqlx", &["storage", "purchases", "services"]),
     ("jsonwebtoken", &["auth"]),
     ("axum", &["http", "app"]),
     ("tower", &["http", "app"]),
@@ -152,7 +228,7 @@ fn a_broken_arrow_is_seen_however_it_is_written() {
         ("http/x.rs", "fn f() -> jsonwebtoken::Header {}"),
         ("domain/x.rs", "use crate::settings::Settings;"),
         ("domain/x.rs", "use tracing::info;"),
-        ("auth.rs", "use crate::http::problem::ApiError;"),
+        ("auth.rs", "use crate::http::edge::problem::ApiError;"),
         ("auth.rs", "use axum::Router;"),
         ("stripe/x.rs", "use crate::storage;"),
         ("storage/x.rs", "use crate::services::Services;"),
@@ -169,6 +245,23 @@ fn a_broken_arrow_is_seen_however_it_is_written() {
         ),
         ("app.rs", "fn f() { sqlx::query(TEXT); }"),
         ("services/x.rs", "use anyhow::Context;"),
+        (
+            "services/members/x.rs",
+            "use crate::services::events::Events;",
+        ),
+        ("services/members/x.rs", "use super::super::upkeep::Upkeep;"),
+        ("services/members/mod.rs", "use super::operators;"),
+        (
+            "services/events/x/y.rs",
+            "use crate::services::{members, Services};",
+        ),
+        (
+            "services/upkeep/x.rs",
+            "fn f(m: super::super::members::Members) {}",
+        ),
+        ("http/edge/x.rs", "use crate::http::members::plans;"),
+        ("services/mod.rs", "pub use crate::storage::StorageError;"),
+        ("http/members/x.rs", "use crate::stripe::StripeError;"),
     ];
     for (path, text) in cases {
         assert!(
@@ -188,7 +281,7 @@ fn what_is_allowed_is_not_complained_of() {
         ),
         (
             "http/x.rs",
-            "use super::problem::ApiError;\nuse crate::auth::Principal;",
+            "use super::edge::problem::ApiError;\nuse crate::auth::Principal;",
         ),
         (
             "http/x.rs",
@@ -204,6 +297,18 @@ fn what_is_allowed_is_not_complained_of() {
             "use crate::{domain::ids::UserId, storage::checkouts, stripe::Stripe};",
         ),
         ("services/x.rs", "use sqlx::PgPool;"),
+        (
+            "services/upkeep/x.rs",
+            "use crate::services::events::Events;",
+        ),
+        (
+            "services/members/x.rs",
+            "use super::order;\nuse crate::purchases::Purchases;",
+        ),
+        (
+            "services/mod.rs",
+            "pub mod members;\nuse self::events::Events;",
+        ),
         ("storage/x.rs", "fn f() { sqlx::query(\"SELECT 1\"); }"),
         (
             "domain/x.rs",
@@ -237,6 +342,20 @@ fn violations(path: &Path, text: &str, crates: &[String]) -> Vec<String> {
             if named != room && !knows.contains(&named.as_str()) {
                 broken.push(format!("{room} may not know {named}"));
             }
+        }
+    }
+    let folder = room_of(path.strip_prefix(&room).unwrap_or(Path::new("")));
+    let folders = || FOLDERS.iter().filter(|folder| folder.room == room);
+    if let Some(Folder { knows, .. }) = folders().find(|known| known.name == folder) {
+        for named in named_folders(path, &code, &room) {
+            if named != folder && !knows.contains(&named.as_str()) {
+                broken.push(format!("{room}/{folder} may not know {room}/{named}"));
+            }
+        }
+    }
+    for below in NEVER_PASSED_ON.iter().filter(|below| **below != room) {
+        if code.contains(&format!("pub use crate::{below}")) {
+            broken.push(format!("{room} may not pass {below} on"));
         }
     }
     for name in crates.iter().filter(|name| names_crate(&code, name)) {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 
-use dues::services::doctor::{Status, good_settings};
+use dues::services::operators::doctor::{Status, good_settings};
 use dues::settings::{Environment, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};

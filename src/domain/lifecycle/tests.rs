@@ -5,13 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::facts::{Subject, TransactionKind};
 use crate::domain::plan::Term;
-use crate::domain::samples::{at, basket, line};
+use crate::domain::samples::{PAYMENT, at, basket, line};
 
 const MARGIN: Duration = Duration::seconds(2);
 
 fn observe(facts: Vec<Fact>, at: OffsetDateTime, freshness: Freshness) -> Observation {
     Observation {
-        subject: Subject::default(),
+        subject: Subject::payment(PAYMENT),
         at,
         freshness,
         facts,
@@ -306,9 +306,18 @@ fn a_cancelled_subscription_entitles_until_its_date_and_one_on_hold_not_at_all()
     let mut held = line(true);
     held.status = Status::Cancelled;
     assert!(!held.entitled(at(0)), "no date is known");
-    held.current_period_end = Some(at(100));
+    let mut stripe = Held {
+        status: StripeStatus::Active,
+        at: at(0),
+        current_period_end: Some(at(100)),
+        cancel_at: None,
+        cancel_at_period_end: true,
+        collection_paused: false,
+    };
+    held.stripe = Some(stripe);
     assert!(held.entitled(at(99)) && !held.entitled(at(100)));
-    held.cancel_at = Some(at(50));
+    stripe.cancel_at = Some(at(50));
+    held.stripe = Some(stripe);
     assert!(held.entitled(at(49)) && !held.entitled(at(50)));
     for status in [
         Status::PendingActivation,
@@ -630,7 +639,7 @@ fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_st
         basket.lines[0].disputes,
         [dispute("du_1", DisputeState::Lost, Some(10), Some(25))]
     );
-    basket.lines[0].concerned = false;
+    basket.payments.clear();
     let facts = vec![Fact::Disputes(vec![dispute(
         "du_2",
         DisputeState::Open,
@@ -733,9 +742,8 @@ fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
         tell(refunded(Refund::None), Freshness::Live),
         (Refund::None, false)
     );
-    let mut other = line(false);
-    other.concerned = false;
-    let mut basket = self::basket(vec![other]);
+    let mut basket = self::basket(vec![line(false)]);
+    basket.payments.clear();
     merge(
         &mut basket,
         &observe(
@@ -754,9 +762,8 @@ fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
 
 #[test]
 fn a_refund_of_a_payment_that_no_line_knows_yet_is_read() {
-    let mut unknown = line(false);
-    unknown.concerned = false;
-    let mut basket = basket(vec![unknown]);
+    let mut basket = basket(vec![line(false)]);
+    basket.payments.clear();
     let facts = vec![Fact::Refunded(Refund::Full, Vec::new())];
     let mut tell = |freshness| {
         let observation = observe(facts.clone(), at(20), freshness);

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::ROOMS;
+use super::{FOLDERS, ROOMS};
 use crate::harness::in_project;
 
 /// Ways to run a text as SQL.
@@ -34,17 +34,41 @@ pub(super) fn room_of(path: &Path) -> String {
 
 /// Rooms that the code names by `crate::`, or by as many `super::` as lead to the root.
 pub(super) fn named_rooms(path: &Path, code: &str) -> BTreeSet<String> {
+    let mut named = named_from(code, &["crate::".to_owned(), "super::".repeat(depth(path))]);
+    named.retain(|name| {
+        ROOMS.iter().any(|room| room.name == name) || matches!(name.as_str(), "app" | "main")
+    });
+    named
+}
+
+/// Folders of its own room that the code names, by the room's name or by as many `super::` as lead to the room.
+pub(super) fn named_folders(path: &Path, code: &str, room: &str) -> BTreeSet<String> {
+    let up = "super::".repeat(depth(path).saturating_sub(1));
+    let mut named = named_from(code, &[format!("crate::{room}::"), up]);
+    // `crate::{services::{events, …}}` is written nowhere; `use crate::services::{events, …}` is found as a group.
+    named.retain(|name| {
+        FOLDERS
+            .iter()
+            .any(|folder| folder.room == room && folder.name == name)
+    });
+    named
+}
+
+/// How many `super::` lead to the root: `http/mod.rs` is the module `http`; `http/x.rs` is `http::x`.
+fn depth(path: &Path) -> usize {
     let parts = path.components().count();
-    // `http/mod.rs` is the module `http`; `http/x.rs` is `http::x`.
-    let depth = if path.file_name().is_some_and(|name| name == "mod.rs") {
+    if path.file_name().is_some_and(|name| name == "mod.rs") {
         parts - 1
     } else {
         parts
-    };
-    let to_the_root = "super::".repeat(depth);
+    }
+}
+
+/// What follows one of the beginnings, wherever one stands at the beginning of a path.
+fn named_from(code: &str, starts: &[String]) -> BTreeSet<String> {
     let mut named = BTreeSet::new();
-    for start in ["crate::", to_the_root.as_str()] {
-        for (place, _) in code.match_indices(start) {
+    for start in starts.iter().filter(|start| !start.is_empty()) {
+        for (place, _) in code.match_indices(start.as_str()) {
             let before = code[..place].chars().next_back();
             if before
                 .is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':')
@@ -54,9 +78,6 @@ pub(super) fn named_rooms(path: &Path, code: &str) -> BTreeSet<String> {
             named.extend(heads(&code[place + start.len()..]));
         }
     }
-    named.retain(|name| {
-        ROOMS.iter().any(|room| room.name == name) || matches!(name.as_str(), "app" | "main")
-    });
     named
 }
 

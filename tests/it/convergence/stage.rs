@@ -430,7 +430,7 @@ impl Stage {
         self.worker_is_done(story).await;
         self.execute("DELETE FROM cursors").await;
         let stop = CancellationToken::new();
-        let walk = services.reconcile_events(&stop, |_, _| {});
+        let walk = services.events.reconcile_events(&stop, |_, _| {});
         walk.await
             .unwrap_or_else(|error| panic!("{story}: reconciling: {error}"));
         self.worker_is_done(story).await;

@@ -1,0 +1,52 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use axum::extract::FromRef;
+use tokio_util::sync::CancellationToken;
+
+use super::health::Readiness;
+use crate::auth::Verifier;
+use crate::clock::Clock;
+use crate::services::Services;
+use crate::services::events::Events;
+use crate::services::members::Members;
+use crate::settings::Settings;
+use crate::telemetry::Metrics;
+
+/// Shared by all requests; cloning copies references.
+#[derive(Clone)]
+pub struct AppState {
+    /// Settings, checked at start.
+    pub settings: Arc<Settings>,
+    /// The clock.
+    pub clock: Clock,
+    /// Verifies members' tokens.
+    pub verifier: Arc<Verifier>,
+    /// The use cases.
+    pub services: Services,
+    /// What `/metrics` shows.
+    pub metrics: Metrics,
+    /// What the last look at the database said.
+    pub readiness: Readiness,
+    /// Cancelled when the deadline of a shutdown has passed: requests still under way are cut off.
+    pub cut: CancellationToken,
+}
+
+impl FromRef<AppState> for Arc<Verifier> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.verifier)
+    }
+}
+
+impl FromRef<AppState> for Members {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.members.clone()
+    }
+}
+
+impl FromRef<AppState> for Events {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.events.clone()
+    }
+}

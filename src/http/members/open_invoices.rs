@@ -1,0 +1,107 @@
+//! What is still to be paid, and why it was not paid by itself.
+
+use axum::extract::State;
+use serde::Serialize;
+use time::OffsetDateTime;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use uuid::Uuid;
+
+use crate::domain::ids::SubscriptionId;
+use crate::http::edge::extract::{Json, Member, Path};
+use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::state::AppState;
+use crate::services::members::Members;
+use crate::services::members::open_invoices::Unpaid;
+
+/// What is still to be paid of a subscription.
+#[derive(Debug, Serialize, ToSchema)]
+struct OpenInvoices {
+    /// Newest first.
+    data: Vec<OpenInvoice>,
+}
+
+/// An invoice that waits for its payment.
+#[derive(Debug, Serialize, ToSchema)]
+struct OpenInvoice {
+    /// In the currency's minor units.
+    #[schema(example = 3000)]
+    amount_due: i64,
+    /// ISO 4217, lower case.
+    #[schema(example = "eur")]
+    currency: String,
+    /// Stripe's page, where it can be paid with any card: for the member alone.
+    pay_url: Option<String>,
+    /// When it was made.
+    #[serde(with = "time::serde::rfc3339::option")]
+    created_at: Option<OffsetDateTime>,
+    /// When Stripe tries by itself again; null when it does not.
+    #[serde(with = "time::serde::rfc3339::option")]
+    next_attempt_at: Option<OffsetDateTime>,
+    /// Why the newest one was not paid; null while nobody has tried.
+    cause: Option<Cause>,
+}
+
+/// Why a payment failed.
+#[derive(Debug, Serialize, ToSchema)]
+struct Cause {
+    /// Stable, for programs.
+    #[schema(example = "insufficient_funds")]
+    code: &'static str,
+    /// A sentence for the member that says why.
+    message: &'static str,
+    /// A sentence for the member that says what to do.
+    advice: &'static str,
+}
+
+pub(super) fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(list_open_invoices))
+}
+
+/// What is still to be paid: where, and why it was not paid by itself. Empty for what was bought once.
+#[utoipa::path(get, path = "/v1/subscriptions/{id}/open-invoices", tag = "subscriptions", security(("bearer" = [])),
+    params(("id" = Uuid, Path)),
+    responses(
+        (status = 200, body = OpenInvoices),
+        (status = 401, body = Problem, content_type = "application/problem+json"),
+        (status = 404, body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
+        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
+    ))]
+async fn list_open_invoices(
+    State(members): State<Members>,
+    Member(member): Member,
+    Path(id): Path<Uuid>,
+) -> Result<Json<OpenInvoices>, ApiError> {
+    let unpaid = members
+        .open_invoices(&member.user, SubscriptionId(id))
+        .await?;
+    let data = unpaid.into_iter().map(OpenInvoice::from).collect();
+    Ok(Json(OpenInvoices { data }))
+}
+
+impl From<Unpaid> for OpenInvoice {
+    fn from(unpaid: Unpaid) -> Self {
+        let Unpaid {
+            amount_due,
+            currency,
+            pay_url,
+            created_at,
+            next_attempt_at,
+            decline,
+        } = unpaid;
+        Self {
+            amount_due,
+            currency,
+            pay_url,
+            created_at,
+            next_attempt_at,
+            cause: decline.map(|decline| Cause {
+                code: decline.code,
+                message: decline.message,
+                advice: decline.advice,
+            }),
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! The floor under every use case: the one way in for whatever is said about a purchase, by Stripe, a member, an
+//! operator or our own upkeep.
+//!
+//! Whoever has something to say finds the rows ([`rows`]), reads Stripe where it must, merges, and writes guarded by
+//! what was read. [`session`], [`subscription`] and [`payment`] ask Stripe and write what it answers; [`repair`] finds a
+//! session that was lost; [`cancel`] and [`change`] carry out wishes; [`follow`] lets the plan follow the price.
+
+pub mod cancel;
+pub mod change;
+mod customer;
+mod follow;
+pub mod line;
+mod payment;
+mod repair;
+mod rows;
+mod session;
+mod subscription;
+
+pub(crate) use self::follow::{HELD_ALREADY, keep_plans};
+pub(crate) use self::repair::{Repaired, SKEW};
+pub(crate) use self::rows::{Left, MAX_TRIES, tell};
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgPool;
+use tokio::sync::Notify;
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::clock::Clock;
+use crate::domain::facts::Contradiction;
+use crate::settings::Settings;
+use crate::storage::StorageError;
+use crate::stripe::{Account, StripeError};
+
+/// What is done to purchases, and what it is done with; cloning copies references.
+#[derive(Clone)]
+pub struct Purchases {
+    pub(crate) pool: PgPool,
+    pub(crate) account: Account,
+    pub(crate) catalogue: Catalogue,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) clock: Clock,
+    /// Rung when an event was deferred, so that upkeep doesn't wait for its interval.
+    pub(crate) deferred: Arc<Notify>,
+}
+
+/// Why something that was said about a purchase is not in our rows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Stripe can't be asked, or refused.
+    #[error(transparent)]
+    Stripe(#[from] StripeError),
+    /// The plans' prices can't be read.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The object claims a row that isn't its own.
+    #[error("{}", .0.as_str())]
+    Contradiction(Contradiction),
+    /// The rows kept moving; another try will do.
+    #[error("the rows kept moving while they were written")]
+    Contended,
+    /// A fault of ours, caught before it touched anything.
+    #[error("what was said could not be merged: this is a fault of Dues")]
+    Panicked,
+    /// One trouble of several events that were written together.
+    #[error(transparent)]
+    Shared(Arc<Error>),
+}
+
+impl From<Contradiction> for Error {
+    fn from(contradiction: Contradiction) -> Self {
+        Self::Contradiction(contradiction)
+    }
+}
+
+/// What a caller can make of an [`Error`]: whose fault it is, and whether another try may help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// Stripe did not answer in time; the call may have taken effect.
+    StripeTimedOut,
+    /// Stripe can't be reached, or not be understood.
+    StripeAway,
+    /// Stripe keeps the customer to another currency.
+    CurrencyLocked,
+    /// Stripe said no.
+    StripeRefused,
+    /// The plans contradict Stripe.
+    PlansWrong,
+    /// The database does not answer.
+    DatabaseAway,
+    /// Somebody else was faster, again and again.
+    Busy,
+    /// Ours, and no try will help.
+    Fault,
+}
+
+impl Trouble {
+    /// Whether it is Stripe with which something is the matter.
+    pub fn is_at_stripe(self) -> bool {
+        match self {
+            Self::StripeTimedOut
+            | Self::StripeAway
+            | Self::CurrencyLocked
+            | Self::StripeRefused => true,
+            Self::PlansWrong | Self::DatabaseAway | Self::Busy | Self::Fault => false,
+        }
+    }
+}
+
+impl Error {
+    /// What a caller can make of it.
+    pub fn trouble(&self) -> Trouble {
+        match self {
+            Self::Stripe(error) | Self::Catalogue(CatalogueError::Stripe(error)) => match error {
+                StripeError::TimedOut { .. } => Trouble::StripeTimedOut,
+                StripeError::Unreachable { .. }
+                | StripeError::Unavailable { .. }
+                | StripeError::Unreadable { .. } => Trouble::StripeAway,
+                StripeError::Refused { .. } if error.is_currency_lock() => Trouble::CurrencyLocked,
+                StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => {
+                    Trouble::StripeRefused
+                }
+            },
+            Self::Catalogue(_) => Trouble::PlansWrong,
+            Self::Storage(StorageError::Database(_)) => Trouble::DatabaseAway,
+            Self::Storage(StorageError::ImpossibleRow { .. })
+            | Self::Contradiction(_)
+            | Self::Panicked => Trouble::Fault,
+            Self::Contended => Trouble::Busy,
+            Self::Shared(error) => error.trouble(),
+        }
+    }
+}
+
+impl Purchases {
+    /// The same for work that nobody waits for: its calls to Stripe leave way to others.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            account: self.account.in_background(),
+            catalogue: self.catalogue.in_background(),
+            ..self.clone()
+        }
+    }
+}

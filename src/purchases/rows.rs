@@ -1,0 +1,184 @@
+//! The one way in which anything that Stripe says reaches our rows: find the basket, check that the source may speak
+//! about it, merge, let the plan follow the price, write guarded by the versions that were read.
+
+use std::ops::ControlFlow;
+
+use time::Duration;
+
+use super::follow::{Followed, HELD_ALREADY, UNKNOWN_PRICE, keep_plans};
+use super::{Error, Purchases};
+use crate::domain::actor::By;
+use crate::domain::facts::{Contradiction, Observation, Subject, TransactionKind};
+use crate::domain::lifecycle;
+use crate::domain::subscription::{Basket, Payment};
+use crate::storage::StorageError;
+use crate::storage::baskets::{self, Batch, Draft, Question};
+
+/// How often a write is tried anew when somebody else was faster. Each time somebody else made progress.
+pub(crate) const MAX_TRIES: u32 = 25;
+
+/// What an observation leaves to be done beside writing it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Left {
+    /// Whether Stripe must be read to be sure.
+    pub doubtful: bool,
+    /// Whether the plans' prices must be read to tell which plan it is.
+    pub needs_prices: bool,
+    /// Why a person should look, though all of it was applied.
+    pub flag: Option<&'static str>,
+}
+
+/// A basket after something was written to it.
+#[derive(Debug)]
+pub(crate) struct Applied {
+    /// As it is in the database now.
+    pub basket: Basket,
+    /// What is left to be done.
+    pub left: Left,
+}
+
+impl Purchases {
+    /// The checkout that a subject points at, with its lines; none if it isn't ours.
+    pub(crate) async fn find_one(&self, subject: &Subject) -> Result<Option<Basket>, StorageError> {
+        let mut asked = Question::default();
+        asked.about(subject);
+        Ok(baskets::find(&self.pool, &asked).await?.baskets.pop())
+    }
+
+    /// Merges an observation into a draft, if it may speak about that basket. Nothing is written, nobody is asked.
+    pub(crate) fn merge(
+        &self,
+        draft: &mut Draft,
+        observation: &Observation,
+        by: &By,
+    ) -> Result<Left, Contradiction> {
+        observation.subject.check(&draft.after)?;
+        let margin =
+            Duration::try_from(self.settings.stripe.snapshot_margin).unwrap_or(Duration::MAX);
+        let now = self.clock.now();
+        // On a copy: whatever goes wrong on the way leaves no half of it in the draft.
+        let mut after = draft.after.clone();
+        let merged = lifecycle::merge(&mut after, observation, margin, now);
+        let followed = self.follow_price(&draft.after, &mut after);
+        let before = std::mem::replace(&mut draft.after, after);
+        for (line, transaction) in &merged.transactions {
+            if transaction.kind == TransactionKind::Payment {
+                draft.after.payments.push(Payment {
+                    line: *line,
+                    reference: transaction.reference.clone(),
+                    payment_intent: transaction.payment_intent.clone(),
+                });
+            }
+            lifecycle::record(&mut draft.transactions, *line, transaction);
+        }
+        draft.note(&before, by);
+        Ok(Left {
+            doubtful: merged.doubtful || followed == Followed::Later,
+            needs_prices: followed == Followed::Later,
+            flag: (followed == Followed::Unknown).then_some(UNKNOWN_PRICE),
+        })
+    }
+
+    /// Merges an observation into the basket as it was read and writes what has changed; none when a line has moved.
+    pub(crate) async fn write(
+        &self,
+        before: &Basket,
+        observation: &Observation,
+        by: &By,
+    ) -> Result<Option<Applied>, Error> {
+        let mut draft = Draft::of(before.clone());
+        let left = self.merge(&mut draft, observation, by)?;
+        self.store(draft, left, by).await
+    }
+
+    /// Writes a draft of what one source said; none when a line has moved. A plan that the member holds already is
+    /// not taken over a second time: the line keeps the one that it has.
+    pub(crate) async fn store(
+        &self,
+        mut draft: Draft,
+        mut left: Left,
+        by: &By,
+    ) -> Result<Option<Applied>, Error> {
+        let mut connection = None;
+        while !draft.is_idle() {
+            let connection = match &mut connection {
+                Some(connection) => connection,
+                none => none.insert(self.pool.acquire().await.map_err(StorageError::from)?),
+            };
+            let batch = Batch {
+                drafts: std::slice::from_ref(&draft),
+                events: &[],
+                now: self.clock.now(),
+            };
+            match baskets::write(connection, &batch).await {
+                Ok(written) if written == [true] => break,
+                Ok(_) => return Ok(None),
+                Err(error) if error.is_held_already() && left.flag != Some(HELD_ALREADY) => {
+                    keep_plans(&mut draft, by);
+                    left.flag = Some(HELD_ALREADY);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        tell(&draft);
+        if let Some(flag) = left.flag {
+            let checkout_id = draft.before.checkout.id;
+            tracing::warn!(%checkout_id, flag, cause = by.cause.as_str(), "a person should look");
+        }
+        Ok(Some(Applied {
+            basket: draft.written(),
+            left,
+        }))
+    }
+
+    /// Writes what was read from Stripe after the basket was. Broken off: done. Else the rows have moved, or the
+    /// plans' prices had to be read: here is the basket as it is now, and Stripe must be read again.
+    pub(crate) async fn write_read(
+        &self,
+        basket: &Basket,
+        observation: &Observation,
+        by: &By,
+    ) -> Result<ControlFlow<Applied, Basket>, Error> {
+        if let Some(applied) = self.write(basket, observation, by).await? {
+            if !applied.left.needs_prices {
+                return Ok(ControlFlow::Break(applied));
+            }
+            self.catalogue.read_prices().await?;
+        }
+        let newer = baskets::find_by_id(&self.pool, basket.checkout.id).await?;
+        newer.map(ControlFlow::Continue).ok_or(Error::Contended)
+    }
+
+    /// Applies facts that don't depend on when they are merged to the basket with that id.
+    pub(crate) async fn apply_to(
+        &self,
+        mut basket: Basket,
+        observation: &Observation,
+        by: &By,
+    ) -> Result<Basket, Error> {
+        for _ in 0..MAX_TRIES {
+            if let Some(applied) = self.write(&basket, observation, by).await? {
+                return Ok(applied.basket);
+            }
+            match baskets::find_by_id(&self.pool, basket.checkout.id).await? {
+                Some(newer) => basket = newer,
+                None => break,
+            }
+        }
+        Err(Error::Contended)
+    }
+}
+
+/// Logs what was written.
+pub(crate) fn tell(draft: &Draft) {
+    for (subscription_id, change, by) in &draft.changes {
+        let cause = by.cause.as_str();
+        if change.from != change.to {
+            let (from, to, reason) = (change.from.as_str(), change.to.as_str(), change.reason);
+            tracing::info!(%subscription_id, from, to, reason, cause, "status changed");
+        }
+        if let Some((from, to)) = &change.plan {
+            tracing::info!(%subscription_id, from, to, cause, "plan changed");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Events as an operator handles them: look, and apply again what failed.
+
+use super::Events;
+use super::ingest::Ingested;
+use crate::domain::actor::Cause;
+use crate::purchases::Error;
+use crate::storage::StorageError;
+use crate::storage::webhook_events;
+use crate::storage::webhook_events::EventRow;
+use crate::stripe::event::{EventType, ParseError};
+
+/// Why an event was not replayed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// Stripe's copy can't be read.
+    #[error(transparent)]
+    Parse(#[from] ParseError),
+    /// Stripe has it no more, or the rows could not be written.
+    #[error(transparent)]
+    Work(#[from] Error),
+}
+
+/// The types of event that Dues acts on: what a webhook endpoint at Stripe should be subscribed to.
+pub fn types() -> impl Iterator<Item = &'static str> {
+    EventType::ALL.iter().map(|kind| kind.as_str())
+}
+
+impl Events {
+    /// The newest events, of one state if given.
+    pub async fn list(
+        &self,
+        state: Option<&str>,
+        limit: i64,
+    ) -> Result<Vec<EventRow>, StorageError> {
+        webhook_events::find(&self.pool, state, limit).await
+    }
+
+    /// One event.
+    pub async fn find(&self, id: &str) -> Result<Option<EventRow>, StorageError> {
+        webhook_events::find_by_id(&self.pool, id).await
+    }
+
+    /// Reads an event from Stripe and applies it as if it had just arrived, whatever became of it before.
+    pub async fn replay(&self, id: &str) -> Result<Ingested, ReplayError> {
+        let body = self
+            .account
+            .client
+            .retrieve_event(id)
+            .await
+            .map_err(Error::from)?;
+        let event = self.account.observer.event(body.get().as_bytes())?;
+        // Facts merge any number of times, so forgetting that it was seen does no harm.
+        webhook_events::delete(&self.pool, id)
+            .await
+            .map_err(Error::from)?;
+        Ok(self.take(&event, Cause::Reconcile).await?)
+    }
+}

@@ -1,0 +1,129 @@
+//! What upkeep does, as a table: each job has a task of its own, so that a slow one keeps no other waiting, and is
+//! started again when it dies.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use metrics::{counter, gauge};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Upkeep;
+use crate::purchases::Error;
+
+/// How much was done, or why it could not be.
+type Outcome = Result<usize, Error>;
+/// One run of a job.
+type Run = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Something to be done now and then. Every run looks for itself what there is to do, so that one more does no harm.
+struct Job {
+    /// In the log and in the metrics.
+    name: &'static str,
+    /// How long to wait after a run that found nothing to do, or failed.
+    every: Duration,
+    /// Whether a deferred event wakes it before.
+    woken: bool,
+    run: fn(Upkeep, CancellationToken) -> Run,
+}
+
+impl Upkeep {
+    /// All jobs. To add one, add a row.
+    fn jobs(&self) -> [Job; 7] {
+        let worker = &self.settings.worker;
+        let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
+        [
+            Job {
+                name: "settle_deferred",
+                every: often,
+                woken: true,
+                run: |upkeep, _| Box::pin(async move { upkeep.events.settle_deferred().await }),
+            },
+            Job {
+                name: "sweep_checkouts",
+                every: often,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.sweep_checkouts().await }),
+            },
+            Job {
+                name: "end_terms",
+                every: often,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.end_terms().await }),
+            },
+            Job {
+                name: "end_unpaid",
+                every: often,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.cancel_unpaid().await }),
+            },
+            Job {
+                name: "purge_events",
+                every: rarely,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.purge_events().await }),
+            },
+            Job {
+                name: "count_backlog",
+                every: rarely,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.count_backlog().await }),
+            },
+            Job {
+                name: "reconcile",
+                every: worker.reconcile_interval,
+                woken: false,
+                run: |upkeep, stop| Box::pin(async move { upkeep.walk_events(&stop).await }),
+            },
+        ]
+    }
+
+    /// Works until told to stop; what is under way then is finished first.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut tasks = JoinSet::new();
+        for job in self.jobs() {
+            tasks.spawn(self.clone().repeat(job, stop.clone()));
+        }
+        // A task ends only when it is told to: what a run does wrong stays in the run.
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a job ended badly");
+            }
+        }
+    }
+
+    async fn repeat(self, job: Job, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            // In a task of its own: a panic ends this run alone.
+            let run = tokio::spawn((job.run)(self.clone(), stop.clone()));
+            let (did, outcome) = match run.await {
+                Ok(Ok(did)) => (did, "done"),
+                Ok(Err(error)) => {
+                    tracing::error!(job = job.name, %error, "a job could not do its work");
+                    (0, "failed")
+                }
+                Err(error) => {
+                    tracing::error!(job = job.name, %error, "a job died and will be started again");
+                    (0, "died")
+                }
+            };
+            counter!("job_runs_total", "job" => job.name, "outcome" => outcome).increment(1);
+            if outcome == "done" {
+                let now = self.clock.wall().unix_timestamp();
+                let seconds = u32::try_from(now).unwrap_or(u32::MAX);
+                gauge!("job_last_success_timestamp_seconds", "job" => job.name).set(seconds);
+            }
+            if did > 0 {
+                continue;
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.purchases.deferred.notified(), if job.woken => {}
+                () = tokio::time::sleep(job.every) => {}
+            }
+        }
+    }
+}
+
+/// What need not be looked at often.
+const RARELY: Duration = Duration::from_secs(30);

@@ -1,0 +1,139 @@
+//! What no request waits for: doubtful events are settled, lost checkouts repaired, terms ended. Any number of
+//! replicas may run it at once.
+
+mod jobs;
+mod repair;
+
+use std::sync::Arc;
+
+use metrics::{counter, gauge};
+use sqlx::postgres::PgPool;
+use time::{Duration, OffsetDateTime};
+use tokio_util::sync::CancellationToken;
+
+use super::events::Events;
+use crate::clock::Clock;
+use crate::domain::actor::By;
+use crate::domain::facts::{Freshness, Observation, Subject};
+use crate::domain::ids::CheckoutId;
+use crate::purchases::{Error, Purchases};
+use crate::settings::Settings;
+use crate::storage::{baskets, subscriptions, webhook_events};
+
+/// Old events are purged so many at a time.
+const PURGE_BATCH: i64 = 500;
+/// A worker that dies gives what it took back after so long.
+const LEASE: Duration = Duration::minutes(2);
+
+/// What nobody calls; cloning copies references.
+#[derive(Clone)]
+pub struct Upkeep {
+    purchases: Purchases,
+    events: Events,
+    pool: PgPool,
+    settings: Arc<Settings>,
+    clock: Clock,
+}
+
+impl Upkeep {
+    pub(super) fn new(purchases: &Purchases, events: Events) -> Self {
+        Self {
+            pool: purchases.pool.clone(),
+            settings: Arc::clone(&purchases.settings),
+            clock: purchases.clock.clone(),
+            purchases: purchases.clone(),
+            events,
+        }
+    }
+
+    async fn walk_events(&self, stop: &CancellationToken) -> Result<usize, Error> {
+        let walked = self.events.reconcile_events(stop, |_, _| {}).await?;
+        counter!("reconciled_events_total")
+            .increment(walked.applied.try_into().unwrap_or(u64::MAX));
+        if walked.applied > 0 {
+            tracing::warn!(
+                walked.applied,
+                walked.listed,
+                "events were found that no webhook had brought"
+            );
+        }
+        Ok(walked.applied)
+    }
+
+    /// Deletes settled events of which Stripe has no copy any more either.
+    async fn purge_events(&self) -> Result<usize, Error> {
+        let days = i64::from(self.settings.worker.purge_after_days);
+        let before = self.clock.now() - Duration::days(days);
+        let purged = webhook_events::delete_old(&self.pool, before, PURGE_BATCH).await?;
+        Ok(usize::try_from(purged).unwrap_or(usize::MAX))
+    }
+
+    /// Keeps the figures that an alert looks at.
+    async fn count_backlog(&self) -> Result<usize, Error> {
+        let backlog = webhook_events::find_backlog(&self.pool).await?;
+        let counts = [
+            ("deferred", backlog.deferred),
+            ("failed", backlog.failed),
+            ("flagged", backlog.flagged),
+        ];
+        for (state, count) in counts {
+            gauge!("webhook_events_unsettled", "state" => state)
+                .set(u32::try_from(count).unwrap_or(u32::MAX));
+        }
+        let age = backlog
+            .oldest_deferred
+            .map_or(0.0, |oldest| (self.clock.now() - oldest).as_seconds_f64());
+        gauge!("webhook_events_oldest_deferred_seconds").set(age);
+        Ok(0)
+    }
+
+    /// Ends one-off purchases whose fixed term is over: no fact is new but the time.
+    async fn end_terms(&self) -> Result<usize, Error> {
+        let now: OffsetDateTime = self.clock.now();
+        let due =
+            subscriptions::find_terms_over(&self.pool, now, self.settings.worker.batch.into())
+                .await?;
+        for id in &due {
+            let Some(basket) = baskets::find_by_id(&self.pool, *id).await? else {
+                continue;
+            };
+            let observation = Observation {
+                subject: Subject::checkout(*id),
+                at: now,
+                freshness: Freshness::Event,
+                facts: Vec::new(),
+            };
+            self.purchases
+                .apply_to(basket, &observation, &By::sweep())
+                .await?;
+        }
+        Ok(due.len())
+    }
+
+    /// Ends subscriptions at Stripe whose first payment failed for good: the member can then buy again.
+    async fn cancel_unpaid(&self) -> Result<usize, Error> {
+        let now = self.clock.now();
+        let batch = self.settings.worker.batch.into();
+        let due =
+            subscriptions::lock_first_payment_failed(&self.pool, now, now + LEASE, batch).await?;
+        let mut ended = 0;
+        for (checkout, stripe) in due {
+            match self.cancel_if_unpaid(checkout, &stripe).await {
+                Ok(cancelled) => ended += usize::from(cancelled),
+                // One that can't be ended must not keep the others waiting.
+                Err(error) => {
+                    tracing::warn!(checkout_id = %checkout, %error, "an unpaid subscription could not be ended yet");
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    async fn cancel_if_unpaid(&self, checkout: CheckoutId, stripe: &str) -> Result<bool, Error> {
+        let Some(basket) = baskets::find_by_id(&self.pool, checkout).await? else {
+            return Ok(false);
+        };
+        let by = By::sweep().about(stripe);
+        self.purchases.cancel_if_unpaid(basket, stripe, &by).await
+    }
+}

@@ -1,0 +1,93 @@
+-- Writes a group of baskets with everything that was told about them: of each basket all of it, or, when one of its
+-- lines has moved since it was read, nothing. Baskets are numbered from 1; what belongs to none has number 0.
+--
+-- An event that is recorded already undoes the whole statement (its primary key is violated), so that nothing is ever
+-- told twice: the caller looks again and leaves it out.
+WITH want AS MATERIALIZED (
+    -- Every line of every basket as it was read; size is how many lines the basket has.
+    SELECT * FROM unnest($1::integer[], $2::integer[], $3::uuid[], $4::bigint[]) AS w (basket, size, id, version)
+), locked AS MATERIALIZED (
+    -- Those that stand still, in the order of their ids, so that two groups never wait for each other.
+    SELECT w.basket, w.size FROM want w
+     CROSS JOIN LATERAL (SELECT FROM subscriptions s WHERE s.id = w.id AND s.version = w.version FOR UPDATE) AS s
+), ready AS MATERIALIZED (
+    -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
+    SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
+                    FROM generate_series(1, $5::integer) AS n (basket) ORDER BY n.basket) AS ok
+), event AS (
+    INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
+    SELECT n.id, n.type, n.object_id, n.created, $6, n.state, n.next_attempt_at, n.last_error
+      FROM unnest($7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[],
+                  $13::timestamptz[], $14::text[])
+           AS n (basket, id, type, object_id, created, state, next_attempt_at, last_error)
+     WHERE n.basket = 0 OR (SELECT ok FROM ready)[n.basket]
+     ORDER BY n.id
+), checkout AS (
+    UPDATE checkouts c SET status = n.status, stripe_session_id = n.stripe_session_id,
+           stripe_customer_id = n.stripe_customer_id, cancel_requested_at = n.cancel_requested_at,
+           next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
+      FROM unnest($15::integer[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::timestamptz[])
+           AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
+     WHERE c.id = n.id AND (SELECT ok FROM ready)[n.basket]
+), keys AS (
+    -- A checkout that was never opened at Stripe gives its idempotency keys back.
+    DELETE FROM idempotency_keys k USING unnest($15::integer[], $16::uuid[], $17::text[]) AS n (basket, id, status)
+     WHERE k.checkout_id = n.id AND n.status = 'failed' AND (SELECT ok FROM ready)[n.basket]
+), line AS (
+    UPDATE subscriptions s SET version = s.version + 1, updated_at = $6, plan = n.plan, kind = n.kind,
+           single = n.single, upgrade_group = n.upgrade_group, quantity = n.quantity,
+           quantity_open = n.quantity_open, stripe_price_id = n.stripe_price_id, status = n.status,
+           status_reason = n.status_reason, stripe_subscription_id = n.stripe_subscription_id,
+           stripe_line_item_id = n.stripe_line_item_id, stripe_payment_intent_id = n.stripe_payment_intent_id,
+           stripe_status = n.stripe_status, stripe_state_at = n.stripe_state_at, first_paid_at = n.first_paid_at,
+           last_paid_at = n.last_paid_at, payment_failed_at = n.payment_failed_at,
+           current_period_end = n.current_period_end, cancel_at = n.cancel_at,
+           cancel_at_period_end = n.cancel_at_period_end, collection_paused = n.collection_paused,
+           term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
+           refund_failed = n.refund_failed
+      FROM unnest($21::integer[], $22::uuid[], $23::text[], $24::text[], $25::boolean[], $26::text[],
+                  $27::integer[], $28::boolean[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[],
+                  $34::text[], $35::text[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[],
+                  $39::timestamptz[], $40::timestamptz[], $41::timestamptz[], $42::boolean[], $43::boolean[],
+                  $44::timestamptz[], $45::timestamptz[], $46::text[], $47::boolean[])
+           AS n (basket, id, plan, kind, single, upgrade_group, quantity, quantity_open, stripe_price_id, status,
+                 status_reason, stripe_subscription_id, stripe_line_item_id, stripe_payment_intent_id, stripe_status,
+                 stripe_state_at, first_paid_at, last_paid_at, payment_failed_at, current_period_end, cancel_at,
+                 cancel_at_period_end, collection_paused, term_ends_at, ended_at, refund_state, refund_failed)
+     WHERE s.id = n.id AND (SELECT ok FROM ready)[n.basket]
+), money AS (
+    -- What is known already keeps its earliest time, learns its payment, and only moves on.
+    INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
+                                      payment_at, lost_at, occurred_at, created_at)
+    SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.state, n.payment_at,
+           n.lost_at, n.occurred_at, $6
+      FROM unnest($48::integer[], $49::uuid[], $50::uuid[], $51::text[], $52::text[], $53::text[], $54::text[],
+                  $55::timestamptz[], $56::timestamptz[], $57::timestamptz[])
+           AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
+                 lost_at, occurred_at)
+     WHERE (SELECT ok FROM ready)[n.basket]
+    ON CONFLICT (subscription_id, kind, stripe_reference) DO UPDATE
+       SET occurred_at = least(held.occurred_at, excluded.occurred_at),
+           stripe_payment_intent_id = coalesce(held.stripe_payment_intent_id, excluded.stripe_payment_intent_id),
+           state = CASE WHEN held.kind = 'refund' AND held.state = 'failed' THEN held.state
+                        WHEN held.kind = 'refund' AND held.state = 'succeeded' AND excluded.state = 'pending'
+                        THEN held.state ELSE excluded.state END,
+           payment_at = excluded.payment_at, lost_at = excluded.lost_at
+     WHERE held.occurred_at > excluded.occurred_at OR held.state IS DISTINCT FROM excluded.state
+        OR held.payment_at IS DISTINCT FROM excluded.payment_at OR held.lost_at IS DISTINCT FROM excluded.lost_at
+        OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
+), history AS (
+    -- In the order in which it was told: seq numbers the rows as they come.
+    INSERT INTO status_changes (subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
+                                to_quantity, cause, cause_ref, actor, at)
+    SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan, n.from_quantity,
+           n.to_quantity, n.cause, n.cause_ref, n.actor, $6
+      FROM unnest($58::integer[], $59::uuid[], $60::text[], $61::text[], $62::text[], $63::text[], $64::text[],
+                  $65::integer[], $66::integer[], $67::text[], $68::text[], $69::text[])
+           WITH ORDINALITY
+           AS n (basket, subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
+                 to_quantity, cause, cause_ref, actor, place)
+     WHERE (SELECT ok FROM ready)[n.basket]
+     ORDER BY n.place
+)
+SELECT ok FROM ready
