@@ -39,9 +39,12 @@ impl Clock {
         Self::default()
     }
 
-    /// The time that the service lives in, in UTC.
+    /// The time that the service lives in, in UTC, in whole microseconds: so the database keeps it, and what was just
+    /// written is equal to what will be read.
     pub fn now(&self) -> OffsetDateTime {
-        self.wall() + time::Duration::seconds(self.offset_seconds.load(Ordering::Relaxed))
+        let now =
+            self.wall() + time::Duration::seconds(self.offset_seconds.load(Ordering::Relaxed));
+        now - time::Duration::nanoseconds((now.nanosecond() % 1_000).into())
     }
 
     /// Wall time in UTC, whatever the offset: webhook signatures carry real time even where a sandbox's clock is

@@ -1,24 +1,45 @@
 //! Dues connects an organisation's own members to Stripe: memberships, top-ups, shares, donations.
 //!
-//! # A request's way through the rooms
+//! # The rooms
 //!
-//! A member's client app calls `POST /v1/subscriptions`.
+//! | Room | What is in it | It knows |
+//! | --- | --- | --- |
+//! | [`domain`] | what a purchase is, and which status its facts give it: plain data, pure functions | nobody |
+//! | [`stripe`] | all that is Stripe's: requests, objects, signatures, and their translation into facts | `domain` |
+//! | [`storage`] | all SQL | `domain` |
+//! | [`catalogue`] | the plans that are on sale, with live prices | `stripe`, `domain` |
+//! | [`purchases`] | the one way in for whatever is said about a purchase | the four above |
+//! | [`services`] | the use cases, by who calls: members, Stripe's events, operators, upkeep | `purchases` and below |
+//! | [`auth`] | who calls | `domain` |
+//! | [`http`] | routes, extractors, limits, problem documents | `services`, `auth`; never `stripe` or `storage` |
+//! | [`app`] | puts all of it together, runs it and stops it in order | everybody |
 //!
-//! 1. [`app`] has built everything from [`settings`] and listens; it also runs the worker and stops both in order.
-//! 2. [`http`] takes the request: the edge gives it an id, a span, a place in the queue and a deadline; an extractor
-//!    asks [`auth`] who calls and turns the body into a typed request, or answers with a problem document.
-//! 3. The handler calls one use case of [`services`]. It owns the database transaction and the order of things:
-//!    our rows first, then Stripe, then what Stripe said.
-//! 4. [`storage`] holds all SQL; [`stripe`] all that is known of Stripe's API, its objects and its signatures.
-//! 5. [`domain`] decides. Its lifecycle is one pure function of a subscription's facts and the time.
+//! The architecture test reads the sources and fails on any other arrow. [`clock`] is the only source of the time,
+//! [`telemetry`] the only place that knows how logs and metrics leave the process.
 //!
-//! A webhook of Stripe and a browser that returns from Stripe take the same way and end in the same merge of facts.
+//! # A webhook's walk
 //!
-//! # Which room may know which
+//! 1. `http::stripe` takes the bytes and the signature and calls [`services::events::Events::ingest`].
+//! 2. [`stripe::signature`] checks that Stripe signed them just now; [`stripe::event`] reads a lean envelope, and
+//!    [`stripe::observe`] says what the object means: an [`domain::facts::Observation`].
+//! 3. `services::events::queue` lets it wait in its customer's lane; the lane's writer takes whatever waits as a group.
+//! 4. `services::events::group` asks [`storage::baskets::find`] for every basket that the group names, and lets
+//!    [`purchases`] merge what each event says, in order: the subject is checked against the rows
+//!    ([`domain::facts::Subject::check`]), [`domain::lifecycle::merge`] derives the status, the plan follows the price.
+//! 5. [`storage::baskets::write`] writes all of it in one guarded statement. A basket that moved goes round again.
+//! 6. After the commit every delivery gets its answer. What left a doubt is recorded as deferred, and upkeep reads
+//!    Stripe to be sure.
 //!
-//! `auth` → `domain`; `storage` → `domain`; `services` → `domain`, `stripe`, `storage`; `http` → `services`, `auth`,
-//! `domain`; `app` puts them together. The architecture test reads the sources and fails on anything else. [`clock`]
-//! is the only source of the time, [`telemetry`] the only place that knows how logs and metrics leave the process.
+//! # A purchase's walk
+//!
+//! 1. `http::members` takes `POST /v1/subscriptions`: an extractor asks [`auth`] who calls, another turns the body into
+//!    an order or answers with a problem document, and the handler calls [`services::members::Members::subscribe`].
+//! 2. The order is judged against [`catalogue`]; one transaction, in which requests of one member take turns, records
+//!    the checkout with its lines.
+//! 3. With nothing of ours held open, [`purchases`] has the customer created at Stripe, where there is none yet, and the
+//!    session is opened.
+//! 4. What Stripe answered is applied like anything that Stripe says: by the same merge, guarded by the same versions.
+//! 5. The buyer's return ([`services::members::confirm`]) and Stripe's events end in that merge as well, in any order.
 
 #![forbid(unsafe_code)]
 

@@ -118,6 +118,23 @@ fn describe() {
         "Reloads of the plans file, by outcome (reloaded, or why the file was refused)"
     );
     metrics::describe_gauge!(
+        "webhook_deliveries_waiting",
+        "Webhooks that wait for a writer of this process"
+    );
+    metrics::describe_histogram!("webhook_group_size", "Webhooks that were written together");
+    metrics::describe_counter!(
+        "webhook_groups_died_total",
+        "Groups of webhooks that a fault of ours kept from being written; Stripe delivers them again"
+    );
+    metrics::describe_counter!(
+        "job_runs_total",
+        "Runs of upkeep's jobs, by job and outcome (done, failed, died)"
+    );
+    metrics::describe_gauge!(
+        "job_last_success_timestamp_seconds",
+        "When a job of upkeep was last done, by job: Unix seconds"
+    );
+    metrics::describe_gauge!(
         "database_connections",
         "Connections of the pool, by state (busy, idle)"
     );

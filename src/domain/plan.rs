@@ -33,6 +33,11 @@ impl Kind {
             Self::Donation => "donation",
         }
     }
+
+    /// The kind of that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == text)
+    }
 }
 
 /// How long a one-off purchase lasts, in whole days, months or years of the calendar (ISO 8601: `P30D`, `P6M`, `P1Y`).

@@ -1,8 +1,6 @@
 //! Rows of `customers`.
 
 use sqlx::postgres::PgExecutor;
-use time::OffsetDateTime;
-use uuid::Uuid;
 
 use super::StorageError;
 use crate::domain::ids::{CustomerId, UserId};
@@ -16,32 +14,6 @@ pub struct Customer {
     pub generation: i32,
     /// `cus_…`, once Stripe has answered.
     pub stripe_customer: Option<String>,
-}
-
-/// Finds or inserts the customer of a user in a currency; concurrent calls get the same row.
-pub async fn insert_or_find(
-    db: impl PgExecutor<'_>,
-    user: &UserId,
-    currency: &str,
-    now: OffsetDateTime,
-) -> Result<Customer, StorageError> {
-    // The update that changes nothing makes the row visible to this statement also when another one inserted it.
-    let (id, generation, stripe_customer): (Uuid, i32, Option<String>) = sqlx::query_as(
-        "INSERT INTO customers (id, user_id, currency, created_at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT ON CONSTRAINT customers_user_currency DO UPDATE SET currency = excluded.currency
-         RETURNING id, generation, stripe_customer_id",
-    )
-    .bind(CustomerId::new(now).0)
-    .bind(user.as_str())
-    .bind(currency)
-    .bind(now)
-    .fetch_one(db)
-    .await?;
-    Ok(Customer {
-        id: CustomerId(id),
-        generation,
-        stripe_customer,
-    })
 }
 
 /// A user's customers at Stripe: currency and `cus_…`, in the order of the currencies.
@@ -73,30 +45,20 @@ pub async fn find_stripe_customers(
     .await?)
 }
 
-/// The currencies in which a user has bought or begun to, the last used first.
-pub async fn find_currencies(
-    db: impl PgExecutor<'_>,
-    user: &UserId,
-) -> Result<Vec<String>, StorageError> {
-    let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT k.currency FROM customers k
-           LEFT JOIN checkouts c ON c.user_id = $1 AND c.customer_id = k.id
-          WHERE k.user_id = $1 GROUP BY k.currency ORDER BY max(c.created_at) DESC NULLS LAST",
-    )
-    .bind(user.as_str())
-    .fetch_all(db)
-    .await?;
-    Ok(rows.into_iter().map(|(currency,)| currency).collect())
-}
-
 /// Records Stripe's answer for that generation; a later generation's is left alone.
+///
+/// Nobody waits for the disk: a process that dies loses nothing by it, and should the whole machine die in the same
+/// moment, Stripe answers the same idempotency key with the same customer.
 pub async fn update_stripe_customer(
     db: impl PgExecutor<'_>,
     id: CustomerId,
     generation: i32,
     stripe_customer: &str,
 ) -> Result<(), StorageError> {
-    sqlx::query("UPDATE customers SET stripe_customer_id = $3 WHERE id = $1 AND generation = $2")
+    sqlx::query(
+        "UPDATE customers SET stripe_customer_id = $3
+          WHERE id = $1 AND generation = $2 AND set_config('synchronous_commit', 'off', true) IS NOT NULL",
+    )
         .bind(id.0)
         .bind(generation)
         .bind(stripe_customer)

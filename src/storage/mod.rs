@@ -43,9 +43,9 @@ impl StorageError {
     /// whatever is at fault, may do.
     pub fn is_of_the_data(&self) -> bool {
         match self {
-            // Data that can't be, violated constraints, deadlocks.
+            // Data that can't be, violated constraints, deadlocks, values that no index can hold.
             Self::Database(sqlx::Error::Database(error)) => error.code().is_some_and(|code| {
-                ["22", "23", "40"]
+                ["22", "23", "40", "54"]
                     .iter()
                     .any(|class| code.starts_with(class))
             }),

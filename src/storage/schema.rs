@@ -66,7 +66,7 @@ pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
 async fn plan_as_look_ups(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
         "SET plan_cache_mode = force_generic_plan;
-         SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off",
+         SET enable_seqscan = off; SET jit = off",
     )
     .execute(connection)
     .await?;

@@ -132,7 +132,7 @@ impl SubscriptionRow {
             .transpose()?;
         Ok(Subscription {
             id,
-            kind: kind(&self.kind).ok_or_else(|| impossible("kind"))?,
+            kind: Kind::parse(&self.kind).ok_or_else(|| impossible("kind"))?,
             status: Status::parse(&self.status).ok_or_else(|| impossible("status"))?,
             reason: Reason::parse(&self.status_reason)
                 .ok_or_else(|| impossible("status_reason"))?,
@@ -160,10 +160,6 @@ impl SubscriptionRow {
             created_at: self.created_at,
         })
     }
-}
-
-fn kind(text: &str) -> Option<Kind> {
-    Kind::ALL.into_iter().find(|kind| kind.as_str() == text)
 }
 
 /// A user's subscriptions, newest first.
@@ -295,7 +291,7 @@ impl BoughtRow {
         Ok(Bought {
             id: SubscriptionId(self.id),
             checkout: CheckoutId(self.checkout_id),
-            kind: kind(&self.kind).ok_or_else(impossible)?,
+            kind: Kind::parse(&self.kind).ok_or_else(impossible)?,
             plan: self.plan,
             stripe_subscription: self.stripe_subscription_id,
             stripe_price: self.stripe_price_id,
@@ -360,41 +356,6 @@ pub async fn find_holder(
     .fetch_optional(db)
     .await?;
     Ok(row.map(|(checkout, id)| (CheckoutId(checkout), SubscriptionId(id))))
-}
-
-/// The kinds of which a user holds something live: paid or about to be, and not ended.
-pub async fn find_live_kinds(
-    db: impl PgExecutor<'_>,
-    user: &UserId,
-) -> Result<Vec<Kind>, StorageError> {
-    let rows: Vec<(String,)> = sqlx::query_as(
-        "SELECT DISTINCT kind FROM subscriptions
-          WHERE user_id = $1 AND status IN ('PENDING_COMPLETION', 'ACTIVE', 'CANCELLED', 'ON_HOLD')",
-    )
-    .bind(user.as_str())
-    .fetch_all(db)
-    .await?;
-    // The column has a CHECK for these.
-    Ok(rows.iter().filter_map(|(text,)| kind(text)).collect())
-}
-
-/// Whether a user was ever given that plan, or another of its group.
-pub async fn find_had(
-    db: impl PgExecutor<'_>,
-    user: &UserId,
-    plan: &str,
-    upgrade_group: Option<&str>,
-) -> Result<bool, StorageError> {
-    let (had,): (bool,) = sqlx::query_as(
-        "SELECT EXISTS (SELECT FROM subscriptions
-          WHERE user_id = $1 AND (plan = $2 OR upgrade_group = $3) AND first_paid_at IS NOT NULL)",
-    )
-    .bind(user.as_str())
-    .bind(plan)
-    .bind(upgrade_group)
-    .fetch_one(db)
-    .await?;
-    Ok(had)
 }
 
 /// Checkouts with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until

@@ -80,6 +80,8 @@ async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError>
 pub(in crate::http) async fn metrics_page(State(state): State<AppState>) -> impl IntoResponse {
     let silence = u32::try_from(state.services.events.webhook_silence()).unwrap_or_default();
     metrics::gauge!("webhook_seconds_since_last").set(f64::from(silence));
+    let waiting = u32::try_from(state.services.events.waiting_deliveries()).unwrap_or(u32::MAX);
+    metrics::gauge!("webhook_deliveries_waiting").set(f64::from(waiting));
     let (size, idle) = state.services.pool_stats();
     metrics::gauge!("database_connections", "state" => "idle").set(f64::from(idle));
     metrics::gauge!("database_connections", "state" => "busy")

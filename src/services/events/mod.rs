@@ -58,6 +58,11 @@ impl Events {
         }
     }
 
+    /// How many deliveries wait for a writer of this process.
+    pub fn waiting_deliveries(&self) -> usize {
+        self.queue.len()
+    }
+
     /// Seconds since Stripe's last webhook came to this process, or since it was started.
     pub fn webhook_silence(&self) -> i64 {
         let last = self.last_webhook.load(Ordering::Relaxed);

@@ -42,6 +42,14 @@ impl Queue {
         }
     }
 
+    /// How many deliveries wait for a writer.
+    pub(super) fn len(&self) -> usize {
+        let lanes = self.lanes.iter();
+        lanes
+            .map(|lane| lane.max_capacity() - lane.capacity())
+            .sum()
+    }
+
     /// Leaves an event to the writers and waits for what becomes of it.
     pub(super) async fn wait_for(&self, event: Event) -> Result<Ingested, IngestError> {
         let (answer, answered) = oneshot::channel();

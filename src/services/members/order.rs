@@ -1,13 +1,13 @@
 //! What a member orders, and whether the catalogue allows it.
 
 use aws_lc_rs::digest;
+use time::OffsetDateTime;
 
 use crate::catalogue::Offer;
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::invalid::Invalid;
 use crate::domain::plan::{Kind, Plan};
-use crate::domain::subscription::Mode;
-use crate::storage::checkouts::NewSubscription;
+use crate::domain::subscription::{Mode, Reason, Refund, Status, Subscription};
 use crate::stripe::requests::checkout::{self, LinePrice, NewLine};
 
 /// Most lines of a basket.
@@ -92,10 +92,24 @@ impl Chosen<'_> {
     }
 
     /// The line that starts with a trial for who never had its plan.
-    pub(super) fn on_trial(&self) -> Option<&Plan> {
+    fn on_trial(&self) -> Option<&Plan> {
         let mut plans = self.lines.iter().map(|line| &line.offer.plan);
         plans.find(|plan| plan.trial_days.is_some())
     }
+
+    /// The days of its trial, for who never `had` the plan or another of its group.
+    pub(super) fn trial_days(&self, had: bool) -> Option<u32> {
+        self.on_trial()?.trial_days.filter(|_| !had)
+    }
+}
+
+/// The plan of an order that starts with a trial, whether or not the order can be fulfilled.
+pub(super) fn on_trial<'a>(order: &Order, offers: &'a [Offer]) -> Option<&'a Plan> {
+    let mut plans = order.lines.iter().filter_map(|line| {
+        let mut offers = offers.iter().map(|offer| &offer.plan);
+        offers.find(|plan| plan.code == line.plan)
+    });
+    plans.find(|plan| plan.trial_days.is_some())
 }
 
 /// What is wrong with an order, field by field.
@@ -256,23 +270,41 @@ fn amount_problem(offer: &Offer, amount: Option<i64>) -> Option<(&'static str, S
     }
 }
 
-pub(super) fn new_subscription<'a>(
+/// The line as it is recorded: nothing was told of it yet.
+pub(super) fn new_subscription(
     id: SubscriptionId,
-    line: &ChosenLine<'a>,
-) -> NewSubscription<'a> {
+    line: &ChosenLine,
+    now: OffsetDateTime,
+) -> Subscription {
     let plan = &line.offer.plan;
-    NewSubscription {
+    Subscription {
         id,
-        plan: &plan.code,
+        plan: plan.code.clone(),
         kind: plan.kind,
+        single: plan.is_single(),
+        upgrade_group: plan.upgrade_group.clone(),
         // At most 999999: the catalogue was checked.
         quantity: i32::try_from(line.quantity).unwrap_or(i32::MAX),
-        single: plan.is_single(),
-        upgrade_group: plan.upgrade_group.as_deref(),
-        adjustable: plan.quantity.adjustable,
+        quantity_open: plan.quantity.adjustable,
+        stripe_price: line.offer.price_id.clone(),
         recurring: line.offer.recurring.is_some(),
         term: plan.term,
-        stripe_price: &line.offer.price_id,
+        status: Status::PendingActivation,
+        reason: Reason::AwaitingPayment,
+        version: 1,
+        stripe_subscription: None,
+        stripe_line_item: None,
+        payment_intent: None,
+        stripe: None,
+        first_paid_at: None,
+        last_paid_at: None,
+        payment_failed_at: None,
+        term_ends_at: None,
+        ended_at: None,
+        refund: Refund::None,
+        refund_failed: false,
+        disputes: Vec::new(),
+        created_at: now,
     }
 }
 

@@ -1,22 +1,21 @@
 //! A member buys: our rows first, then the customer and the session at Stripe, then the session's id in our rows.
 
 use aws_lc_rs::{digest, rand};
-use sqlx::postgres::PgConnection;
-use time::Duration;
+use time::{Duration, OffsetDateTime};
 
 use super::Members;
 pub use super::held::{Advice, Held};
 use super::order::{self, Chosen, ChosenLine, Order, choose, request_hash};
-use crate::catalogue::CatalogueError;
+use crate::catalogue::{CatalogueError, Offer};
 use crate::domain::actor::By;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::invalid::Invalid;
-use crate::domain::subscription::{Basket, SessionStatus};
+use crate::domain::subscription::{Basket, Checkout, SessionStatus};
 use crate::purchases::{Error, Repaired};
+use crate::storage::StorageError;
 use crate::storage::baskets;
-use crate::storage::checkouts::{self, InsertError, NewCheckout};
-use crate::storage::customers::{self, Customer};
-use crate::storage::{StorageError, subscriptions};
+use crate::storage::checkouts::{self, InsertError, NewCheckout, Repeated};
+use crate::storage::customers::Customer;
 use crate::stripe::StripeError;
 use crate::stripe::objects::Session;
 use crate::stripe::requests::checkout::NewSession;
@@ -98,41 +97,38 @@ impl Members {
         key: Option<&str>,
     ) -> Result<Opened, SubscribeError> {
         let offers = self.catalogue.offers().await?;
-        let currencies = match order.currency {
-            Some(_) => Vec::new(),
-            None => customers::find_currencies(&self.pool, &buyer.user).await?,
-        };
-        let chosen = choose(order, &offers, &currencies).map_err(SubscribeError::Invalid)?;
+        // An order that nobody could fulfil costs nobody else anything.
+        if order.currency.is_some() {
+            choose(order, &offers, &[]).map_err(SubscribeError::Invalid)?;
+        }
         // Each round removes one obstacle: a failed checkout under the same key, an open one of the same basket that
         // has just closed, an abandoned one of a single plan.
         for round in 1..=MAX_ROUNDS {
-            if let Some(key) = key
-                && let Some(repeated) = checkouts::find_by_key(&self.pool, &buyer.user, key).await?
-            {
-                if repeated.request_hash != request_hash(repeated.id, order, &chosen) {
-                    return Err(SubscribeError::KeyReused);
-                }
-                match self.reopen(&buyer.user, repeated.id).await? {
+            let recorded = match self.record(buyer, order, &offers, key).await {
+                Ok(recorded) => recorded,
+                Err(Obstacle::Repeated(id)) => match self.reopen(&buyer.user, id).await? {
                     Some(opened) => return Ok(opened),
                     None => continue,
-                }
-            }
-            match self.open(buyer, order, &chosen, key).await {
-                Ok(opened) => return Ok(opened),
-                Err(OpenError::KeyUsed) => {}
-                Err(OpenError::SameOpen(id)) => {
+                },
+                Err(Obstacle::KeyUsed) => continue,
+                Err(Obstacle::SameOpen(id)) => {
                     if let Some(opened) = self.reopen(&buyer.user, id).await?
                         && opened.url.is_some()
                         && self.share(&buyer.user, key, id).await?
                     {
                         return Ok(opened);
                     }
+                    continue;
                 }
                 // Nothing is taken away in the last round, for nothing would take its place.
-                Err(OpenError::Held) if round == MAX_ROUNDS => {}
-                Err(OpenError::Held) => self.make_room(&buyer.user, &chosen).await?,
-                Err(OpenError::Other(error)) => return Err(error),
-            }
+                Err(Obstacle::Held(_)) if round == MAX_ROUNDS => continue,
+                Err(Obstacle::Held(chosen)) => {
+                    self.make_room(&buyer.user, &chosen).await?;
+                    continue;
+                }
+                Err(Obstacle::Other(error)) => return Err(error),
+            };
+            return self.open(buyer, order, recorded).await;
         }
         Err(SubscribeError::InProgress)
     }
@@ -182,64 +178,134 @@ impl Members {
         }))
     }
 
+    /// Puts the purchase on record before Stripe hears of it. Requests of one member take turns, so what is read of
+    /// her past holds until the commit.
+    async fn record<'a>(
+        &self,
+        buyer: &Buyer,
+        order: &Order,
+        offers: &'a [Offer],
+        key: Option<&str>,
+    ) -> Result<Recorded<'a>, Obstacle<'a>> {
+        let user = &buyer.user;
+        let trial = order::on_trial(order, offers);
+        let trial = trial.map(|plan| (plan.code.as_str(), plan.upgrade_group.as_deref()));
+        let mut transaction = checkouts::begin(&self.pool, user).await?;
+        let known = checkouts::find_buyer(&mut transaction, user, key, trial).await?;
+        let chosen = choose(order, offers, &known.currencies).map_err(SubscribeError::Invalid)?;
+        let is_same =
+            |other: &&Repeated| other.request_hash == request_hash(other.id, order, &chosen);
+        if let Some(repeated) = &known.repeated {
+            if !is_same(&repeated) {
+                return Err(SubscribeError::KeyReused.into());
+            }
+            return Err(Obstacle::Repeated(repeated.id));
+        }
+        if let Some(same) = known.open.iter().find(is_same) {
+            return Err(Obstacle::SameOpen(same.id));
+        }
+        let unmet = chosen.unmet(&known.kinds);
+        if !unmet.is_empty() {
+            return Err(SubscribeError::RequirementUnmet(unmet).into());
+        }
+        let now = self.clock.now();
+        let basket = self.new_basket(user, &chosen, now);
+        let id = basket.checkout.id;
+        let token = random_token()?;
+        let new = NewCheckout {
+            basket: &basket,
+            currency: &chosen.currency,
+            idempotency_key: key,
+            request_hash: &request_hash(id, order, &chosen),
+            cancel_token_hash: &token_hash(&token),
+            next_repair_at: now + Duration::MINUTE,
+        };
+        let customer = match checkouts::insert(&mut transaction, &new, now).await {
+            Ok(customer) => customer,
+            Err(InsertError::KeyUsed) => return Err(Obstacle::KeyUsed),
+            Err(InsertError::Held) => return Err(Obstacle::Held(chosen)),
+            Err(InsertError::Storage(error)) => return Err(error.into()),
+        };
+        // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
+        if known.open.len() >= self.settings.checkout.max_open as usize {
+            return Err(SubscribeError::TooManyOpen.into());
+        }
+        transaction.commit().await.map_err(StorageError::from)?;
+        Ok(Recorded {
+            trial_days: chosen.trial_days(known.had),
+            basket,
+            customer,
+            token,
+            chosen,
+        })
+    }
+
+    /// The basket as it is recorded: nothing was told of it yet.
+    fn new_basket(&self, user: &UserId, chosen: &Chosen<'_>, now: OffsetDateTime) -> Basket {
+        let lines = chosen.lines.iter();
+        Basket {
+            checkout: Checkout {
+                id: CheckoutId::new(now),
+                user: user.clone(),
+                mode: chosen.mode,
+                status: SessionStatus::Open,
+                stripe_session: None,
+                stripe_customer: None,
+                cancel_requested_at: None,
+                expires_at: now + self.settings.checkout.expires,
+                created_at: now,
+            },
+            lines: lines
+                .map(|line| order::new_subscription(SubscriptionId::new(now), line, now))
+                .collect(),
+            payments: Vec::new(),
+        }
+    }
+
+    /// Opens the session of a recorded checkout at Stripe, with nothing of ours held open, and writes what Stripe said.
     async fn open(
         &self,
         buyer: &Buyer,
         order: &Order,
-        chosen: &Chosen<'_>,
-        key: Option<&str>,
-    ) -> Result<Opened, OpenError> {
-        let now = self.clock.now();
-        let id = CheckoutId::new(now);
-        let token = random_token()?;
-        let lines: Vec<_> = chosen
-            .lines
-            .iter()
-            .map(|line| (SubscriptionId::new(now), line))
-            .collect();
-        let expires_at = now + self.settings.checkout.expires;
-        // Transaction 1: the purchase is on record before Stripe hears of it. Requests of one user take turns.
-        let mut transaction = self.pool.begin().await.map_err(StorageError::from)?;
-        checkouts::lock_user(&mut transaction, &buyer.user).await?;
-        let open = checkouts::find_open_of_user(&mut *transaction, &buyer.user).await?;
-        if let Some((same, _)) = open
-            .iter()
-            .find(|(id, hash)| *hash == request_hash(*id, order, chosen))
-        {
-            return Err(OpenError::SameOpen(*same));
-        }
-        let trial_days = self
-            .check_history(&mut transaction, &buyer.user, chosen)
-            .await?;
-        let customer =
-            customers::insert_or_find(&mut *transaction, &buyer.user, &chosen.currency, now)
-                .await?;
-        let new = NewCheckout {
-            id,
-            user: &buyer.user,
-            currency: &chosen.currency,
-            mode: chosen.mode,
-            customer: customer.id,
-            idempotency_key: key,
-            request_hash: &request_hash(id, order, chosen),
-            cancel_token_hash: &token_hash(&token),
-            expires_at,
-            next_repair_at: now + Duration::MINUTE,
-            lines: lines
-                .iter()
-                .map(|(id, line)| order::new_subscription(*id, line))
-                .collect(),
+        recorded: Recorded<'_>,
+    ) -> Result<Opened, SubscribeError> {
+        let id = recorded.basket.checkout.id;
+        let created_at = recorded.basket.checkout.created_at;
+        let new = self.new_session(order, &recorded);
+        let opened = self.open_at_stripe(&recorded.customer, buyer, new).await;
+        let (session, customer) = match opened {
+            Ok(opened) => opened,
+            Err(error) => return self.after_failure(&buyer.user, id, error).await,
         };
-        checkouts::insert(&mut transaction, &new, now).await?;
-        // Last, so that a repeat of a known key, or of a single plan, is told so rather than to wait.
-        if open.len() >= self.settings.checkout.max_open as usize {
-            return Err(SubscribeError::TooManyOpen.into());
+        // Nobody has told anything of it but in the last moment; then it is read.
+        let by = By::member(&buyer.user);
+        let mut basket = recorded.basket;
+        basket.checkout.stripe_customer = Some(customer);
+        let basket = self
+            .purchases
+            .apply_session(basket, &session, created_at, &by)
+            .await?;
+        if basket.checkout.status != SessionStatus::Open {
+            // The sweep gave this checkout up, or another order of hers took its place, while Stripe kept us waiting:
+            // its page must not be paid. Stripe refuses if it is no longer open anyway.
+            return match self.account.client.expire_session(&session.id).await {
+                Err(error) if !error.is_refusal() => Err(error.into()),
+                _ => Err(SubscribeError::InProgress),
+            };
         }
-        transaction.commit().await.map_err(StorageError::from)?;
-        // Stripe, with nothing of ours held open.
+        Ok(Opened {
+            basket,
+            url: session.url,
+        })
+    }
+
+    fn new_session(&self, order: &Order, recorded: &Recorded<'_>) -> NewSession {
+        let (chosen, checkout) = (&recorded.chosen, &recorded.basket.checkout);
+        let (id, token) = (checkout.id, &recorded.token);
         let foreign = |line: &ChosenLine| line.offer.currency != chosen.currency;
         let page = &self.settings.checkout.page;
-        let session = NewSession {
+        let pairs = recorded.basket.lines.iter().zip(&chosen.lines);
+        NewSession {
             checkout: id,
             customer: String::new(),
             replaced: false,
@@ -247,11 +313,10 @@ impl Members {
             locale: order.locale.clone().or_else(|| page.locale.clone()),
             page: page.clone(),
             promotion_codes: chosen.promotion_codes(),
-            trial_days,
+            trial_days: recorded.trial_days,
             is_donation: chosen.is_donation(),
-            lines: lines
-                .iter()
-                .map(|(id, line)| order::new_line(*id, line, &chosen.currency))
+            lines: pairs
+                .map(|(row, line)| order::new_line(row.id, line, &chosen.currency))
                 .collect(),
             success_url: format!(
                 "{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
@@ -261,55 +326,8 @@ impl Members {
                 "{}/checkout/cancel?checkout={id}&token={token}",
                 self.public_url()
             ),
-            expires_at,
-        };
-        let session = match self.open_at_stripe(&customer, buyer, session).await {
-            Ok(session) => session,
-            Err(error) => return Ok(self.after_failure(&buyer.user, id, error).await?),
-        };
-        // Transaction 2: the session's id.
-        let basket = baskets::find_by_id(&self.pool, id)
-            .await?
-            .ok_or(StorageError::from(sqlx::Error::RowNotFound))?;
-        let basket = self
-            .purchases
-            .apply_session(basket, &session, now, &By::member(&buyer.user))
-            .await?;
-        if basket.checkout.status != SessionStatus::Open {
-            // The sweep gave this checkout up, or another order of hers took its place, while Stripe kept us waiting:
-            // its page must not be paid. Stripe refuses if it is no longer open anyway.
-            return match self.account.client.expire_session(&session.id).await {
-                Err(error) if !error.is_refusal() => Err(error.into()),
-                _ => Err(SubscribeError::InProgress.into()),
-            };
+            expires_at: checkout.expires_at,
         }
-        Ok(Opened {
-            basket,
-            url: session.url,
-        })
-    }
-
-    /// Checks what the order's plans ask of the buyer's past: something held, and for a trial that the plan, or another
-    /// of its group, was never hers. Returns the days of the trial.
-    async fn check_history(
-        &self,
-        db: &mut PgConnection,
-        user: &UserId,
-        chosen: &Chosen<'_>,
-    ) -> Result<Option<u32>, SubscribeError> {
-        if !chosen.unmet(&[]).is_empty() {
-            let held = subscriptions::find_live_kinds(&mut *db, user).await?;
-            let unmet = chosen.unmet(&held);
-            if !unmet.is_empty() {
-                return Err(SubscribeError::RequirementUnmet(unmet));
-            }
-        }
-        let Some(plan) = chosen.on_trial() else {
-            return Ok(None);
-        };
-        let group = plan.upgrade_group.as_deref();
-        let had = subscriptions::find_had(&mut *db, user, &plan.code, group).await?;
-        Ok(plan.trial_days.filter(|_| !had))
     }
 
     /// What becomes of a checkout whose session Stripe did not give.
@@ -339,12 +357,13 @@ impl Members {
         Err(error)
     }
 
+    /// The session, and the customer for whom it was opened.
     async fn open_at_stripe(
         &self,
         customer: &Customer,
         buyer: &Buyer,
         mut new: NewSession,
-    ) -> Result<Session, SubscribeError> {
+    ) -> Result<(Session, String), SubscribeError> {
         new.customer = self
             .purchases
             .stripe_customer(customer, &buyer.user, buyer.email.as_deref())
@@ -356,9 +375,10 @@ impl Members {
                     .purchases
                     .replace_stripe_customer(customer, &buyer.user, buyer.email.as_deref())
                     .await?;
-                Ok(self.account.client.create_session(&new).await?)
+                let session = self.account.client.create_session(&new).await?;
+                Ok((session, new.customer))
             }
-            answer => Ok(answer?),
+            answer => Ok((answer?, new.customer)),
         }
     }
 
@@ -367,27 +387,32 @@ impl Members {
     }
 }
 
-/// Why a checkout was not recorded, as far as another round may help.
-enum OpenError {
+/// A purchase that is on record and has no session yet.
+struct Recorded<'a> {
+    basket: Basket,
+    customer: Customer,
+    /// Of the cancel link: only its hash is stored.
+    token: String,
+    chosen: Chosen<'a>,
+    trial_days: Option<u32>,
+}
+
+/// Why a purchase was not recorded, as far as another round may help.
+enum Obstacle<'a> {
+    /// The key stands for this checkout.
+    Repeated(CheckoutId),
+    /// The key was used meanwhile.
     KeyUsed,
+    /// This open checkout is of the same basket.
     SameOpen(CheckoutId),
-    Held,
+    /// Something of it is held already.
+    Held(Chosen<'a>),
     Other(SubscribeError),
 }
 
-impl<E: Into<SubscribeError>> From<E> for OpenError {
+impl<E: Into<SubscribeError>> From<E> for Obstacle<'_> {
     fn from(error: E) -> Self {
         Self::Other(error.into())
-    }
-}
-
-impl From<InsertError> for OpenError {
-    fn from(error: InsertError) -> Self {
-        match error {
-            InsertError::KeyUsed => Self::KeyUsed,
-            InsertError::Held => Self::Held,
-            InsertError::Storage(error) => Self::Other(error.into()),
-        }
     }
 }
 

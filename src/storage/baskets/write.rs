@@ -86,17 +86,16 @@ pub struct Batch<'a> {
 /// line has moved since it was read. An event that was recorded before violates `webhook_events_pkey`: then nothing
 /// was written of anything.
 pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>, StorageError> {
-    let wants = Wants::of(batch);
     let events = Events::of(batch);
     let checkouts = Checkouts::of(batch);
     let lines = Lines::of(batch);
     let money = Money::of(batch);
     let history = History::of(batch);
     let written: Vec<bool> = sqlx::query_scalar(include_str!("write.sql"))
-        .bind(wants.basket)
-        .bind(wants.size)
-        .bind(wants.id)
-        .bind(wants.version)
+        .bind(lines.basket)
+        .bind(lines.size)
+        .bind(lines.id)
+        .bind(lines.version)
         .bind(number(batch.drafts.len()))
         .bind(batch.now)
         .bind(events.basket)
@@ -113,8 +112,7 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
         .bind(checkouts.stripe_session)
         .bind(checkouts.stripe_customer)
         .bind(checkouts.cancel_requested_at)
-        .bind(lines.basket)
-        .bind(lines.id)
+        .bind(lines.changed)
         .bind(lines.plan)
         .bind(lines.kind)
         .bind(lines.single)
@@ -175,37 +173,6 @@ fn number(count: usize) -> i32 {
 /// The drafts with their numbers.
 fn numbered<'a>(batch: &Batch<'a>) -> impl Iterator<Item = (i32, &'a Draft)> {
     (1..).zip(batch.drafts)
-}
-
-/// Columns of `want`: every line as it was read.
-#[derive(Default)]
-struct Wants {
-    basket: Vec<i32>,
-    size: Vec<i32>,
-    id: Vec<Uuid>,
-    version: Vec<i64>,
-}
-
-impl Wants {
-    fn of(batch: &Batch<'_>) -> Self {
-        let mut lines: Vec<_> = numbered(batch)
-            .flat_map(|(basket, draft)| {
-                let size = number(draft.before.lines.len());
-                let lines = draft.before.lines.iter();
-                lines.map(move |line| (line.id.0, basket, size, line.version))
-            })
-            .collect();
-        // Everybody locks in the same order.
-        lines.sort_unstable();
-        let mut wants = Self::default();
-        for (id, basket, size, version) in lines {
-            wants.basket.push(basket);
-            wants.size.push(size);
-            wants.id.push(id);
-            wants.version.push(version);
-        }
-        wants
-    }
 }
 
 /// Columns of `webhook_events`.
@@ -275,11 +242,14 @@ impl<'a> Checkouts<'a> {
     }
 }
 
-/// Columns of `subscriptions`, of those that have changed.
+/// Columns of `want`: every line as it was read, and as it is to be.
 #[derive(Default)]
 struct Lines<'a> {
     basket: Vec<i32>,
+    size: Vec<i32>,
     id: Vec<Uuid>,
+    version: Vec<i64>,
+    changed: Vec<bool>,
     plan: Vec<&'a str>,
     kind: Vec<&'a str>,
     single: Vec<bool>,
@@ -309,19 +279,32 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(batch: &Batch<'a>) -> Self {
+        let mut lines: Vec<_> = numbered(batch)
+            .flat_map(|(basket, draft)| {
+                let checkout_moved = draft.before.checkout != draft.after.checkout;
+                let pairs = draft.before.lines.iter().zip(&draft.after.lines);
+                pairs.map(move |(before, after)| {
+                    let changed = checkout_moved || before != after;
+                    (before, after, changed, basket, draft.before.lines.len())
+                })
+            })
+            .collect();
+        // Everybody locks in the same order.
+        lines.sort_unstable_by_key(|(before, ..)| before.id);
         let mut columns = Self::default();
-        for (basket, draft) in numbered(batch) {
-            for (_, line) in draft.moved() {
-                columns.push(basket, line);
-            }
+        for (before, after, changed, basket, size) in lines {
+            columns.basket.push(basket);
+            columns.size.push(number(size));
+            columns.id.push(before.id.0);
+            columns.version.push(before.version);
+            columns.changed.push(changed);
+            columns.push(after);
         }
         columns
     }
 
-    fn push(&mut self, basket: i32, line: &'a Subscription) {
+    fn push(&mut self, line: &'a Subscription) {
         let held = line.stripe;
-        self.basket.push(basket);
-        self.id.push(line.id.0);
         self.plan.push(&line.plan);
         self.kind.push(line.kind.as_str());
         self.single.push(line.single);

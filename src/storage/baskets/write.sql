@@ -4,12 +4,25 @@
 -- An event that is recorded already undoes the whole statement (its primary key is violated), so that nothing is ever
 -- told twice: the caller looks again and leaves it out.
 WITH want AS MATERIALIZED (
-    -- Every line of every basket as it was read; size is how many lines the basket has.
-    SELECT * FROM unnest($1::integer[], $2::integer[], $3::uuid[], $4::bigint[]) AS w (basket, size, id, version)
+    -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
+    -- and what it is to be.
+    SELECT * FROM unnest($1::integer[], $2::integer[], $3::uuid[], $4::bigint[], $21::boolean[], $22::text[],
+                         $23::text[], $24::boolean[], $25::text[], $26::integer[], $27::boolean[], $28::text[],
+                         $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[],
+                         $35::timestamptz[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[],
+                         $39::timestamptz[], $40::timestamptz[], $41::boolean[], $42::boolean[], $43::timestamptz[],
+                         $44::timestamptz[], $45::text[], $46::boolean[])
+           AS w (basket, size, id, version, changed, plan, kind, single, upgrade_group, quantity, quantity_open,
+                 stripe_price_id, status, status_reason, stripe_subscription_id, stripe_line_item_id,
+                 stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, last_paid_at,
+                 payment_failed_at, current_period_end, cancel_at, cancel_at_period_end, collection_paused,
+                 term_ends_at, ended_at, refund_state, refund_failed)
 ), locked AS MATERIALIZED (
-    -- Those that stand still, in the order of their ids, so that two groups never wait for each other.
-    SELECT w.basket, w.size FROM want w
-     CROSS JOIN LATERAL (SELECT FROM subscriptions s WHERE s.id = w.id AND s.version = w.version FOR UPDATE) AS s
+    -- Those that stand still, in the order of their ids, so that two groups never wait for each other. Their place in
+    -- the table is kept: whoever joined by id might be joined the other way round, by reading the whole table.
+    SELECT w.*, s.place FROM want w
+     CROSS JOIN LATERAL (SELECT ctid AS place FROM subscriptions
+                          WHERE id = w.id AND version = w.version FOR UPDATE) AS s
 ), ready AS MATERIALIZED (
     -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
     SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
@@ -28,11 +41,15 @@ WITH want AS MATERIALIZED (
            next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
       FROM unnest($15::integer[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::timestamptz[])
            AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
-     WHERE c.id = n.id AND (SELECT ok FROM ready)[n.basket]
+     CROSS JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE) AS held
+     WHERE c.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
 ), keys AS (
     -- A checkout that was never opened at Stripe gives its idempotency keys back.
-    DELETE FROM idempotency_keys k USING unnest($15::integer[], $16::uuid[], $17::text[]) AS n (basket, id, status)
-     WHERE k.checkout_id = n.id AND n.status = 'failed' AND (SELECT ok FROM ready)[n.basket]
+    DELETE FROM idempotency_keys k
+     USING unnest($15::integer[], $16::uuid[], $17::text[]) AS n (basket, id, status)
+     CROSS JOIN LATERAL (SELECT ctid AS place FROM idempotency_keys
+                          WHERE checkout_id = n.id AND n.status = 'failed' FOR UPDATE) AS held
+     WHERE k.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
 ), line AS (
     UPDATE subscriptions s SET version = s.version + 1, updated_at = $6, plan = n.plan, kind = n.kind,
            single = n.single, upgrade_group = n.upgrade_group, quantity = n.quantity,
@@ -45,24 +62,16 @@ WITH want AS MATERIALIZED (
            cancel_at_period_end = n.cancel_at_period_end, collection_paused = n.collection_paused,
            term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
            refund_failed = n.refund_failed
-      FROM unnest($21::integer[], $22::uuid[], $23::text[], $24::text[], $25::boolean[], $26::text[],
-                  $27::integer[], $28::boolean[], $29::text[], $30::text[], $31::text[], $32::text[], $33::text[],
-                  $34::text[], $35::text[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[],
-                  $39::timestamptz[], $40::timestamptz[], $41::timestamptz[], $42::boolean[], $43::boolean[],
-                  $44::timestamptz[], $45::timestamptz[], $46::text[], $47::boolean[])
-           AS n (basket, id, plan, kind, single, upgrade_group, quantity, quantity_open, stripe_price_id, status,
-                 status_reason, stripe_subscription_id, stripe_line_item_id, stripe_payment_intent_id, stripe_status,
-                 stripe_state_at, first_paid_at, last_paid_at, payment_failed_at, current_period_end, cancel_at,
-                 cancel_at_period_end, collection_paused, term_ends_at, ended_at, refund_state, refund_failed)
-     WHERE s.id = n.id AND (SELECT ok FROM ready)[n.basket]
+      FROM locked n
+     WHERE s.ctid = n.place AND n.changed AND (SELECT ok FROM ready)[n.basket]
 ), money AS (
     -- What is known already keeps its earliest time, learns its payment, and only moves on.
     INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
                                       payment_at, lost_at, occurred_at, created_at)
     SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.state, n.payment_at,
            n.lost_at, n.occurred_at, $6
-      FROM unnest($48::integer[], $49::uuid[], $50::uuid[], $51::text[], $52::text[], $53::text[], $54::text[],
-                  $55::timestamptz[], $56::timestamptz[], $57::timestamptz[])
+      FROM unnest($47::integer[], $48::uuid[], $49::uuid[], $50::text[], $51::text[], $52::text[], $53::text[],
+                  $54::timestamptz[], $55::timestamptz[], $56::timestamptz[])
            AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
                  lost_at, occurred_at)
      WHERE (SELECT ok FROM ready)[n.basket]
@@ -82,8 +91,8 @@ WITH want AS MATERIALIZED (
                                 to_quantity, cause, cause_ref, actor, at)
     SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan, n.from_quantity,
            n.to_quantity, n.cause, n.cause_ref, n.actor, $6
-      FROM unnest($58::integer[], $59::uuid[], $60::text[], $61::text[], $62::text[], $63::text[], $64::text[],
-                  $65::integer[], $66::integer[], $67::text[], $68::text[], $69::text[])
+      FROM unnest($57::integer[], $58::uuid[], $59::text[], $60::text[], $61::text[], $62::text[], $63::text[],
+                  $64::integer[], $65::integer[], $66::text[], $67::text[], $68::text[])
            WITH ORDINALITY
            AS n (basket, subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
                  to_quantity, cause, cause_ref, actor, place)

@@ -31,6 +31,7 @@ use dev_postgres::TestDatabase;
 use dues::app::App;
 use dues::auth::mint_development_token;
 use dues::clock::Clock;
+use dues::services::Services;
 use dues::settings::{Environment, Settings};
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -57,6 +58,8 @@ pub(crate) struct TestApp {
     pub(crate) settings: Settings,
     /// The service's clock.
     pub(crate) clock: Clock,
+    /// Its use cases, for what nobody can ask over HTTP.
+    pub(crate) services: Services,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,
@@ -205,6 +208,7 @@ impl Builder {
             .await
             .unwrap_or_else(|error| panic!("the service does not start: {error}"));
         let clock = app.clock();
+        let services = app.services();
         let (stop, stopped) = oneshot::channel::<()>();
         let running = tokio::spawn(app.run(async move {
             // Also when the test is over and the sender is gone.
@@ -216,6 +220,7 @@ impl Builder {
             pool: PgPool::connect_lazy(database.url()).expect("the URL is good"),
             settings,
             clock,
+            services,
             client: client(),
             stop: Some(stop),
             running: Some(running),

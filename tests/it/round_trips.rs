@@ -1,0 +1,208 @@
+//! How often the database is asked: counted on the wire between the service and a real Postgres.
+
+use std::collections::HashMap;
+use std::str::FromStr as _;
+use std::sync::{Arc, Mutex};
+
+use reqwest::Method;
+use serde_json::json;
+use sqlx::postgres::PgConnectOptions;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixStream};
+
+use crate::harness::TestApp;
+use crate::harness::replica::Replica;
+
+/// A wire to a Postgres, and the beginnings of what was asked through it: a text each round trip.
+struct Wire {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Wire {
+    /// Lays a wire to the server that listens on a Unix socket.
+    async fn to(url: &str) -> Self {
+        let options = PgConnectOptions::from_str(url).expect("a good URL");
+        let directory = options.get_socket().expect("a Unix socket").clone();
+        let socket = directory.join(format!(".s.PGSQL.{}", options.get_port()));
+        let (user, database) = (options.get_username(), options.get_database());
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = listener.local_addr().expect("it is bound").port();
+        let wire = Self {
+            url: format!(
+                "postgres://{user}@127.0.0.1:{port}/{}?sslmode=disable",
+                database.expect("a database")
+            ),
+            asked: Arc::default(),
+        };
+        let asked = Arc::clone(&wire.asked);
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = UnixStream::connect(&socket).await.expect("the server");
+                let (questions, answers) = (client.into_split(), server.into_split());
+                let asked = Arc::clone(&asked);
+                tokio::spawn(async move {
+                    // A connection that ends ends its wire.
+                    let _ended = forward(questions.0, answers.1, &asked).await;
+                });
+                tokio::spawn(async move {
+                    let (mut from, mut to) = (answers.0, questions.1);
+                    let _ended = tokio::io::copy(&mut from, &mut to).await;
+                });
+            }
+        });
+        wire
+    }
+
+    /// What was asked since the last look, without what upkeep asks by itself.
+    fn asked(&self) -> Vec<String> {
+        let mut asked = self.asked.lock().expect("nobody panicked");
+        std::mem::take(&mut *asked)
+    }
+}
+
+/// Passes the client's messages on, and notes each after which it waits for an answer: a Sync of the extended protocol
+/// or a simple Query (<https://www.postgresql.org/docs/current/protocol-message-formats.html>).
+async fn forward(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    asked: &Mutex<Vec<String>>,
+) -> std::io::Result<()> {
+    // The first message has no type.
+    let mut length = [0; 4];
+    from.read_exact(&mut length).await?;
+    to.write_all(&length).await?;
+    pass(&mut from, &mut to, length).await?;
+    let mut names: HashMap<Vec<u8>, String> = HashMap::new();
+    let mut doing = String::new();
+    loop {
+        let kind = from.read_u8().await?;
+        from.read_exact(&mut length).await?;
+        to.write_u8(kind).await?;
+        to.write_all(&length).await?;
+        let body = pass(&mut from, &mut to, length).await?;
+        let mut texts = body.split(|byte| *byte == 0).map(<[u8]>::to_vec);
+        let mut next = || texts.next().unwrap_or_default();
+        match kind {
+            // Parse: a statement's name, and its text.
+            b'P' => {
+                let name = next();
+                let text = String::from_utf8_lossy(&next()).into_owned();
+                doing = format!("prepare {text}");
+                names.insert(name, text);
+            }
+            // Bind: a portal's name, and the statement's.
+            b'B' => {
+                next();
+                doing = names.get(&next()).cloned().unwrap_or_default();
+            }
+            b'Q' => {
+                let text = String::from_utf8_lossy(&next()).into_owned();
+                asked.lock().expect("nobody panicked").push(text);
+            }
+            b'S' => {
+                let text = std::mem::take(&mut doing);
+                asked.lock().expect("nobody panicked").push(text);
+            }
+            _ => {}
+        }
+    }
+}
+
+async fn pass(
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    length: [u8; 4],
+) -> std::io::Result<Vec<u8>> {
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(4);
+    let mut body = vec![0; length.saturating_sub(4)];
+    from.read_exact(&mut body).await?;
+    to.write_all(&body).await?;
+    to.flush().await?;
+    Ok(body)
+}
+
+/// A second service beside the usual one, on a wire; its upkeep has looked once and won't for an hour.
+async fn on_a_wire(app: &TestApp) -> (Replica, Wire) {
+    let wire = Wire::to(app.settings.database.url.expose()).await;
+    let settings = [
+        ("DUES__DATABASE__MAX_CONNECTIONS", "1"),
+        ("DUES__WORKER__INTERVAL_MS", "3600000"),
+        ("DUES__WORKER__RECONCILE_INTERVAL_SECONDS", "3600"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let replica = Replica::start(&wire.url, app.sandbox.url(), &HashMap::from(settings)).await;
+    (replica, wire)
+}
+
+fn told(asked: &[String]) -> String {
+    let beginnings = asked.iter().map(|text| {
+        let words: Vec<&str> = text.split_whitespace().take(12).collect();
+        format!("  {}", words.join(" "))
+    });
+    beginnings.collect::<Vec<_>>().join("\n")
+}
+
+async fn buy(replica: &Replica, member: &str, plan: &str) {
+    let order = replica.request(Method::POST, "/v1/subscriptions");
+    let order = order.bearer(&replica.member(member));
+    let order = order.json(json!({ "lines": [{ "plan": plan }, { "plan": "share" }] }));
+    order.send().await.assert_status(201);
+}
+
+#[tokio::test]
+async fn a_purchase_is_five_round_trips_and_a_new_members_first_one_more() {
+    let app = TestApp::start().await;
+    let (replica, wire) = on_a_wire(&app).await;
+    // The connection prepares its statements once.
+    buy(&replica, "somebody", "membership-annual").await;
+    wire.asked();
+    buy(&replica, "alice", "membership-annual").await;
+    let first = wire.asked();
+    assert_eq!(first.len(), 6, "\n{}", told(&first));
+    buy(&replica, "alice", "credits-50").await;
+    let again = wire.asked();
+    assert_eq!(again.len(), 5, "\n{}", told(&again));
+}
+
+#[tokio::test]
+async fn a_webhook_is_one_read_and_one_write() {
+    let app = TestApp::start().await;
+    app.hold_deliveries().await;
+    let mut events = Vec::new();
+    for member in ["alice", "bob"] {
+        let token = app.member(member);
+        let purchase = app.open(&token, "membership-annual").await;
+        app.pay(&purchase).await;
+    }
+    for kind in ["checkout.session.completed", "invoice.paid"] {
+        events.extend(app.events_of(kind).await);
+    }
+    let (replica, wire) = on_a_wire(&app).await;
+    let [first, rest @ ..] = events.as_slice() else {
+        panic!("there are events");
+    };
+    let deliver = async |event: &serde_json::Value| {
+        let body = event.to_string().into_bytes();
+        replica.webhook(&body).send().await.assert_status(200);
+    };
+    deliver(first).await;
+    wire.asked();
+    for event in rest {
+        deliver(event).await;
+        let asked = wire.asked();
+        assert_eq!(asked.len(), 2, "\n{}", told(&asked));
+    }
+    // One that was seen before is read alone.
+    deliver(first).await;
+    assert_eq!(wire.asked().len(), 1);
+    // And what is none of ours, too.
+    let mut foreign = events[0].clone();
+    foreign["id"] = json!("evt_foreign");
+    for key in ["id", "customer", "client_reference_id", "subscription"] {
+        foreign["data"]["object"][key] = json!("other");
+    }
+    foreign["data"]["object"]["metadata"] = json!({});
+    deliver(&foreign).await;
+    assert_eq!(wire.asked().len(), 1);
+}
