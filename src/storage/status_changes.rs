@@ -1,6 +1,5 @@
 //! Rows of `status_changes`: the history of a subscription.
 
-use sqlx::FromRow;
 use sqlx::postgres::PgExecutor;
 use time::OffsetDateTime;
 
@@ -8,7 +7,7 @@ use super::StorageError;
 use crate::domain::ids::SubscriptionId;
 
 /// One change of status, plan or quantity.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct StatusChangeRow {
     /// The order of the changes.
     pub seq: i64,
@@ -31,6 +30,19 @@ pub struct StatusChangeRow {
     /// When we recorded it.
     pub at: OffsetDateTime,
 }
+
+from_row!(StatusChangeRow {
+    seq,
+    from_status,
+    to_status,
+    reason,
+    cause,
+    from_plan,
+    to_plan,
+    from_quantity,
+    to_quantity,
+    at,
+});
 
 /// The changes of a subscription, newest first, from the one after `before` on.
 pub async fn find(

@@ -1,6 +1,5 @@
 //! Rows of `subscriptions`.
 
-use sqlx::FromRow;
 use sqlx::postgres::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -13,7 +12,6 @@ use crate::domain::subscription::{
 };
 
 /// A row as the database holds it.
-#[derive(FromRow)]
 #[expect(clippy::struct_excessive_bools, reason = "as the table has them")]
 pub(super) struct SubscriptionRow {
     id: Uuid,
@@ -47,6 +45,39 @@ pub(super) struct SubscriptionRow {
     refund_failed: bool,
     created_at: OffsetDateTime,
 }
+
+from_row!(SubscriptionRow {
+    id,
+    plan,
+    kind,
+    quantity,
+    quantity_open,
+    single,
+    upgrade_group,
+    recurring,
+    term,
+    status,
+    status_reason,
+    version,
+    stripe_subscription_id,
+    stripe_price_id,
+    stripe_line_item_id,
+    stripe_payment_intent_id,
+    stripe_status,
+    stripe_state_at,
+    first_paid_at,
+    last_paid_at,
+    payment_failed_at,
+    current_period_end,
+    cancel_at,
+    cancel_at_period_end,
+    collection_paused,
+    term_ends_at,
+    ended_at,
+    refund_state,
+    refund_failed,
+    created_at,
+});
 
 impl SubscriptionRow {
     /// The line that the row stands for, without its disputes; an impossible combination is an error, never a
@@ -219,7 +250,6 @@ pub async fn find_bought(
     rows.into_iter().map(BoughtRow::into_bought).collect()
 }
 
-#[derive(FromRow)]
 struct BoughtRow {
     id: Uuid,
     checkout_id: Uuid,
@@ -232,6 +262,19 @@ struct BoughtRow {
     changed_at: Vec<OffsetDateTime>,
     changed_from: Vec<String>,
 }
+
+from_row!(BoughtRow {
+    id,
+    checkout_id,
+    plan,
+    kind,
+    stripe_subscription_id,
+    stripe_price_id,
+    stripe_line_item_id,
+    stripe_session_id,
+    changed_at,
+    changed_from,
+});
 
 impl BoughtRow {
     fn into_bought(self) -> Result<Bought, StorageError> {
@@ -255,7 +298,7 @@ impl BoughtRow {
 }
 
 /// Shares that a user held at some moment.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct HeldShare {
     /// Ours.
     pub id: Uuid,
@@ -266,6 +309,13 @@ pub struct HeldShare {
     /// When they were paid.
     pub first_paid_at: OffsetDateTime,
 }
+
+from_row!(HeldShare {
+    id,
+    plan,
+    quantity,
+    first_paid_at,
+});
 
 /// The shares that a user held just before `on`: paid by then, and not ended by then as far as the history says. That the
 /// payment was only recorded later doesn't matter, its time is Stripe's.

@@ -1,6 +1,5 @@
 //! Rows of `transactions`, as their member may see them.
 
-use sqlx::FromRow;
 use sqlx::postgres::PgExecutor;
 use time::OffsetDateTime;
 use uuid::Uuid;
@@ -9,7 +8,7 @@ use super::StorageError;
 use crate::domain::ids::SubscriptionId;
 
 /// A reference to money that moved, failed to, went back or is claimed back.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct TransactionRow {
     /// Ours.
     pub id: Uuid,
@@ -22,6 +21,14 @@ pub struct TransactionRow {
     /// When it happened.
     pub occurred_at: OffsetDateTime,
 }
+
+from_row!(TransactionRow {
+    id,
+    kind,
+    state,
+    stripe_reference,
+    occurred_at,
+});
 
 /// The transactions of a subscription, newest first, from the one after `before` on.
 pub async fn find(
