@@ -1,5 +1,3 @@
-# syntax=docker/dockerfile:1
-#
 # docker build .                    the service: no shell, no package manager, not root
 # docker build --target sandbox .   Stripe's stand-in, for development only
 
@@ -8,7 +6,8 @@ WORKDIR /src
 ENV CARGO_INCREMENTAL=0 CARGO_TERM_COLOR=never
 
 
-# Dependencies alone: this layer stays until a manifest changes, whatever happens to the sources.
+# Dependencies alone: this layer stays until a manifest changes, whatever happens to the sources. Both programs are named
+# here and below, so that cargo gives their dependencies the same features and both images share what is compiled here.
 FROM base AS dependencies
 COPY Cargo.toml Cargo.lock ./
 COPY dev/postgres/Cargo.toml dev/postgres/Cargo.toml
@@ -16,7 +15,7 @@ COPY dev/stripe-sandbox/Cargo.toml dev/stripe-sandbox/Cargo.toml
 RUN mkdir -p src dev/postgres/src dev/stripe-sandbox/src examples \
     && echo 'fn main() {}' | tee src/main.rs dev/postgres/src/main.rs dev/stripe-sandbox/src/main.rs > build.rs \
     && touch src/lib.rs dev/postgres/src/lib.rs dev/stripe-sandbox/src/lib.rs
-RUN cargo build --release --locked --package dues
+RUN cargo build --release --locked --package dues --package stripe-sandbox
 
 
 FROM dependencies AS build
@@ -26,20 +25,19 @@ COPY migrations migrations
 COPY config config
 # Cargo goes by time stamps, and those of the sources are older than those of their stand-ins.
 RUN touch build.rs src/lib.rs src/main.rs \
-    && cargo build --release --locked --package dues --bin dues
-COPY --chmod=755 .ci/image-root .ci/image-root
-RUN .ci/image-root target/release/dues /image \
+    && cargo build --release --locked --package dues --package stripe-sandbox --bin dues
+COPY .ci/image-root .ci/image-root
+RUN sh .ci/image-root target/release/dues /image \
     && mkdir -p /image/app/config \
     && cp config/production.toml /image/app/config/
 
 
 FROM dependencies AS build-sandbox
-RUN cargo build --release --locked --package stripe-sandbox
 COPY dev/stripe-sandbox dev/stripe-sandbox
 RUN touch dev/stripe-sandbox/src/lib.rs dev/stripe-sandbox/src/main.rs \
-    && cargo build --release --locked --package stripe-sandbox --bin stripe-sandbox
-COPY --chmod=755 .ci/image-root .ci/image-root
-RUN .ci/image-root target/release/stripe-sandbox /image
+    && cargo build --release --locked --package dues --package stripe-sandbox --bin stripe-sandbox
+COPY .ci/image-root .ci/image-root
+RUN sh .ci/image-root target/release/stripe-sandbox /image
 
 
 FROM scratch AS sandbox

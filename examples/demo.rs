@@ -173,7 +173,10 @@ impl Demo {
         .context(START_AFRESH)?;
         name_the_cooperative(&urls.sandbox).await?;
 
-        for name in app::migrate(&settings).await.context(START_AFRESH)? {
+        for name in app::migrate(&settings.database)
+            .await
+            .context(START_AFRESH)?
+        {
             println!("  migrated the database: {name}");
         }
         println!("  starting the service …");

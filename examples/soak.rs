@@ -179,7 +179,7 @@ async fn soak_on(cluster: &Cluster, length: Duration) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let stripe = Stripe::start(address)?;
     let settings = settings(&url, address, &stripe.url)?;
-    app::migrate(&settings).await?;
+    app::migrate(&settings.database).await?;
     let app = App::build_on(listener, settings.clone()).await?;
     let (stop, stopped) = oneshot::channel::<()>();
     let service = tokio::spawn(app.run(async move {

@@ -18,7 +18,7 @@ use crate::clock::{Clock, FollowError};
 use crate::http::edge::state::AppState;
 use crate::http::{self, Readiness};
 use crate::services::{self, Services};
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::storage::{self, MigrationError};
 use crate::telemetry::Metrics;
 
@@ -222,8 +222,8 @@ pub async fn build_services(settings: Arc<Settings>) -> Result<(Services, Clock)
 }
 
 /// Runs the pending migrations; names those that it ran.
-pub async fn migrate(settings: &Settings) -> Result<Vec<String>, StartError> {
-    let pool = storage::connect(&settings.database)
+pub async fn migrate(database: &Database) -> Result<Vec<String>, StartError> {
+    let pool = storage::connect(database)
         .await
         .map_err(StartError::Database)?;
     Ok(storage::migrate(&pool).await?)

@@ -112,8 +112,8 @@ async fn serve() -> anyhow::Result<()> {
 }
 
 async fn migrate() -> anyhow::Result<()> {
-    let settings = Settings::from_environment()?;
-    let names = app::migrate(&settings).await?;
+    let database = Settings::database()?;
+    let names = app::migrate(&database).await?;
     for name in &names {
         println!("applied {name}");
     }

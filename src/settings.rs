@@ -353,6 +353,14 @@ impl Settings {
         check::listen_address(place.environment, &raw)
     }
 
+    /// Only the database, read like all settings but without a look at the others: whoever migrates it need not hold
+    /// Stripe's key.
+    pub fn database() -> Result<Database, SettingsError> {
+        let place = Place::of_process()?;
+        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        check::database(place.environment, raw.database)
+    }
+
     /// Only what the catalogue needs, read like all settings but without a look at the others: whoever edits the plans
     /// file has no database at hand.
     pub fn catalogue() -> Result<CatalogueSettings, SettingsError> {

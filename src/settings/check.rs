@@ -82,6 +82,23 @@ pub(super) fn listen_address(
         })
 }
 
+/// The one section that a migration needs.
+pub(super) fn database(
+    environment: Environment,
+    raw: raw::Database,
+) -> Result<Database, SettingsError> {
+    let mut check = Check {
+        environment,
+        problems: Vec::new(),
+    };
+    match check.database(raw) {
+        Some(database) if check.problems.is_empty() => Ok(database),
+        _ => Err(SettingsError {
+            problems: check.problems,
+        }),
+    }
+}
+
 /// What the catalogue needs; webhooks are not its business.
 pub(super) fn catalogue(
     environment: Environment,

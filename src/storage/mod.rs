@@ -1,5 +1,19 @@
 //! All SQL, one file for each table; functions take a connection, and the use case owns the transaction.
 
+/// Reads a struct from the columns that have its fields' names. The derive of sqlx does the same, but it would have sqlx,
+/// tokio and rustls compiled a second time, for the compiler.
+macro_rules! from_row {
+    ($row:ident { $($field:ident),+ $(,)? }) => {
+        impl sqlx::FromRow<'_, sqlx::postgres::PgRow> for $row {
+            fn from_row(row: &sqlx::postgres::PgRow) -> sqlx::Result<Self> {
+                Ok(Self {
+                    $($field: sqlx::Row::try_get(row, stringify!($field).trim_start_matches("r#"))?),+
+                })
+            }
+        }
+    };
+}
+
 pub mod baskets;
 pub mod checkouts;
 pub mod cursors;

@@ -3,9 +3,9 @@
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
-use sqlx::migrate::{Migrate, MigrateError, Migrator};
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{Connection as _, PgConnection, PgPool, SqlStr};
 
 use crate::settings::Database;
 
@@ -164,8 +164,23 @@ async fn pending(pool: &PgPool) -> Result<Vec<String>, MigrationError> {
     Ok(pending)
 }
 
+/// Version, description and text of each file in `migrations/`.
+const MIGRATIONS: &[(i64, &str, &str)] = include!(concat!(env!("OUT_DIR"), "/migrations.rs"));
+
 fn migrator() -> Migrator {
-    let mut migrator = sqlx::migrate!();
+    let migrations = MIGRATIONS.iter().map(|&(version, description, sql)| {
+        let sql = SqlStr::from_static(sql);
+        // sqlx' word for a migration that asks to run outside of a transaction.
+        let alone = sql.as_str().starts_with("-- no-transaction");
+        Migration::new(
+            version,
+            description.into(),
+            MigrationType::Simple,
+            sql,
+            alone,
+        )
+    });
+    let mut migrator = Migrator::with_migrations(migrations.collect());
     migrator.set_ignore_missing(true);
     migrator
 }
@@ -175,4 +190,39 @@ fn is_undefined_table(error: &sqlx::Error) -> bool {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .is_some_and(|code| code == UNDEFINED_TABLE)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// Reading the directory is what the macro of sqlx does when it compiles: same version, name and checksum, so a
+    /// database that an older program has migrated stays valid.
+    #[tokio::test]
+    async fn migrations_are_those_that_sqlx_itself_finds_in_the_directory() {
+        let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+        let found = Migrator::new(directory.as_path())
+            .await
+            .expect("sqlx reads the directory");
+        let told = |migrator: &Migrator| -> Vec<_> {
+            let migrations = migrator.iter();
+            migrations
+                .map(|one| {
+                    (
+                        one.version,
+                        one.description.clone(),
+                        one.migration_type,
+                        one.no_tx,
+                        one.checksum.clone(),
+                        one.sql.as_str().to_owned(),
+                    )
+                })
+                .collect()
+        };
+        assert!(found.iter().count() > 1, "there are migrations");
+        assert_eq!(told(&migrator()), told(&found));
+        assert_eq!(migrator().table_name, found.table_name);
+    }
 }

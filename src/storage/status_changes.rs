@@ -1,28 +1,23 @@
 //! Rows of `status_changes`: the history of a subscription.
 
-use sqlx::postgres::{PgExecutor, PgRow};
-use sqlx::{FromRow, Row as _};
+use sqlx::postgres::PgExecutor;
 
 use super::StorageError;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::records::ChangeRecord;
 
-impl FromRow<'_, PgRow> for ChangeRecord {
-    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            seq: row.try_get("seq")?,
-            from_status: row.try_get("from_status")?,
-            to_status: row.try_get("to_status")?,
-            reason: row.try_get("reason")?,
-            cause: row.try_get("cause")?,
-            from_plan: row.try_get("from_plan")?,
-            to_plan: row.try_get("to_plan")?,
-            from_quantity: row.try_get("from_quantity")?,
-            to_quantity: row.try_get("to_quantity")?,
-            at: row.try_get("at")?,
-        })
-    }
-}
+from_row!(ChangeRecord {
+    seq,
+    from_status,
+    to_status,
+    reason,
+    cause,
+    from_plan,
+    to_plan,
+    from_quantity,
+    to_quantity,
+    at,
+});
 
 /// The changes of a subscription, newest first, from the one after `before` on.
 pub async fn find(

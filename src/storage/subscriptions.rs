@@ -267,7 +267,6 @@ pub async fn find_bought(
     rows.into_iter().map(BoughtRow::into_bought).collect()
 }
 
-#[derive(FromRow)]
 struct BoughtRow {
     id: Uuid,
     checkout_id: Uuid,
@@ -280,6 +279,19 @@ struct BoughtRow {
     changed_at: Vec<OffsetDateTime>,
     changed_from: Vec<String>,
 }
+
+from_row!(BoughtRow {
+    id,
+    checkout_id,
+    plan,
+    kind,
+    stripe_subscription_id,
+    stripe_price_id,
+    stripe_line_item_id,
+    stripe_session_id,
+    changed_at,
+    changed_from,
+});
 
 impl BoughtRow {
     fn into_bought(self) -> Result<Bought, StorageError> {
@@ -303,7 +315,7 @@ impl BoughtRow {
 }
 
 /// Shares that a user held at some moment.
-#[derive(Clone, Debug, FromRow)]
+#[derive(Clone, Debug)]
 pub struct HeldShare {
     /// Ours.
     pub id: Uuid,
@@ -314,6 +326,13 @@ pub struct HeldShare {
     /// When they were paid.
     pub first_paid_at: OffsetDateTime,
 }
+
+from_row!(HeldShare {
+    id,
+    plan,
+    quantity,
+    first_paid_at,
+});
 
 /// The shares that a user held just before `on`: paid by then, and not ended by then as far as the history says. That the
 /// payment was only recorded later doesn't matter, its time is Stripe's.

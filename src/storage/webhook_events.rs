@@ -1,7 +1,6 @@
 //! Rows of `webhook_events`: which events were seen, and which wait to be settled.
 
 use serde::Serialize;
-use sqlx::FromRow;
 use sqlx::postgres::PgExecutor;
 use time::OffsetDateTime;
 
@@ -198,7 +197,7 @@ pub async fn find_seen(
 }
 
 /// An event as an operator sees it.
-#[derive(Clone, Debug, FromRow, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct EventRow {
     /// `evt_…`.
     pub id: String,
@@ -222,6 +221,18 @@ pub struct EventRow {
     /// Why it failed or was flagged.
     pub last_error: Option<String>,
 }
+
+from_row!(EventRow {
+    id,
+    r#type,
+    object_id,
+    created,
+    received_at,
+    state,
+    attempts,
+    next_attempt_at,
+    last_error,
+});
 
 /// The newest events, of one state if given.
 pub async fn find(
@@ -292,7 +303,7 @@ pub async fn delete_old(
 }
 
 /// What an alert looks at.
-#[derive(Clone, Copy, Debug, FromRow)]
+#[derive(Clone, Copy, Debug)]
 pub struct Backlog {
     /// Events that wait for the worker.
     pub deferred: i64,
@@ -303,6 +314,13 @@ pub struct Backlog {
     /// When the oldest waiting event came.
     pub oldest_deferred: Option<OffsetDateTime>,
 }
+
+from_row!(Backlog {
+    deferred,
+    failed,
+    flagged,
+    oldest_deferred,
+});
 
 /// Counts what is not settled.
 pub async fn find_backlog(db: impl PgExecutor<'_>) -> Result<Backlog, StorageError> {

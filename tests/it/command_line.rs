@@ -168,6 +168,51 @@ fn a_health_check_needs_no_secrets_and_fails_where_nobody_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_migration_needs_no_setting_but_the_database_s() {
+    for name in ["DUES__DATABASE__URL", "DATABASE_URL"] {
+        let database = empty_database().await;
+        let variables = HashMap::from([(name.to_owned(), database.url().to_owned())]);
+        let output = run(&["migrate"], &variables);
+        assert!(output.status.success(), "{}", stderr(&output));
+        let applied = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(applied.starts_with("applied 0001 schema\n"), "{applied}");
+        assert!(output.stderr.is_empty(), "{}", stderr(&output));
+    }
+}
+
+#[test]
+fn a_migration_says_in_one_sentence_what_is_wrong_with_the_database_s_setting() {
+    let sentence = |variables: &[(&str, &str)]| {
+        let variables = variables.iter();
+        let owned = variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let output = run(&["migrate"], &owned.collect());
+        assert_eq!(output.status.code(), Some(1));
+        assert!(output.stdout.is_empty(), "{output:?}");
+        stderr(&output)
+    };
+    let place = "set it in the environment, or in config/production.toml under [database]\n";
+    assert_eq!(
+        sentence(&[]),
+        format!("dues: DUES__DATABASE__URL is missing; {place}")
+    );
+    assert_eq!(
+        sentence(&[("DATABASE_URL", "mysql://localhost/dues")]),
+        format!("dues: DUES__DATABASE__URL does not begin with postgres://; {place}")
+    );
+    let away = "postgres://dues:pa55word@127.0.0.1:1/dues";
+    let text = sentence(&[
+        ("DUES__DATABASE__URL", away),
+        ("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", "500"),
+    ]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(
+        text.contains("DUES__DATABASE__URL") && text.contains("Connection refused"),
+        "{text}"
+    );
+    assert!(!text.contains("pa55word"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn migrate_serve_check_and_stop_as_an_operator_would() {
     let database = empty_database().await;
     let port = {

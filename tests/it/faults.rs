@@ -133,7 +133,9 @@ async fn a_database_that_is_restarted_and_crashes_under_load_costs_nothing_but_t
     let address = free_port();
     let sandbox = TestSandbox::start(address).await;
     let settings = replica::settings(&url, address, sandbox.url(), &quick());
-    dues::app::migrate(&settings).await.expect("the schema");
+    dues::app::migrate(&settings.database)
+        .await
+        .expect("the schema");
     let mut service = Replica::start_at(address, &url, sandbox.url(), &quick()).await;
     let rush = Rush::begin(sandbox, &url, address, &quick()).await;
     for how in [Stop::Fast, Stop::Immediate, Stop::Fast] {

@@ -266,7 +266,11 @@ impl Stripe {
 }
 
 /// The request of an operation about the object with this id, if it is about one.
-fn request(operation: Operation, id: &str, parameters: &impl Serialize) -> RequestBuilder {
+pub(super) fn request(
+    operation: Operation,
+    id: &str,
+    parameters: &impl Serialize,
+) -> RequestBuilder {
     let (method, template) = operation.as_str().split_once(" /v1").unwrap_or_default();
     let path: Vec<&str> = template
         .split('/')

@@ -283,7 +283,7 @@ pub(crate) async fn migrated_database() -> TestDatabase {
             "http://127.0.0.1:1",
         );
         let settings = Settings::load(Environment::Development, None, variables)?;
-        dues::app::migrate(&settings).await?;
+        dues::app::migrate(&settings.database).await?;
         Ok(())
     })
     .await
