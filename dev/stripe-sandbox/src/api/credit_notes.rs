@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route};
-use crate::engine::proration::share;
 use crate::engine::{billing, drafts, refunds};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::{Json, list};
-use crate::listing;
+use crate::world::amounts::share;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::{Json, list};
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[

@@ -1,13 +1,15 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
-pub(crate) mod catalogue;
+mod catalogue;
 mod coupons;
 mod credit_notes;
 mod customers;
 mod disputes;
 mod events;
+mod expand;
 mod invoices;
 mod line_items;
+mod listing;
 mod payments;
 mod portal;
 pub(crate) mod portal_features;
@@ -22,20 +24,16 @@ mod subscription_items;
 mod subscription_update;
 mod subscriptions;
 mod test_clocks;
-mod version;
 mod webhook_endpoints;
 
 use serde_json::Value;
 
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::world::World;
-use crate::{expand, form, table};
+use crate::spec::table;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::{World, set_texts};
 
-pub(crate) use customers::new_customer;
 pub(crate) use subscription_items::change as subscription_change;
 pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
-pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
 /// A checked call.
 pub(crate) struct Call {
@@ -133,10 +131,10 @@ fn ids_in(template: &str, path: &str) -> Option<Vec<String>> {
 }
 
 impl Route {
-    /// Decodes and checks the parameters of a call.
-    pub(crate) fn check(&self, ids: Vec<String>, encoded: &str) -> Result<Call, ApiError> {
+    /// Checks the decoded parameters of a call.
+    pub(crate) fn check(&self, ids: Vec<String>, params: &Value) -> Result<Call, ApiError> {
         let operation = format!("{} {}", self.method, self.path);
-        let params = table::check(&operation, &form::decode(encoded)?)?;
+        let params = table::check(&operation, params)?;
         Ok(Call { params, ids })
     }
 
@@ -157,17 +155,6 @@ impl Route {
     }
 }
 
-/// A text parameter, where an empty one means that the field is unset.
-pub(crate) fn set_texts(object: &mut Value, params: &Value, names: &[&str]) {
-    for name in names {
-        match params.get(*name) {
-            Some(Value::String(text)) if text.is_empty() => object.set(name, Value::Null),
-            Some(value) => object.set(name, value.clone()),
-            None => {}
-        }
-    }
-}
-
 /// Refuses parameters that change what happens and are not modelled.
 pub(crate) fn refuse(params: &Value, names: &[&str]) -> Result<(), ApiError> {
     let given = names.iter().find(|name| match params.get(**name) {
@@ -184,7 +171,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::routes;
-    use crate::table::operations;
+    use crate::spec::table::operations;
 
     #[test]
     fn routes_and_the_table_of_parameters_agree() {

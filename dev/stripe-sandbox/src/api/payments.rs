@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::payments::receipt;
 use crate::engine::refunds;
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{World, merge};
 
 pub(super) const ROUTES: &[Route] = &[

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route};
-use crate::clock::add_interval;
 use crate::engine::clock;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
 use crate::world::World;
+use crate::world::clock::add_interval;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 
 pub(super) const ROUTES: &[Route] = &[
     route(

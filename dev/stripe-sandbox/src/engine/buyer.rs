@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::checkout::Payment;
 use super::offer::refused;
-use crate::error::ApiError;
-use crate::ids;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// Where buyers are who do not say.
 pub(crate) const HOME: &str = "AT";
@@ -147,7 +147,7 @@ pub(crate) fn customer_for(world: &mut World, session: &Value, buyer: &Buyer) ->
         {
             params.set("preferred_locales", json!([locale]));
         }
-        let id = crate::api::new_customer(world, &params)
+        let id = super::customers::new_customer(world, &params)
             .text("id")
             .to_owned();
         keep_tax_ids(world, &id, &buyer.tax_ids);

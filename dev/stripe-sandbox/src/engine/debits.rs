@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::instruments::DEBIT_FAILED;
 use super::{billing, dunning, payments};
-use crate::error::ApiError;
-use crate::json::Json;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// Settles a debit that is under way.

@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use crate::ids;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// Why a bank says no.
 #[derive(Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use serde_json::Value;
 use super::changes::{self, Change};
 use super::subscriptions::period_end;
 use super::{drafts, periods};
-use crate::json::Json;
 use crate::world::World;
+use crate::world::json::Json;
 
 /// What invoices are reckoned from: these kinds, where they belong to nobody else.
 const KINDS: &[&str] = &[

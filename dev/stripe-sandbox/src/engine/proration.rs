@@ -5,19 +5,12 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::add_interval;
-use crate::ids;
-use crate::json::Json;
-use crate::web::day;
 use crate::world::World;
-
-/// A part of an amount, rounded half away from zero.
-pub(crate) fn share(amount: i64, part: i64, whole: i64) -> i64 {
-    let whole = i128::from(whole.max(1));
-    let product = i128::from(amount) * i128::from(part);
-    let magnitude = (2 * product.abs() + whole) / (2 * whole);
-    i64::try_from(magnitude * product.signum()).unwrap_or_default()
-}
+use crate::world::amounts::share;
+use crate::world::clock::add_interval;
+use crate::world::clock::day;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// The price of one as text, with decimals where the amount cannot be divided.
 pub(crate) fn unit_of(amount: i64, quantity: i64) -> String {
@@ -221,15 +214,7 @@ pub(crate) fn drop_pending(world: &mut World, subscription: &str) {
 mod tests {
     use serde_json::json;
 
-    use super::{share, unit_of, whole_period_start};
-
-    #[test]
-    fn halves_are_rounded_away_from_zero() {
-        assert_eq!((share(5, 1, 2), share(-5, 1, 2)), (3, -3));
-        assert_eq!((share(5, 1, 3), share(-5, 1, 3)), (2, -2));
-        assert_eq!(share(i64::MAX, 3, 3), i64::MAX);
-        assert_eq!(share(100, 0, 7), 0);
-    }
+    use super::{unit_of, whole_period_start};
 
     #[test]
     fn the_price_of_one_has_decimals_where_it_needs_them() {

@@ -9,6 +9,7 @@ mod checkout;
 mod control;
 mod discounts;
 mod faults;
+mod house;
 mod invoice_page;
 mod lists;
 mod money;

@@ -1,0 +1,35 @@
+//! An answer before it becomes bytes.
+
+use serde_json::Value;
+
+use crate::world::error::{ApiError, ApiResult};
+
+/// An answer on its way out.
+pub(super) struct Outgoing {
+    pub status: u16,
+    pub body: Value,
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl From<ApiError> for Outgoing {
+    fn from(error: ApiError) -> Self {
+        Self {
+            status: error.status,
+            body: error.to_json(),
+            headers: vec![],
+        }
+    }
+}
+
+impl From<ApiResult> for Outgoing {
+    fn from(result: ApiResult) -> Self {
+        match result {
+            Ok(body) => Self {
+                status: 200,
+                body,
+                headers: vec![],
+            },
+            Err(error) => error.into(),
+        }
+    }
+}
