@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{self, seed};
+use crate::spec::objects;
 use crate::world::json::Json;
 use crate::world::{World, ids};
 use crate::{StartError, Webhook};
@@ -47,6 +48,7 @@ impl App {
         let mut world = self.world();
         engine::clock::run_due(&mut world);
         let result = act(&mut world);
+        hold_events(&mut world);
         drop(world);
         self.wake.notify_one();
         result
@@ -113,6 +115,21 @@ impl App {
         if let Err(error) = written {
             eprintln!("stripe-sandbox: the state cannot be saved: {error}");
         }
+    }
+}
+
+/// Holds new events against Stripe's description, in debug builds.
+fn hold_events(world: &mut World) {
+    if !cfg!(debug_assertions) {
+        return;
+    }
+    let events = world.store.all("event");
+    let mut new = events.iter().skip(world.events_held);
+    let found = new.find_map(objects::wrong_event);
+    world.events_held = events.len();
+    if let Some(sentence) = found {
+        eprintln!("stripe-sandbox: {sentence}");
+        world.wrong.get_or_insert(sentence);
     }
 }
 

@@ -55,6 +55,7 @@ fn load(path: Option<&Path>) -> Result<World, StartError> {
     };
     let mut world: World = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
     world.store.reindex();
+    world.events_held = world.store.all("event").len();
     world.idempotency.retain(|_, stored| stored.is_answered());
     world.deliveries.reindex();
     Ok(world)

@@ -28,7 +28,7 @@ mod webhook_endpoints;
 
 use serde_json::Value;
 
-use crate::spec::table;
+use crate::spec::{objects, table};
 use crate::world::error::{ApiError, ApiResult};
 use crate::world::{World, set_texts};
 
@@ -151,6 +151,12 @@ impl Route {
         )?;
         let mut answer = (self.handler)(world, call)?;
         expand::expand(world, &mut answer, self.resource, is_list, &call.params)?;
+        if cfg!(debug_assertions) {
+            let operation = format!("{} {}", self.method, self.path);
+            if let Some(sentence) = objects::wrong_answer(&operation, &answer) {
+                return Err(ApiError::wrong(sentence));
+            }
+        }
         Ok(answer)
     }
 }

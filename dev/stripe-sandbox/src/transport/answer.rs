@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::spec::objects;
 use crate::world::error::{ApiError, ApiResult};
 
 /// An answer on its way out.
@@ -13,6 +14,12 @@ pub(super) struct Outgoing {
 
 impl From<ApiError> for Outgoing {
     fn from(error: ApiError) -> Self {
+        let mut error = error;
+        if cfg!(debug_assertions)
+            && let Some(sentence) = objects::wrong_error(&error.to_json())
+        {
+            error = ApiError::wrong(sentence);
+        }
         Self {
             status: error.status,
             body: error.to_json(),

@@ -182,8 +182,7 @@ impl Incoming {
     fn check_version(&self) -> Result<(), ApiError> {
         match &self.version {
             Some(version) if !version::is_known(version) => Err(ApiError::invalid(format!(
-                "Invalid Stripe API version: {version}. The newest that the sandbox knows is {}.",
-                API_VERSION
+                "Invalid Stripe API version: {version}. The newest that the sandbox knows is {API_VERSION}."
             ))),
             _ => Ok(()),
         }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +16,7 @@ use tower::ServiceExt;
 
 use super::gateway;
 use crate::app::App;
+use crate::world::error::ApiError;
 
 /// The connection is to be cut.
 #[derive(Debug, thiserror::Error)]
@@ -43,17 +45,29 @@ pub(crate) async fn run(app: Arc<App>, listener: TcpListener, pages: Router) {
                     || request.uri().path().starts_with("/v2/")
                 {
                     // A task of its own: a caller who hangs up does not undo what Stripe has begun.
-                    return tokio::spawn(gateway::answer(app, request))
-                        .await
-                        .unwrap_or(Err(Cut));
+                    let answered = tokio::spawn(gateway::answer(Arc::clone(&app), request)).await;
+                    return answered
+                        .unwrap_or(Err(Cut))
+                        .map(|response| complaint(&app).unwrap_or(response));
                 }
                 let response: Response<Body> = match pages.oneshot(request).await {
                     Ok(response) => response,
                     Err(never) => match never {},
                 };
-                Ok::<_, Cut>(response)
+                Ok::<_, Cut>(complaint(&app).unwrap_or(response))
             }
         });
         connections.spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
     }
+}
+
+/// What every call is answered once a debug build has found an event of its own that Stripe would never send.
+fn complaint(app: &App) -> Option<Response<Body>> {
+    let sentence = app.world().wrong.clone()?;
+    let body = ApiError::new(500, "api_error", None, sentence).to_json();
+    let mut response = Response::new(Body::from(body.to_string()));
+    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+    let json = HeaderValue::from_static("application/json");
+    response.headers_mut().insert(CONTENT_TYPE, json);
+    Some(response)
 }

@@ -91,6 +91,12 @@ impl ApiError {
         Self::parameter(None, param, message)
     }
 
+    /// An answer of our own that Stripe would never give: says so, here and on standard error.
+    pub(crate) fn wrong(sentence: String) -> Self {
+        eprintln!("stripe-sandbox: {sentence}");
+        Self::new(500, "api_error", None, sentence)
+    }
+
     /// Names the parameter that is to blame.
     pub(crate) fn param(self, param: &str) -> Self {
         self.with("param", param)

@@ -70,6 +70,12 @@ pub(crate) struct World {
     /// Where the sandbox is reached, without a slash at the end.
     #[serde(skip)]
     pub base_url: String,
+    /// What a debug build has found wrong with an event of its own: from then on every answer says so.
+    #[serde(skip)]
+    pub wrong: Option<String>,
+    /// How many events were held against Stripe's description, or were there before.
+    #[serde(skip)]
+    pub events_held: usize,
     /// Something changed that should be saved.
     #[serde(skip)]
     pub dirty: bool,

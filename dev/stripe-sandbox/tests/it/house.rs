@@ -32,7 +32,10 @@ const CRATES: &[(&str, &[&str])] = &[
     ("aws_lc_rs", &["webhooks"]),
     ("toml", &["engine"]),
     ("clap", &["main"]),
-    ("tokio", &["transport", "app", "sandbox", "webhooks", "main"]),
+    (
+        "tokio",
+        &["transport", "app", "sandbox", "webhooks", "main"],
+    ),
 ];
 
 /// Sources longer than this are two.

@@ -7,6 +7,7 @@ mod bench;
 mod changes;
 mod checkout;
 mod control;
+mod described;
 mod discounts;
 mod faults;
 mod house;
