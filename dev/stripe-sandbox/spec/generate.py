@@ -202,6 +202,8 @@ class Objects:
     OTHER_SOURCES = ["account", "bank_account", "source"]
     # Of these only some fields are described.
     PARTIAL = re.compile(r"(^|[._])payment_method(_options|_details)?$")
+    # Not every moment has a format; the others are told by their descriptions.
+    MOMENT = re.compile(r"timestamp|unix epoch", re.I)
     SCALARS = {"string": "s", "integer": "i", "number": "n", "boolean": "b"}
 
     def __init__(self, document):
@@ -241,6 +243,8 @@ class Objects:
             return self.object(schema, name)
         if kind == "string" and "maxLength" in schema:
             return {"s": schema["maxLength"]}
+        if kind == "integer" and (self.MOMENT.search(schema.get("description", ""))):
+            return "t"
         return {"unix-time": "t", "decimal": "d"}.get(schema.get("format"), self.SCALARS.get(kind, "f"))
 
     def object(self, schema, name):

@@ -182,9 +182,11 @@ fn starts<'a>(code: &'a str, prefix: &'a str) -> impl Iterator<Item = &'a str> {
         let before = code[..at].strip_suffix("::").unwrap_or(&code[..at]);
         let is_rooted = before.len() < at;
         let last = before.chars().next_back();
-        let goes_on = last.is_some_and(|last| last.is_alphanumeric() || last == '_');
-        // `::name` begins at the crates, `x::name` does not.
-        (!goes_on && !(is_rooted && last == Some('>'))).then(|| &code[at + prefix.len()..])
+        // `::name` begins at the crates, `x::name` does not, and `xname` is another name.
+        let goes_on = last.is_some_and(|last| {
+            last.is_alphanumeric() || last == '_' || (is_rooted && last == '>')
+        });
+        (!goes_on).then(|| &code[at + prefix.len()..])
     })
 }
 
@@ -251,7 +253,7 @@ fn after_literal(text: &str) -> &str {
 
 /// The first part of the path, which is the room's name.
 fn room_of(path: &Path) -> String {
-    let first = path.components().next().map(|part| part.as_os_str());
+    let first = path.iter().next();
     let stem = first.and_then(|first| Path::new(first).file_stem());
     stem.map(|stem| stem.to_string_lossy().into_owned())
         .unwrap_or_default()

@@ -6,6 +6,7 @@
 mod bench;
 mod changes;
 mod checkout;
+mod conformance;
 mod control;
 mod described;
 mod discounts;
