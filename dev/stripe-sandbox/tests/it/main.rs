@@ -18,6 +18,7 @@ mod money;
 mod options;
 mod pages;
 mod plans;
+mod product;
 mod receipts;
 mod renewals;
 mod rules;
