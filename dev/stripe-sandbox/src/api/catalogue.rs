@@ -113,8 +113,7 @@ fn delete_product(world: &mut World, call: &Call) -> ApiResult {
     let product = world.require("product", call.id())?;
     if world
         .store
-        .all("price")
-        .iter()
+        .linked("price", call.id())
         .any(|price| price.text("product") == call.id())
     {
         let message =
@@ -173,7 +172,7 @@ fn free_lookup_key(
     let Some(key) = params.opt_text("lookup_key").filter(|key| !key.is_empty()) else {
         return Ok(());
     };
-    let holders = world.store.ids_where("price", |price| {
+    let holders = world.store.ids_linked("price", key, |price| {
         price.text("lookup_key") == key && Some(price.text("id")) != for_price
     });
     for holder in holders {

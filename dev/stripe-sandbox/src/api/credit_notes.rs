@@ -303,7 +303,7 @@ fn give_back(
 }
 
 fn charge_of(world: &World, invoice: &str) -> Option<String> {
-    let mut payments = world.store.all("invoice_payment").iter();
+    let mut payments = world.store.linked("invoice_payment", invoice);
     let paid =
         payments.rfind(|row| row.text("invoice") == invoice && row.text("status") == "paid")?;
     let intent = world.store.get(paid["payment"].text("payment_intent"))?;

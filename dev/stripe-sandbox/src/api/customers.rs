@@ -83,7 +83,7 @@ fn delete(world: &mut World, call: &Call) -> ApiResult {
 pub(super) fn remove(world: &mut World, id: &str) -> Value {
     let customer = world.store.copy(id);
     let theirs = |row: &Value| row.text("customer") == id && !subscriptions::is_over(row);
-    for subscription in world.store.ids_where("subscription", theirs) {
+    for subscription in world.store.ids_linked("subscription", id, theirs) {
         proration::drop_pending(world, &subscription);
         subscriptions::cancel(world, &subscription, "cancellation_requested", &Value::Null);
     }
@@ -102,7 +102,7 @@ fn index(world: &mut World, call: &Call) -> ApiResult {
 fn payment_methods(world: &mut World, call: &Call) -> ApiResult {
     live(world, call.id())?;
     let url = format!("/v1/customers/{}/payment_methods", call.id());
-    let rows = world.store.all("payment_method").iter().rev();
+    let rows = world.store.linked("payment_method", call.id()).rev();
     let theirs = rows.filter(|row| {
         row.text("customer") == call.id() && listing::matches(row, &call.params, &["type"])
     });

@@ -116,8 +116,7 @@ fn included(world: &World, owner: &Value, field: &str) -> Option<Value> {
     let those = |kind: &str, key: &str| -> Vec<Value> {
         world
             .store
-            .all(kind)
-            .iter()
+            .linked(kind, id)
             .rev()
             .filter(|row| row.text(key) == id)
             .cloned()

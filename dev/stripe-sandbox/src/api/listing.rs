@@ -6,6 +6,18 @@ use crate::world::World;
 use crate::world::error::{ApiError, ApiResult};
 use crate::world::json::Json;
 
+/// Parameters that name what the objects of a list link to.
+const LINKS: &[&str] = &[
+    "charge",
+    "customer",
+    "invoice",
+    "payment_intent",
+    "product",
+    "source",
+    "subscription",
+    "test_clock",
+];
+
 /// A page of the objects of a kind that fit.
 pub(crate) fn page(
     world: &World,
@@ -14,52 +26,59 @@ pub(crate) fn page(
     params: &Value,
     fits: impl Fn(&Value) -> bool,
 ) -> ApiResult {
-    let created = &params["created"];
-    let rows = world.store.all(kind).iter().rev();
-    let fitting = rows
-        .filter(|row| !row.flag("deleted") && in_range(row.int("created"), created) && fits(row));
-    page_of(&fitting.collect::<Vec<_>>(), kind, url, params, |id| {
-        world.store.find(kind, id).map(|row| row.int("created"))
-    })
-}
-
-/// A page of rows that are newest first already.
-fn page_of(
-    rows: &[&Value],
-    kind: &str,
-    url: &str,
-    params: &Value,
-    exists: impl Fn(&str) -> Option<i64>,
-) -> ApiResult {
+    let store = &world.store;
     let limit = usize::try_from(params.opt_int("limit").unwrap_or(10)).unwrap_or(10);
-    let position = |param: &str| -> Result<Option<usize>, ApiError> {
+    let created = &params["created"];
+    let fitting =
+        |row: &&Value| !row.flag("deleted") && in_range(row.int("created"), created) && fits(row);
+    let place = |param: &str| -> Result<Option<usize>, ApiError> {
         let Some(id) = params.opt_text(param) else {
             return Ok(None);
         };
-        let created = exists(id).ok_or_else(|| ApiError::missing_reference(kind, id, param))?;
-        // A cursor that the filter leaves out still has its place in time.
-        let place = rows.iter().position(|row| row.text("id") == id);
-        Ok(place
-            .or_else(|| rows.iter().position(|row| row.int("created") < created))
-            .or(Some(rows.len())))
+        let known = store.place(kind, id);
+        known
+            .ok_or_else(|| ApiError::missing_reference(kind, id, param))
+            .map(Some)
     };
-    let (data, has_more) = if let Some(end) = position("ending_before")? {
-        let start = end.saturating_sub(limit);
-        (&rows[start..end], start > 0)
-    } else {
-        let cursor = position("starting_after")?;
-        let skips = params.opt_text("starting_after").is_some_and(|id| {
-            cursor
-                .and_then(|at| rows.get(at))
-                .is_some_and(|row| row.text("id") == id)
-        });
-        let start = cursor
-            .map_or(0, |at| at + usize::from(skips))
-            .min(rows.len());
-        let end = (start + limit).min(rows.len());
-        (&rows[start..end], end < rows.len())
+    let link = link_of(params);
+    // One more than asked for tells whether there are more.
+    let (mut data, is_reversed): (Vec<&Value>, bool) = match place("ending_before")? {
+        Some(end) => {
+            let newer = store.after(kind, link, end).filter(fitting);
+            (newer.take(limit + 1).collect(), true)
+        }
+        None => {
+            let start = place("starting_after")?.unwrap_or(usize::MAX);
+            let older = store.before(kind, link, start);
+            // Events come in the order of their moments: before the first that is too old there is none to find.
+            let ends = |row: &&Value| kind == "event" && is_too_old(row.int("created"), created);
+            let older = older.take_while(|row| !ends(row)).filter(fitting);
+            (older.take(limit + 1).collect(), false)
+        }
     };
+    let has_more = data.len() > limit;
+    data.truncate(limit);
+    if is_reversed {
+        data.reverse();
+    }
     Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
+}
+
+/// What all objects of the list link to, if the parameters say so.
+fn link_of(params: &Value) -> Option<&str> {
+    let by_field = LINKS.iter().find_map(|name| params.opt_text(name));
+    let by_payment = || params["payment"].opt_text("payment_intent");
+    let by_key = || match params.items("lookup_keys") {
+        [key] => key.as_str(),
+        _ => None,
+    };
+    by_field.or_else(by_payment).or_else(by_key)
+}
+
+/// Whether a moment lies before all that a filter lets through.
+fn is_too_old(at: i64, filter: &Value) -> bool {
+    filter.opt_int("gt").is_some_and(|bound| at <= bound)
+        || filter.opt_int("gte").is_some_and(|bound| at < bound)
 }
 
 /// Whether a moment fits a filter: a moment, or a hash of bounds.

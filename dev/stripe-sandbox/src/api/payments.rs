@@ -98,8 +98,7 @@ fn cancel_intent(world: &mut World, call: &Call) -> ApiResult {
     }
     let belongs_to_checkout = world
         .store
-        .all("checkout.session")
-        .iter()
+        .linked("checkout.session", call.id())
         .any(|s| s.reference("payment_intent") == Some(call.id()));
     if belongs_to_checkout {
         let message = "You cannot cancel a PaymentIntent that was created by Checkout. Expire the Checkout Session instead.";

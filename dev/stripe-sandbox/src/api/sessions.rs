@@ -284,10 +284,9 @@ fn check_currency(
     }
     let subscriptions = world
         .store
-        .all("subscription")
-        .iter()
+        .linked("subscription", customer)
         .filter(|row| !subscriptions::is_over(row));
-    let sessions = world.store.all("checkout.session").iter();
+    let sessions = world.store.linked("checkout.session", customer);
     let open =
         sessions.filter(|row| row.text("mode") == "subscription" && row.text("status") == "open");
     let mut others = subscriptions

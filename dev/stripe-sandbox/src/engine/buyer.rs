@@ -172,7 +172,7 @@ fn update(world: &mut World, session: &Value, customer: &str, billing: &Value) {
 
 /// A customer's tax ids, as invoices and sessions show them.
 pub(crate) fn tax_ids_of(world: &World, customer: &str) -> Vec<Value> {
-    let known = world.store.all("tax_id").iter();
+    let known = world.store.linked("tax_id", customer);
     known
         .filter(|row| row.text("customer") == customer)
         .map(|row| json!({"type": row["type"], "value": row["value"]}))
@@ -181,9 +181,11 @@ pub(crate) fn tax_ids_of(world: &World, customer: &str) -> Vec<Value> {
 
 fn keep_tax_ids(world: &mut World, customer: &str, tax_ids: &[Value]) {
     for given in tax_ids {
-        let known = world.store.all("tax_id").iter();
-        let mut theirs = known.filter(|row| row.text("customer") == customer);
-        if theirs.any(|row| row["value"] == given["value"]) {
+        let is_known = world
+            .store
+            .linked("tax_id", customer)
+            .any(|row| row.text("customer") == customer && row["value"] == given["value"]);
+        if is_known {
             continue;
         }
         let tax_id = json!({

@@ -102,8 +102,7 @@ pub(crate) fn is_disputed(world: &World, charge: &str) -> bool {
         |row: &Value| !matches!(row.text("status"), "won" | "warning_closed" | "prevented");
     world
         .store
-        .all("dispute")
-        .iter()
+        .linked("dispute", charge)
         .any(|row| row.text("charge") == charge && weighs(row))
 }
 

@@ -356,7 +356,7 @@ pub(crate) fn replace_default(world: &mut World, customer: &str, instrument: &In
             && !row.has("ended_at")
             && row.has("default_payment_method")
     };
-    for subscription in world.store.ids_where("subscription", theirs) {
+    for subscription in world.store.ids_linked("subscription", customer, theirs) {
         world.update(&subscription, "customer.subscription.updated", |object| {
             object.set("default_payment_method", method.as_str());
         });

@@ -145,7 +145,7 @@ fn add(world: &mut World, subscription: &Value, new: &Proration) {
 }
 
 fn pending(world: &World, subscription: &str) -> Vec<String> {
-    world.store.ids_where("invoiceitem", |row| {
+    world.store.ids_linked("invoiceitem", subscription, |row| {
         !row.has("invoice")
             && row["parent"]["subscription_details"].text("subscription") == subscription
     })

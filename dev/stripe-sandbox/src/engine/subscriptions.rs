@@ -197,7 +197,7 @@ pub(crate) fn cancel(world: &mut World, id: &str, reason: &str, details: &Value)
         row["parent"]["subscription_details"].text("subscription") == id
             && matches!(row.text("status"), "draft" | "open")
     };
-    for invoice in world.store.ids_where("invoice", is_open) {
+    for invoice in world.store.ids_linked("invoice", id, is_open) {
         // What is still open is no longer collected by itself.
         world.update(&invoice, "invoice.updated", |object| {
             object.set("auto_advance", false);

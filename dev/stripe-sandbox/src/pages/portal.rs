@@ -159,8 +159,7 @@ fn page(world: &World, id: &str) -> Page {
     );
     let theirs = world
         .store
-        .all("subscription")
-        .iter()
+        .linked("subscription", customer.text("id"))
         .rev()
         .filter(|row| row["customer"] == customer["id"]);
     // A flow shows what it is about, and nothing else.
@@ -256,7 +255,10 @@ fn payment_method(world: &World, customer: &Value) -> String {
     if let Some(method) = customer["invoice_settings"].opt_text("default_payment_method") {
         return method.to_owned();
     }
-    let subscriptions = world.store.all("subscription").iter().rev();
+    let subscriptions = world
+        .store
+        .linked("subscription", customer.text("id"))
+        .rev();
     let mut theirs = subscriptions
         .filter(|row| row["customer"] == customer["id"] && !subscriptions::is_over(row));
     theirs
@@ -295,8 +297,7 @@ fn invoices(world: &World, customer: &Value, body: &mut String) {
     body.push_str("<h2>Invoices</h2><div class=\"card\"><table>");
     let theirs = world
         .store
-        .all("invoice")
-        .iter()
+        .linked("invoice", customer.text("id"))
         .rev()
         .filter(|row| row["customer"] == customer["id"]);
     for invoice in theirs.take(12) {

@@ -98,7 +98,7 @@ fn bought(world: &World, charge: &Value) -> Vec<(String, i64)> {
     if let Some(invoice) = billing::invoice_of(world, intent) {
         return named(world.store.copy(&invoice)["lines"].items("data"), "amount");
     }
-    let mut sessions = world.store.all("checkout.session").iter();
+    let mut sessions = world.store.linked("checkout.session", intent);
     if let Some(session) = sessions.find(|row| row.reference("payment_intent") == Some(intent)) {
         let lines = world.store.hidden(session.text("id"), "line_items");
         return named(

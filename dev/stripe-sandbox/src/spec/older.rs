@@ -279,8 +279,7 @@ fn invoice_of(store: &Store, intent: &str) -> Value {
 
 fn rows_of(store: &Store, kind: &str, key: &str, id: &str, url: &str) -> Value {
     let rows = store
-        .all(kind)
-        .iter()
+        .linked(kind, id)
         .rev()
         .filter(|row| row.text(key) == id)
         .cloned();

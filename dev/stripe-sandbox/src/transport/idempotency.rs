@@ -7,6 +7,7 @@ use crate::world::answers::Stored;
 use crate::world::error::ApiError;
 
 const KEPT_SECONDS: i64 = 86_400;
+const FORGET_SECONDS: i64 = 3_600;
 
 /// What a request with a key may do.
 pub(crate) enum Claim {
@@ -23,10 +24,13 @@ pub(crate) fn claim(world: &mut World, key: &str, fingerprint: &str) -> Result<C
         return Err(ApiError::new(400, "invalid_request_error", None, message));
     }
     let now = world.now();
-    world
-        .idempotency
-        .retain(|_, stored| now - stored.at < KEPT_SECONDS);
-    let Some(stored) = world.idempotency.get(key) else {
+    let is_kept = |stored: &Stored| now - stored.at < KEPT_SECONDS;
+    // Now and then: a call must not pay for all keys of a day.
+    if now - world.keys_forgotten >= FORGET_SECONDS {
+        world.idempotency.retain(|_, stored| is_kept(stored));
+        world.keys_forgotten = now;
+    }
+    let Some(stored) = world.idempotency.get(key).filter(|stored| is_kept(stored)) else {
         let stored = Stored {
             fingerprint: fingerprint.to_owned(),
             at: now,

@@ -145,9 +145,8 @@ impl World {
             };
         });
         let pending = self.undelivered_endpoints(&event);
-        if let Some(event) = self.store.get_mut(&event) {
-            event.set("pending_webhooks", pending);
-        }
+        self.store
+            .edit(&event, |event| event.set("pending_webhooks", pending));
     }
 
     /// How many endpoints have not yet answered 2xx to an event.
@@ -170,7 +169,7 @@ impl World {
     pub(crate) fn count_deliveries(&self) -> Counts {
         let now = wall_ms();
         let mut counts = Counts::default();
-        for delivery in self.deliveries.all() {
+        for delivery in self.deliveries.unsettled() {
             match delivery.state {
                 DeliveryState::InFlight => {
                     counts.busy += 1;

@@ -57,6 +57,9 @@ pub(crate) struct World {
     pub invoice_numbers: u64,
     pub deliveries: Deliveries,
     pub idempotency: HashMap<String, Stored>,
+    /// When the keys that are too old were last forgotten.
+    #[serde(skip)]
+    pub keys_forgotten: i64,
     #[serde(skip)]
     pub chaos: Chaos,
     #[serde(skip)]
@@ -123,11 +126,7 @@ impl World {
     /// Changes an object without an event.
     pub(crate) fn change(&mut self, id: &str, edit: impl FnOnce(&mut Value)) -> Value {
         self.dirty = true;
-        let Some(object) = self.store.get_mut(id) else {
-            return Value::Null;
-        };
-        edit(object);
-        object.clone()
+        self.store.edit(id, edit).cloned().unwrap_or_default()
     }
 
     /// Changes an object and announces what changed; no change, no event.

@@ -16,6 +16,8 @@ pub(crate) struct Deliveries {
     #[serde(skip)]
     in_flight: BTreeSet<u64>,
     #[serde(skip)]
+    failed: BTreeSet<u64>,
+    #[serde(skip)]
     by_event: HashMap<String, Vec<u64>>,
 }
 
@@ -39,7 +41,10 @@ impl Deliveries {
             DeliveryState::InFlight => {
                 self.in_flight.insert(delivery.id);
             }
-            DeliveryState::Delivered | DeliveryState::Failed | DeliveryState::Dropped => {}
+            DeliveryState::Failed => {
+                self.failed.insert(delivery.id);
+            }
+            DeliveryState::Delivered | DeliveryState::Dropped => {}
         }
     }
 
@@ -60,6 +65,7 @@ impl Deliveries {
         };
         self.queue.remove(&(delivery.due_ms, delivery.rank, id));
         self.in_flight.remove(&id);
+        self.failed.remove(&id);
         edit(delivery);
         let changed = delivery.clone();
         self.index(&changed);
@@ -78,6 +84,13 @@ impl Deliveries {
     /// All of them, oldest first.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Delivery> {
         self.all.values()
+    }
+
+    /// Those that wait, are on their way or have failed for good: all but what is done with.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &Delivery> {
+        let queued = self.queue.iter().map(|(_, _, id)| id);
+        let others = self.in_flight.iter().chain(&self.failed);
+        queued.chain(others).filter_map(|id| self.all.get(id))
     }
 
     /// Those that were never tried, in the order in which they are due.

@@ -1,11 +1,27 @@
 //! All objects by kind, in order of creation, found by id.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::world::json::Json;
+
+/// Fields that lead from an object to another, or to a name that it is known by. Who looks for the objects of a customer
+/// must not pay for everybody's.
+const LINKS: &[&[&str]] = &[
+    &["charge"],
+    &["customer"],
+    &["invoice"],
+    &["lookup_key"],
+    &["parent", "subscription_details", "subscription"],
+    &["payment", "payment_intent"],
+    &["payment_intent"],
+    &["product"],
+    &["source"],
+    &["subscription"],
+    &["test_clock"],
+];
 
 /// The objects as the API shows them, and beside them what the API never shows.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -15,16 +31,37 @@ pub(crate) struct Store {
     hidden: BTreeMap<String, Value>,
     #[serde(skip)]
     index: HashMap<String, (String, usize)>,
+    /// By kind and what a row links to: where it is, and where rows are that once linked to it.
+    #[serde(skip)]
+    linked: HashMap<String, HashMap<String, BTreeSet<usize>>>,
+}
+
+/// What an object links to.
+fn links_of(row: &Value) -> impl Iterator<Item = &str> {
+    LINKS.iter().filter_map(move |path| {
+        let (last, way) = path.split_last()?;
+        let owner = way.iter().try_fold(row, |value, key| value.get(*key))?;
+        owner.reference(last)
+    })
+}
+
+fn link(linked: &mut HashMap<String, HashMap<String, BTreeSet<usize>>>, row: &Value, at: usize) {
+    for id in links_of(row) {
+        let rows = linked.entry(row.text("object").to_owned()).or_default();
+        rows.entry(id.to_owned()).or_default().insert(at);
+    }
 }
 
 impl Store {
     /// Rebuilds the index after loading.
     pub(crate) fn reindex(&mut self) {
         self.index.clear();
+        self.linked.clear();
         for (kind, rows) in &self.tables {
             for (at, row) in rows.iter().enumerate() {
                 self.index
                     .insert(row.text("id").to_owned(), (kind.clone(), at));
+                link(&mut self.linked, row, at);
             }
         }
     }
@@ -35,6 +72,7 @@ impl Store {
         let rows = self.tables.entry(kind.clone()).or_default();
         self.index
             .insert(object.text("id").to_owned(), (kind, rows.len()));
+        link(&mut self.linked, &object, rows.len());
         rows.push(object);
     }
 
@@ -54,10 +92,62 @@ impl Store {
         self.get(id).cloned().unwrap_or(Value::Null)
     }
 
-    /// An object to change.
-    pub(crate) fn get_mut(&mut self, id: &str) -> Option<&mut Value> {
+    /// Changes an object, and returns what it has become.
+    pub(crate) fn edit(&mut self, id: &str, edit: impl FnOnce(&mut Value)) -> Option<&Value> {
         let (kind, at) = self.index.get(id)?;
-        self.tables.get_mut(kind)?.get_mut(*at)
+        let object = self.tables.get_mut(kind)?.get_mut(*at)?;
+        edit(object);
+        link(&mut self.linked, object, *at);
+        Some(object)
+    }
+
+    /// The objects of a kind that link to an id, or once did, oldest first.
+    pub(crate) fn linked(&self, kind: &str, id: &str) -> impl DoubleEndedIterator<Item = &Value> {
+        let rows = self.all(kind);
+        let places = self.linked.get(kind).and_then(|links| links.get(id));
+        places.into_iter().flatten().filter_map(|at| rows.get(*at))
+    }
+
+    /// The objects of a kind from before a place, newest first; with an id those that link to it, or once did.
+    pub(crate) fn before<'a>(
+        &'a self,
+        kind: &str,
+        link: Option<&str>,
+        place: usize,
+    ) -> Box<dyn Iterator<Item = &'a Value> + 'a> {
+        let rows = self.all(kind);
+        let Some(id) = link else {
+            return Box::new(rows[..place.min(rows.len())].iter().rev());
+        };
+        let places = self.linked.get(kind).and_then(|links| links.get(id));
+        let places = places
+            .into_iter()
+            .flat_map(move |places| places.range(..place).rev());
+        Box::new(places.filter_map(|at| rows.get(*at)))
+    }
+
+    /// The objects of a kind from after a place, oldest first; with an id those that link to it, or once did.
+    pub(crate) fn after<'a>(
+        &'a self,
+        kind: &str,
+        link: Option<&str>,
+        place: usize,
+    ) -> Box<dyn Iterator<Item = &'a Value> + 'a> {
+        let rows = self.all(kind);
+        let Some(id) = link else {
+            return Box::new(rows.iter().skip(place + 1));
+        };
+        let places = self.linked.get(kind).and_then(|links| links.get(id));
+        let places = places
+            .into_iter()
+            .flat_map(move |places| places.range(place + 1..));
+        Box::new(places.filter_map(|at| rows.get(*at)))
+    }
+
+    /// Where an object of a kind stands among them, oldest first.
+    pub(crate) fn place(&self, kind: &str, id: &str) -> Option<usize> {
+        let (known, at) = self.index.get(id)?;
+        (known == kind).then_some(*at)
     }
 
     /// All objects of a kind, oldest first.
@@ -79,19 +169,28 @@ impl Store {
             .collect()
     }
 
-    /// Copies of the objects of some kinds that fit, with what is kept beside them.
-    pub(crate) fn excerpt(&self, kinds: &[&str], fits: impl Fn(&Value) -> bool) -> Self {
-        let mut copy = Self::default();
-        for row in kinds.iter().flat_map(|kind| self.all(kind)) {
-            if fits(row) {
-                if let Some(hidden) = self.hidden.get(row.text("id")) {
-                    copy.hidden
-                        .insert(row.text("id").to_owned(), hidden.clone());
-                }
-                copy.insert(row.clone());
+    /// The ids of the objects of a kind that link to an id and fit.
+    pub(crate) fn ids_linked(
+        &self,
+        kind: &str,
+        id: &str,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Vec<String> {
+        self.linked(kind, id)
+            .filter(|row| fits(row))
+            .map(|row| row.text("id").to_owned())
+            .collect()
+    }
+
+    /// Adds copies of objects of another store, with what is kept beside them.
+    pub(crate) fn adopt<'a>(&mut self, from: &'a Self, rows: impl Iterator<Item = &'a Value>) {
+        for row in rows {
+            let id = row.text("id");
+            if let Some(hidden) = from.hidden.get(id) {
+                self.hidden.insert(id.to_owned(), hidden.clone());
             }
+            self.insert(row.clone());
         }
-        copy
     }
 
     /// What is kept beside an object under a name.
@@ -108,5 +207,65 @@ impl Store {
             .entry(id.to_owned())
             .or_insert_with(|| json!({}))
             .set(name, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::Store;
+    use crate::world::json::Json;
+
+    fn ids<'a>(rows: impl Iterator<Item = &'a Value>) -> Vec<&'a str> {
+        rows.map(|row| row.text("id")).collect()
+    }
+
+    fn store() -> Store {
+        let mut store = Store::default();
+        for (id, customer) in [("ch_1", "cus_1"), ("ch_2", "cus_2"), ("ch_3", "cus_1")] {
+            store.insert(json!({"id": id, "object": "charge", "customer": customer}));
+        }
+        store
+    }
+
+    #[test]
+    fn links_follow_what_changes() {
+        let mut store = store();
+        assert_eq!(ids(store.linked("charge", "cus_1")), ["ch_1", "ch_3"]);
+        store.edit("ch_2", |charge| charge.set("customer", "cus_1"));
+        assert_eq!(
+            ids(store.linked("charge", "cus_1")),
+            ["ch_1", "ch_2", "ch_3"]
+        );
+        assert_eq!(ids(store.linked("refund", "cus_1")), [""; 0]);
+        store.reindex();
+        assert_eq!(
+            ids(store.linked("charge", "cus_1")),
+            ["ch_1", "ch_2", "ch_3"]
+        );
+        assert_eq!(ids(store.linked("charge", "cus_2")), [""; 0]);
+    }
+
+    #[test]
+    fn a_link_may_stand_deeper() {
+        let mut store = Store::default();
+        let parent = json!({"subscription_details": {"subscription": "sub_1"}});
+        store.insert(json!({"id": "in_1", "object": "invoice", "parent": parent}));
+        assert_eq!(ids(store.linked("invoice", "sub_1")), ["in_1"]);
+    }
+
+    #[test]
+    fn pages_go_both_ways_from_a_place() {
+        let store = store();
+        let place = store.place("charge", "ch_2").unwrap_or_default();
+        assert_eq!(
+            ids(store.before("charge", None, usize::MAX)),
+            ["ch_3", "ch_2", "ch_1"]
+        );
+        assert_eq!(ids(store.before("charge", Some("cus_1"), place)), ["ch_1"]);
+        assert_eq!(ids(store.after("charge", Some("cus_1"), place)), ["ch_3"]);
+        assert_eq!(ids(store.after("charge", None, place)), ["ch_3"]);
+        assert_eq!(store.place("refund", "ch_2"), None);
     }
 }
