@@ -3,7 +3,7 @@
 
 Usage: generate.py SPEC.json
 
-SPEC.json is an OpenAPI description of Stripe's API. Only facts are taken over: names, types, enums,
+SPEC.json is an OpenAPI description of Stripe's API; supplement.json beside this file adds what it lacks. Only facts are taken over: names, types, enums,
 lengths, what may be null, and what may be expanded into what. Short keys keep the files small:
 
     "s" string, {"s": 200} string of at most 200 characters, "i" integer, "t" moment in seconds,
@@ -85,7 +85,7 @@ GET DELETE /v1/test_helpers/test_clocks/{}
 POST /v1/test_helpers/test_clocks/{}/advance
 """
 # What no operation answers with by itself.
-ALSO = ["event", "error"]
+ALSO = ["event", "error", "invoiceitem"]
 # Needed in practice, though the description calls them optional.
 REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
 # Returned only when expanded, though the description does not mark them.
@@ -272,6 +272,8 @@ class Objects:
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         document = json.load(file)
+    supplement = json.loads(Path(__file__).with_name("supplement.json").read_text(encoding="utf-8"))
+    document["components"]["schemas"] |= supplement["schemas"]
     table, objects = Table(document), Objects(document)
     paths = {re.sub(r"\{[^}]*\}", "{}", path): item for path, item in document["paths"].items()}
     operations, answers = {}, {}
@@ -287,10 +289,22 @@ def main():
     for name in ALSO:
         objects.type({"$ref": f"#/components/schemas/{name}"})
     version = document["info"]["version"]
-    write("table.json", {"version": version, "operations": operations, "types": table.types, "enums": table.enums,
+    write("table.json", {"version": version, "operations": operations, "elsewhere": elsewhere(paths, operations), "types": table.types, "enums": table.enums,
                          "expand": table.expand})
     write("objects.json", {"version": version, "answers": answers, "types": objects.types, "enums": objects.enums,
                            "resources": objects.resources})
+
+
+def elsewhere(paths, operations):
+    """Fixed paths that are not modelled and would be taken for an object of a modelled one, by method."""
+    found = {}
+    for path in sorted(paths):
+        for method in paths[path]:
+            template = re.sub(r"[^/]+$", "{}", path)
+            name = f"{method.upper()} {template}"
+            if "{}" not in path and name in operations and f"{method.upper()} {path}" not in operations:
+                found.setdefault(method.upper(), []).append(path)
+    return found
 
 
 def write(name, content):

@@ -104,6 +104,7 @@ pub(crate) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<Stri
     let fitting = routes().filter(|route| route.method == method);
     // A fixed segment wins over an id.
     let best = fitting
+        .filter(|_| !table::is_elsewhere(method, path))
         .filter_map(|route| ids_in(route.path, path).map(|ids| (route, ids)))
         .min_by_key(|(_, ids)| ids.len());
     best.ok_or_else(|| {

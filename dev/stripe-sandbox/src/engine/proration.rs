@@ -127,6 +127,10 @@ fn note(world: &mut World, subscription: &str, item: &str, debit: Value) {
 fn add(world: &mut World, subscription: &Value, new: &Proration) {
     let price = &new.item["price"];
     let quantity = new.item.opt_int("quantity").unwrap_or(1);
+    // An item says what it credits in another shape than the line that it becomes.
+    let credited = new.credited.is_object().then(|| {
+        json!({"invoice_item": null, "invoice_line_item_details": new.credited, "type": "invoice_line_items"})
+    });
     let object = json!({
         "id": ids::new("ii"), "object": "invoiceitem", "amount": new.amount, "currency": subscription["currency"],
         "customer": subscription["customer"], "customer_account": null, "date": world.now(), "description": new.description,
@@ -137,7 +141,7 @@ fn add(world: &mut World, subscription: &Value, new: &Proration) {
         "period": {"start": new.period.0, "end": new.period.1},
         "pricing": {"type": "price_details", "unit_amount_decimal": unit_of(new.amount, quantity),
             "price_details": {"price": price["id"], "product": price["product"]}},
-        "proration": true, "proration_details": {"credited_items": new.credited, "discount_amounts": []},
+        "proration": true, "proration_details": {"credited_items": credited, "discount_amounts": []},
         "quantity": quantity, "quantity_decimal": quantity.to_string(), "tax_rates": [],
         "test_clock": subscription["test_clock"],
     });
@@ -168,13 +172,14 @@ pub(super) fn take(world: &mut World, subscription: &str, invoice: &str) -> Vec<
 
 fn line_object(item: &Value) -> Value {
     let details = &item["parent"]["subscription_details"];
+    let credited = &item["proration_details"]["credited_items"]["invoice_line_item_details"];
     json!({
         "id": ids::new("il"), "object": "line_item", "amount": item["amount"], "currency": item["currency"],
         "description": item["description"], "discount_amounts": [], "discountable": false, "discounts": [],
         "invoice": item["invoice"], "livemode": false, "metadata": item["metadata"],
         "parent": {"invoice_item_details": null, "type": "subscription_item_details", "subscription_item_details": {
             "invoice_item": item["id"], "proration": true,
-            "proration_details": {"credited_items": item["proration_details"]["credited_items"]},
+            "proration_details": {"credited_items": credited},
             "subscription": details["subscription"], "subscription_item": details["subscription_item"]}},
         "period": item["period"], "pretax_credit_amounts": [], "pricing": item["pricing"], "quantity": item["quantity"],
         "quantity_decimal": item["quantity_decimal"], "subscription": details["subscription"],

@@ -16,6 +16,14 @@ pub(crate) fn expandable(resource: &str) -> Option<&'static Value> {
     TABLE["expand"].get(resource)
 }
 
+/// Whether Stripe has an operation of its own at a path that reads like that of an object here: `/v1/customers/search`.
+pub(crate) fn is_elsewhere(method: &str, path: &str) -> bool {
+    TABLE["elsewhere"]
+        .items(method)
+        .iter()
+        .any(|known| known == path)
+}
+
 /// Whether the table describes an operation, as `POST /v1/customers/{}`.
 #[cfg(test)]
 pub(crate) fn operations() -> impl Iterator<Item = &'static String> {
