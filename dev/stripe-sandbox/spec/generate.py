@@ -1,21 +1,29 @@
 #!/usr/bin/env python3
-"""Write table.json: the parameters and expandable fields of the operations that the sandbox models.
+"""Write table.json and objects.json: what Stripe's description says of what the sandbox models.
 
-Usage: generate.py SPEC.json > table.json
+Usage: generate.py SPEC.json
 
-SPEC.json is an OpenAPI description of Stripe's API. Only facts are taken over: names, types,
-enums, lengths, and what may be expanded into what. Short keys keep the table small:
+SPEC.json is an OpenAPI description of Stripe's API; supplement.json beside this file adds what it lacks. Only facts are taken over: names, types, enums,
+lengths, what may be null, and what may be expanded into what. Short keys keep the files small:
 
-    "s" string, {"s": 200} string of at most 200 characters, "i" integer, "n" number,
-    "b" boolean, {"e": "E1"} enum, {"a": T} array, {"m": T} map, {"o": "Name"} object,
-    {"x": [T, ...]} one of several; in an object {"p": parameters, "r": required ones}
+    "s" string, {"s": 200} string of at most 200 characters, "i" integer, "t" moment in seconds,
+    "n" number, "d" decimal text, "b" boolean, {"e": "E1"} enum, {"a": T} array, {"m": T} map,
+    {"o": "Name"} object, {"x": [T, ...]} one of several, "f" an object of which nothing is known;
+    in an object {"p": its fields, "r": required ones}
 
-In "expand", {"r": [...]} names resources, {"f": ...} nested fields, {"x": 1} what can be expanded.
+table.json holds the parameters of each operation and, in "expand", {"r": [...]} names resources,
+{"f": ...} nested fields, {"x": 1} what can be expanded.
+
+objects.json holds the "answers" of each operation, the "types" of all objects in them, with
+{"k": the value of their field "object", "l": 1 if only some fields are listed}, and "resources",
+which leads from a value of "object" to its type. A field that may be null is {"0": T}; "w" beside
+a type names objects without a description that may stand there as well.
 """
 
 import json
 import re
 import sys
+from pathlib import Path
 
 OPERATIONS = """
 POST GET /v1/customers
@@ -76,6 +84,8 @@ POST GET /v1/test_helpers/test_clocks
 GET DELETE /v1/test_helpers/test_clocks/{}
 POST /v1/test_helpers/test_clocks/{}/advance
 """
+# What no operation answers with by itself.
+ALSO = ["event", "error", "invoiceitem"]
 # Needed in practice, though the description calls them optional.
 REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
 # Returned only when expanded, though the description does not mark them.
@@ -185,23 +195,121 @@ class Table:
             self.expand[name] = self.fields(schema)
 
 
+class Objects:
+    """Collects the types of all objects that answers and events may hold."""
+
+    # Where a card may stand, these may too.
+    OTHER_SOURCES = ["account", "bank_account", "source"]
+    # Of these only some fields are described.
+    PARTIAL = re.compile(r"(^|[._])payment_method(_options|_details)?$")
+    # Not every moment has a format; the others are told by their descriptions.
+    MOMENT = re.compile(r"timestamp|unix epoch", re.I)
+    SCALARS = {"string": "s", "integer": "i", "number": "n", "boolean": "b"}
+
+    def __init__(self, document):
+        self.schemas = document["components"]["schemas"]
+        self.types, self.enums, self.resources = {}, {}, {}
+
+    def type(self, schema, name=None):
+        """A type with what its field says of it: null, and objects without a description."""
+        found = self.bare(schema, name)
+        target = schema if "$ref" not in schema else {}
+        others = list(target.get("x-expandsTo", ()))
+        if {"$ref": "#/components/schemas/card"} in target.get("anyOf", ()):
+            others += self.OTHER_SOURCES
+        if others:
+            found = {"x": [found] if not isinstance(found, dict) or "x" not in found else found["x"], "w": sorted(others)}
+        return {"0": found} if target.get("nullable") else found
+
+    def bare(self, schema, name=None):
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            schema = self.schemas[name]
+        if "anyOf" in schema:
+            options = []
+            for option in schema["anyOf"]:
+                found = self.bare(option)
+                if found not in options:
+                    options.append(found)
+            return options[0] if len(options) == 1 else {"x": options}
+        if "enum" in schema:
+            key = next((k for k, v in self.enums.items() if v == schema["enum"]), f"E{len(self.enums)}")
+            self.enums[key] = schema["enum"]
+            return {"e": key}
+        kind = schema.get("type")
+        if kind == "array":
+            return {"a": self.type(schema["items"], name and f"{name}[]")}
+        if kind == "object":
+            return self.object(schema, name)
+        if kind == "string" and "maxLength" in schema:
+            return {"s": schema["maxLength"]}
+        if kind == "integer" and (self.MOMENT.search(schema.get("description", ""))):
+            return "t"
+        return {"unix-time": "t", "decimal": "d"}.get(schema.get("format"), self.SCALARS.get(kind, "f"))
+
+    def object(self, schema, name):
+        if schema.get("additionalProperties"):
+            return {"m": self.type(schema["additionalProperties"])}
+        if not schema.get("properties"):
+            return "f"
+        resource = schema["properties"].get("object", {}).get("enum", [None])[0]
+        if resource in ("list", "search_result"):
+            data = schema["properties"]["data"]["items"]
+            name = f"list of {data['$ref'].rpartition('/')[2]}" if "$ref" in data else name
+        if name not in self.types:
+            found = self.types[name] = {}
+            found["p"] = {key: self.type(item, f"{name}.{key}") for key, item in schema["properties"].items()}
+            found["r"] = sorted(schema.get("required", ()))
+            if resource:
+                found["k"] = resource
+            if self.PARTIAL.search(name):
+                found["l"] = 1
+            if resource and resource != "list":
+                self.resources[resource] = name
+        return {"o": name}
+
+
 def main():
     with open(sys.argv[1], encoding="utf-8") as file:
         document = json.load(file)
-    table = Table(document)
+    supplement = json.loads(Path(__file__).with_name("supplement.json").read_text(encoding="utf-8"))
+    document["components"]["schemas"] |= supplement["schemas"]
+    table, objects = Table(document), Objects(document)
     paths = {re.sub(r"\{[^}]*\}", "{}", path): item for path, item in document["paths"].items()}
-    operations = {}
+    operations, answers = {}, {}
     for line in OPERATIONS.split("\n"):
         *methods, path = line.split() or [""]
         for method in methods:
             name = f"{method} {path}"
             raw = paths[path][method.lower()]
             operations[name] = table.operation(name, raw)
-            table.field(raw["responses"]["200"]["content"]["application/json"]["schema"], 0)
-    result = {"version": document["info"]["version"], "operations": operations, "types": table.types,
-              "enums": table.enums, "expand": table.expand}
-    json.dump(result, sys.stdout, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    print()
+            answer = raw["responses"]["200"]["content"]["application/json"]["schema"]
+            table.field(answer, 0)
+            answers[name] = objects.type(answer, f"answer to {name}")
+    for name in ALSO:
+        objects.type({"$ref": f"#/components/schemas/{name}"})
+    version = document["info"]["version"]
+    write("table.json", {"version": version, "operations": operations, "elsewhere": elsewhere(paths, operations), "types": table.types, "enums": table.enums,
+                         "expand": table.expand})
+    write("objects.json", {"version": version, "answers": answers, "types": objects.types, "enums": objects.enums,
+                           "resources": objects.resources})
+
+
+def elsewhere(paths, operations):
+    """Fixed paths that are not modelled and would be taken for an object of a modelled one, by method."""
+    found = {}
+    for path in sorted(paths):
+        for method in paths[path]:
+            template = re.sub(r"[^/]+$", "{}", path)
+            name = f"{method.upper()} {template}"
+            if "{}" not in path and name in operations and f"{method.upper()} {path}" not in operations:
+                found.setdefault(method.upper(), []).append(path)
+    return found
+
+
+def write(name, content):
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
+    Path(__file__).with_name(name).write_text(text + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,20 @@
 //! A stateful, in-memory Stripe over HTTP: as strict and as awkward as the real one.
 //!
-//! A request goes from `server` (the accept loop) to `gateway` and `api` when its path begins with `/v1`, else to
-//! `web` (the pages that a buyer sees) or `control` (the API under `/_sandbox/`). All of them change one `World`
-//! behind one lock; `engine` knows what follows from what. Each change emits events, and `sender` delivers them to the
-//! webhook endpoints.
+//! The rooms, and what each may name (`tests/it/house.rs` reads the sources and holds them to it):
+//!
+//! - `world`: all that is known, behind one lock: objects, clock, schedule, queue of webhooks. Data; it names nobody.
+//! - `spec`: what Stripe's description says of parameters and objects, and the shapes of older versions. Names `world`.
+//! - `engine`: what follows from what when money or time moves. Names `world` and `spec`, and never `api`.
+//! - `api`: the operations under `/v1`. Names `engine`, `spec`, `world`.
+//! - `app`: the world behind its lock, shared by all tasks. Names `engine`, `spec`, `world`.
+//! - `webhooks`: sends what the world has queued. Names `app`, `spec`, `world`.
+//! - `pages`: what a buyer sees. `control`: the API under `/_sandbox/`. Both change the world through `engine`.
+//! - `transport`: the accept loop, and what happens around every call under `/v1`. Names `api`, `app`, `spec`, `world`.
+//! - `sandbox`: loads, starts and stops it all. Nobody names it.
+//!
+//! A call goes from `transport::server` to `transport::gateway` (key, version, faults, idempotency) and to the handler in
+//! `api` when its path begins with `/v1`, else to `pages` or `control`. Whatever changes the world goes through
+//! `App::with`, which first does what has fallen due. Each change emits events, and `webhooks::sender` delivers them.
 //!
 //! The crate shares no code with whatever it is used to test, so that both cannot agree on a mistake.
 
@@ -13,36 +24,19 @@
 
 mod api;
 mod app;
-mod clock;
 mod control;
-mod delivery;
 mod engine;
-mod error;
-mod expand;
-mod faults;
-mod form;
-mod gateway;
-mod idempotency;
-mod ids;
-mod journal;
-mod json;
-mod listing;
-mod percent;
-mod queue;
-mod render;
-mod seed;
-mod sender;
-mod server;
-mod settings;
-mod store;
-mod table;
-mod web;
+mod pages;
+mod sandbox;
+mod spec;
+mod transport;
+mod webhooks;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-pub use app::Sandbox;
+pub use sandbox::Sandbox;
 
 /// How to start a sandbox.
 #[derive(Debug, Clone)]

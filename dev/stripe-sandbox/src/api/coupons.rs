@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::discounts;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
-use crate::percent::Percent;
+use crate::world::amounts::Percent;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[

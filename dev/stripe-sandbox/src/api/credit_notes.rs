@@ -2,13 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route};
-use crate::engine::proration::share;
 use crate::engine::{billing, drafts, refunds};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::{Json, list};
-use crate::listing;
+use crate::world::amounts::share;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::{Json, list};
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -303,7 +303,7 @@ fn give_back(
 }
 
 fn charge_of(world: &World, invoice: &str) -> Option<String> {
-    let mut payments = world.store.all("invoice_payment").iter();
+    let mut payments = world.store.linked("invoice_payment", invoice);
     let paid =
         payments.rfind(|row| row.text("invoice") == invoice && row.text("status") == "paid")?;
     let intent = world.store.get(paid["payment"].text("payment_intent"))?;

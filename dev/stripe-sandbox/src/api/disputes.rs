@@ -1,10 +1,10 @@
 //! Disputes.
 
+use super::listing;
 use super::{Call, Route, refuse, route};
 use crate::engine::disputes;
-use crate::error::ApiResult;
-use crate::listing;
 use crate::world::World;
+use crate::world::error::ApiResult;
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET", "/v1/disputes", "dispute", index),

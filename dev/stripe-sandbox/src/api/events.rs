@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
+use super::listing;
 use super::{Call, Route, route};
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::listing;
 use crate::world::World;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", "event", index),

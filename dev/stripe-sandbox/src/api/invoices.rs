@@ -2,13 +2,13 @@
 
 use serde_json::Value;
 
+use super::listing;
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::billing::{self, Collect};
 use crate::engine::drafts;
 use crate::engine::terms;
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{World, merge};
 
 pub(super) const ROUTES: &[Route] = &[

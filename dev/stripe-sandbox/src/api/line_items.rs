@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{catalogue, session_options};
-use crate::clock::add_interval;
 use crate::engine::subscriptions;
-use crate::error::ApiError;
-use crate::ids;
-use crate::json::Json;
-use crate::web::ZERO_DECIMAL;
+use crate::world::amounts::ZERO_DECIMAL;
+use crate::world::clock::add_interval;
+use crate::world::error::ApiError;
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{World, new_metadata};
 
 /// The lines of a session to be, with their currency.

@@ -1,13 +1,15 @@
 //! The API under `/v1`: from method and path to a handler, with checked parameters.
 
-pub(crate) mod catalogue;
+mod catalogue;
 mod coupons;
 mod credit_notes;
 mod customers;
 mod disputes;
 mod events;
+mod expand;
 mod invoices;
 mod line_items;
+mod listing;
 mod payments;
 mod portal;
 pub(crate) mod portal_features;
@@ -22,20 +24,16 @@ mod subscription_items;
 mod subscription_update;
 mod subscriptions;
 mod test_clocks;
-mod version;
 mod webhook_endpoints;
 
 use serde_json::Value;
 
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::world::World;
-use crate::{expand, form, table};
+use crate::spec::{objects, table};
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::{World, set_texts};
 
-pub(crate) use customers::new_customer;
 pub(crate) use subscription_items::change as subscription_change;
 pub(crate) use subscription_update::{set_cancel_at, set_cancel_at_period_end};
-pub(crate) use version::{is_before_basil, is_known as is_known_version};
 
 /// A checked call.
 pub(crate) struct Call {
@@ -106,6 +104,7 @@ pub(crate) fn find(method: &str, path: &str) -> Result<(&'static Route, Vec<Stri
     let fitting = routes().filter(|route| route.method == method);
     // A fixed segment wins over an id.
     let best = fitting
+        .filter(|_| !table::is_elsewhere(method, path))
         .filter_map(|route| ids_in(route.path, path).map(|ids| (route, ids)))
         .min_by_key(|(_, ids)| ids.len());
     best.ok_or_else(|| {
@@ -133,10 +132,10 @@ fn ids_in(template: &str, path: &str) -> Option<Vec<String>> {
 }
 
 impl Route {
-    /// Decodes and checks the parameters of a call.
-    pub(crate) fn check(&self, ids: Vec<String>, encoded: &str) -> Result<Call, ApiError> {
+    /// Checks the decoded parameters of a call.
+    pub(crate) fn check(&self, ids: Vec<String>, params: &Value) -> Result<Call, ApiError> {
         let operation = format!("{} {}", self.method, self.path);
-        let params = table::check(&operation, &form::decode(encoded)?)?;
+        let params = table::check(&operation, params)?;
         Ok(Call { params, ids })
     }
 
@@ -153,18 +152,13 @@ impl Route {
         )?;
         let mut answer = (self.handler)(world, call)?;
         expand::expand(world, &mut answer, self.resource, is_list, &call.params)?;
-        Ok(answer)
-    }
-}
-
-/// A text parameter, where an empty one means that the field is unset.
-pub(crate) fn set_texts(object: &mut Value, params: &Value, names: &[&str]) {
-    for name in names {
-        match params.get(*name) {
-            Some(Value::String(text)) if text.is_empty() => object.set(name, Value::Null),
-            Some(value) => object.set(name, value.clone()),
-            None => {}
+        if cfg!(debug_assertions) {
+            let operation = format!("{} {}", self.method, self.path);
+            if let Some(sentence) = objects::wrong_answer(&operation, &answer) {
+                return Err(ApiError::wrong(sentence));
+            }
         }
+        Ok(answer)
     }
 }
 
@@ -184,7 +178,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::routes;
-    use crate::table::operations;
+    use crate::spec::table::operations;
 
     #[test]
     fn routes_and_the_table_of_parameters_agree() {

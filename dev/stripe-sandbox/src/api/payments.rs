@@ -2,12 +2,12 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route, set_texts};
 use crate::engine::payments::receipt;
 use crate::engine::refunds;
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{World, merge};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -98,8 +98,7 @@ fn cancel_intent(world: &mut World, call: &Call) -> ApiResult {
     }
     let belongs_to_checkout = world
         .store
-        .all("checkout.session")
-        .iter()
+        .linked("checkout.session", call.id())
         .any(|s| s.reference("payment_intent") == Some(call.id()));
     if belongs_to_checkout {
         let message = "You cannot cancel a PaymentIntent that was created by Checkout. Expire the Checkout Session instead.";

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
+use super::listing;
 use super::{Call, Route, portal_features, portal_flow, refuse, route};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// Products that a configuration may list.
 const MAX_PRODUCTS: usize = 10;

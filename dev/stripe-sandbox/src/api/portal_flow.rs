@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::{portal_features, refuse};
 use crate::engine::subscriptions::is_over;
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// The flow of a session to be, checked against the features of its configuration.
 ///

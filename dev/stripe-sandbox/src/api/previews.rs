@@ -3,9 +3,9 @@
 use super::{Call, Route, refuse, route, subscription_items};
 use crate::engine::previews;
 use crate::engine::subscriptions::is_over;
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 
 pub(super) const ROUTES: &[Route] = &[route(
     "POST",

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::coupons::check_limits;
+use super::listing;
 use super::{Call, Route, refuse, route};
 use crate::engine::discounts;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::engine::discounts::{self, Grant};
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// The coupon or promotion code that a session is given; at most one, and none beside a field for codes.
 pub(super) fn grant(

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::refuse;
 use crate::engine::tax;
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 const TEXTS: [&str; 4] = [
     "after_submit",

@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 
 use super::line_items::{self, Lines};
+use super::listing;
 use super::{Call, Route, refuse, route, session_discounts, session_options};
 use crate::engine::{checkout, offer, subscriptions, tax};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -284,10 +284,9 @@ fn check_currency(
     }
     let subscriptions = world
         .store
-        .all("subscription")
-        .iter()
+        .linked("subscription", customer)
         .filter(|row| !subscriptions::is_over(row));
-    let sessions = world.store.all("checkout.session").iter();
+    let sessions = world.store.linked("checkout.session", customer);
     let open =
         sessions.filter(|row| row.text("mode") == "subscription" && row.text("status") == "open");
     let mut others = subscriptions

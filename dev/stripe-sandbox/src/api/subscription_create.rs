@@ -6,8 +6,8 @@ use super::{Call, catalogue, refuse};
 use crate::engine::billing::{self, Collect};
 use crate::engine::drafts::{self, NewInvoice};
 use crate::engine::subscriptions::{self, NewSubscription};
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 const INCOMPLETE_SECONDS: i64 = 23 * 3600;

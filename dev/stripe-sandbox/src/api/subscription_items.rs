@@ -5,8 +5,9 @@ use serde_json::Value;
 use super::refuse;
 use crate::engine::changes::{Change, Prorate};
 use crate::engine::{subscriptions, tax};
-use crate::error::ApiError;
-use crate::json::Json;
+use crate::spec::older;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 use crate::world::{World, merge};
 
 const REFUSED: &[&str] = &[
@@ -105,7 +106,7 @@ fn change_one(
         && price != item["price"].text("id")
     {
         let price = usable_price(world, current, price, &format!("{place}[price]"))?;
-        item.set("plan", subscriptions::plan_of(&price));
+        item.set("plan", older::plan_of(&price));
         item.set("price", price);
     }
     match wanted.opt_int("quantity") {

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{Call, refuse, set_texts, subscription_items};
 use crate::engine::changes::{self, Prorate};
 use crate::engine::subscriptions::{is_over, period_end};
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{Task, World, merge};
 
 const REFUSED: &[&str] = &[

@@ -1,12 +1,12 @@
 //! Subscriptions and their items.
 
+use super::listing;
 use super::{Call, Route, refuse, route, subscription_create, subscription_update};
 use crate::engine::billing::{self, Collect};
 use crate::engine::subscriptions::{self, is_over, period_end};
 use crate::engine::{periods, proration};
-use crate::error::{ApiError, ApiResult};
-use crate::json::Json;
-use crate::listing;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 pub(super) const ROUTES: &[Route] = &[

@@ -2,14 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::listing;
 use super::{Call, Route, refuse, route};
-use crate::clock::add_interval;
 use crate::engine::clock;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
 use crate::world::World;
+use crate::world::clock::add_interval;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 
 pub(super) const ROUTES: &[Route] = &[
     route(
@@ -86,10 +86,9 @@ fn index(world: &mut World, call: &Call) -> ApiResult {
 /// Deletes a clock with its customers.
 fn delete(world: &mut World, call: &Call) -> ApiResult {
     let clock = live(world, call.id())?;
-    for customer in world
-        .store
-        .ids_where("customer", |row| row.text("test_clock") == call.id())
-    {
+    for customer in world.store.ids_linked("customer", call.id(), |row| {
+        row.text("test_clock") == call.id()
+    }) {
         super::customers::remove(world, &customer);
     }
     let stub = json!({"id": call.id(), "object": "test_helpers.test_clock", "deleted": true});
@@ -134,8 +133,7 @@ fn advance(world: &mut World, call: &Call) -> ApiResult {
 fn furthest(world: &World, id: &str, from: i64) -> i64 {
     let on_clock = world
         .store
-        .all("subscription")
-        .iter()
+        .linked("subscription", id)
         .filter(|row| row.text("test_clock") == id && !row.has("ended_at"));
     let ends = on_clock
         .flat_map(|row| row["items"].items("data"))

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Route, is_known_version, refuse, route};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
-use crate::listing;
+use super::listing;
+use super::{Call, Route, refuse, route};
+use crate::spec::version;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{World, merge, new_metadata};
 
 pub(super) const ROUTES: &[Route] = &[
@@ -47,7 +48,7 @@ fn create(world: &mut World, call: &Call) -> ApiResult {
     }
     if let Some(version) = params
         .opt_text("api_version")
-        .filter(|version| !is_known_version(version))
+        .filter(|version| !version::is_known(version))
     {
         let message = format!("Invalid Stripe API version: {version}.");
         return Err(ApiError::parameter(None, "api_version", message));

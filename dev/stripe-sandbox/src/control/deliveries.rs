@@ -10,10 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, Refused, Shared, parse};
-use crate::app::delivery_counts;
-use crate::delivery::{Delivery, DeliveryState};
-use crate::json::Json;
+use crate::webhooks::delivery::delivery_counts;
 use crate::world::World;
+use crate::world::deliveries::{Delivery, DeliveryState};
+use crate::world::json::Json;
 
 pub(super) async fn show(State(app): Shared) -> Body<Value> {
     Body(app.world().delivery_log().into())
@@ -104,7 +104,7 @@ pub(super) async fn release(State(app): Shared, body: Bytes) -> Answer {
             Some(Order::Shuffle) => world.chaos.shuffle(&mut going),
             Some(Order::AsIs) | None => {}
         }
-        let now = crate::clock::wall_ms();
+        let now = crate::world::clock::wall_ms();
         for delivery in &going {
             let rank = world.next_number();
             world.deliveries.change(delivery.id, |delivery| {
@@ -198,12 +198,15 @@ fn forged_event(world: &World, forge: &Forge) -> Result<Value, Refused> {
         (None, None) => None,
     };
     let mut event = base.unwrap_or_else(|| {
-        json!({"object": "event", "api_version": crate::table::version(), "data": {"object": {}}, "livemode": false,
+        json!({"object": "event", "api_version": crate::world::API_VERSION, "data": {"object": {}}, "livemode": false,
             "pending_webhooks": 1, "request": {"id": null, "idempotency_key": null}})
     });
     event.set(
         "id",
-        forge.id.clone().unwrap_or_else(|| crate::ids::new("evt")),
+        forge
+            .id
+            .clone()
+            .unwrap_or_else(|| crate::world::ids::new("evt")),
     );
     event.set("created", forge.created.unwrap_or_else(|| world.now()));
     if let Some(kind) = &forge.kind {
@@ -218,7 +221,7 @@ fn forged_event(world: &World, forge: &Forge) -> Result<Value, Refused> {
     }
     patch(&mut event["data"]["object"], &forge.object_patch);
     if let Some(version) = &forge.api_version {
-        event = crate::render::event(&world.store, &event, Some(version));
+        event = crate::spec::older::event(&world.store, &event, Some(version));
         event.set("api_version", version.as_str());
     }
     if let Some(livemode) = forge.livemode {

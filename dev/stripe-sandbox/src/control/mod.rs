@@ -17,12 +17,10 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::engine::clock;
-use crate::error::ApiError;
-use crate::faults::Fault;
-use crate::settings::Chaos;
 use crate::world::World;
-
-pub(crate) use money::wait_for_delivery;
+use crate::world::error::ApiError;
+use crate::world::faults::Fault;
+use crate::world::settings::Chaos;
 
 type Shared = State<Arc<App>>;
 

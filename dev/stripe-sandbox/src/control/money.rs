@@ -1,7 +1,5 @@
 //! What buyers, banks and support do, for programs.
 
-use std::time::Duration;
-
 use axum::Json as Body;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -11,10 +9,10 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{Answer, Refused, Shared, parse};
-use crate::app::App;
 use crate::engine::checkout::{self, NotPaid, Payment};
 use crate::engine::{debits, disputes, hosted, instruments, refunds};
-use crate::json::Json;
+use crate::webhooks::wait_for_delivery;
+use crate::world::json::Json;
 
 /// Pays a session as its buyer would, for programs.
 pub(super) async fn pay(State(app): Shared, Path(id): Path<String>, body: Bytes) -> Response {
@@ -73,12 +71,6 @@ pub(super) async fn pay_invoice(
         Ok(answer) => Body(answer).into_response(),
         Err(not_paid) => refusal(not_paid, "invoice"),
     }
-}
-
-/// Waits as the hosted page does: until the endpoints have answered, or time is up.
-pub(crate) async fn wait_for_delivery(app: &App, event: &str) {
-    let wait = Duration::from_millis(app.world().settings.redirect_wait_ms);
-    app.wait_for(wait, |world| world.is_delivered(event)).await;
 }
 
 #[derive(Deserialize)]

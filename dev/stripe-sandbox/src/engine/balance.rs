@@ -4,8 +4,8 @@
 
 use serde_json::Value;
 
-use crate::json::Json;
 use crate::world::World;
+use crate::world::json::Json;
 
 /// Less than this is not worth a charge: it is carried over to the next invoice.
 const MINIMUM_CHARGE: i64 = 50;

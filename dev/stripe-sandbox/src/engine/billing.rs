@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
 use super::{balance, drafts, dunning, subscriptions, terms};
-use crate::error::ApiError;
-use crate::ids;
-use crate::json::Json;
+use crate::world::error::ApiError;
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// Finalizes a draft; what remains due is still to be collected.

@@ -4,10 +4,10 @@ use serde_json::{Value, json};
 
 use super::checkout::Payment;
 use super::offer::refused;
-use crate::error::ApiError;
-use crate::ids;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// Where buyers are who do not say.
 pub(crate) const HOME: &str = "AT";
@@ -147,7 +147,7 @@ pub(crate) fn customer_for(world: &mut World, session: &Value, buyer: &Buyer) ->
         {
             params.set("preferred_locales", json!([locale]));
         }
-        let id = crate::api::new_customer(world, &params)
+        let id = super::customers::new_customer(world, &params)
             .text("id")
             .to_owned();
         keep_tax_ids(world, &id, &buyer.tax_ids);
@@ -172,7 +172,7 @@ fn update(world: &mut World, session: &Value, customer: &str, billing: &Value) {
 
 /// A customer's tax ids, as invoices and sessions show them.
 pub(crate) fn tax_ids_of(world: &World, customer: &str) -> Vec<Value> {
-    let known = world.store.all("tax_id").iter();
+    let known = world.store.linked("tax_id", customer);
     known
         .filter(|row| row.text("customer") == customer)
         .map(|row| json!({"type": row["type"], "value": row["value"]}))
@@ -181,9 +181,11 @@ pub(crate) fn tax_ids_of(world: &World, customer: &str) -> Vec<Value> {
 
 fn keep_tax_ids(world: &mut World, customer: &str, tax_ids: &[Value]) {
     for given in tax_ids {
-        let known = world.store.all("tax_id").iter();
-        let mut theirs = known.filter(|row| row.text("customer") == customer);
-        if theirs.any(|row| row["value"] == given["value"]) {
+        let is_known = world
+            .store
+            .linked("tax_id", customer)
+            .any(|row| row.text("customer") == customer && row["value"] == given["value"]);
+        if is_known {
             continue;
         }
         let tax_id = json!({

@@ -8,9 +8,9 @@ use super::instruments::{default_method, of_method};
 use super::payments::{self, Attempt, NewIntent};
 use super::subscriptions::{lines, period_end};
 use super::{periods, proration, terms};
-use crate::clock::next_period_end;
-use crate::error::{ApiError, ApiResult};
-use crate::json::{Json, previous_attributes};
+use crate::world::clock::next_period_end;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::json::{Json, previous_attributes};
 use crate::world::{Task, World};
 
 /// What `proration_behavior` asks for.

@@ -8,9 +8,9 @@ use super::completion::{self, Completed, Deal};
 use super::instruments::{self, Behaviour, Instrument};
 use super::payments::{self, Attempt, NewIntent};
 use super::{buyer, offer};
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::Json;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// What a buyer enters.

@@ -2,7 +2,7 @@
 
 use super::{billing, debits, discounts, disputes, dunning, periods, refunds};
 use crate::engine::checkout;
-use crate::json::Json;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// Does everything that is due by now.

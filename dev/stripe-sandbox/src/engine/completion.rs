@@ -9,8 +9,8 @@ use super::discounts;
 use super::drafts::{self, Line, NewInvoice};
 use super::subscriptions::{self, NewSubscription};
 use super::terms;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::json::Json;
 
 /// What the buyer and the session agreed on.
 pub(crate) struct Deal {

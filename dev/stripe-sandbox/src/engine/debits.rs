@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::instruments::DEBIT_FAILED;
 use super::{billing, dunning, payments};
-use crate::error::ApiError;
-use crate::json::Json;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// Settles a debit that is under way.
@@ -23,10 +23,20 @@ pub(crate) fn settle(world: &mut World, intent: &str, succeeds: bool) -> Result<
     }
     let charge = current.text("latest_charge").to_owned();
     let invoice = billing::invoice_of(world, intent);
-    let sessions = world.store.ids_where("checkout.session", |session| {
-        session.reference("payment_intent") == Some(intent)
-            || (invoice.is_some() && session.reference("invoice") == invoice.as_deref())
-    });
+    let mut sessions = world
+        .store
+        .ids_linked("checkout.session", intent, |session| {
+            session.reference("payment_intent") == Some(intent)
+        });
+    if let Some(invoice) = &invoice {
+        sessions.extend(
+            world
+                .store
+                .ids_linked("checkout.session", invoice, |session| {
+                    session.reference("invoice") == Some(invoice.as_str())
+                }),
+        );
+    }
     if succeeds {
         payments::succeed(world, intent, &charge, current.text("payment_method"));
         if let Some(invoice) = &invoice {

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::add_interval;
-use crate::ids;
-use crate::json::Json;
-use crate::percent::Percent;
 use crate::world::World;
+use crate::world::amounts::Percent;
+use crate::world::clock::add_interval;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// What a discount comes from.
 #[derive(Clone)]

@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::payments::transaction;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::{Json, previous_attributes};
 use crate::world::World;
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::{Json, previous_attributes};
 
 const FEE: i64 = 2_000;
 const DAYS_TO_RESPOND: i64 = 14;
@@ -102,8 +102,7 @@ pub(crate) fn is_disputed(world: &World, charge: &str) -> bool {
         |row: &Value| !matches!(row.text("status"), "won" | "warning_closed" | "prevented");
     world
         .store
-        .all("dispute")
-        .iter()
+        .linked("dispute", charge)
         .any(|row| row.text("charge") == charge && weighs(row))
 }
 

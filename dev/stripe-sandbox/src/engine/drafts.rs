@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::terms::Terms;
 use super::{balance, buyer, discounts, proration, terms};
-use crate::ids;
-use crate::json::{Json, list};
 use crate::world::World;
+use crate::world::ids;
+use crate::world::json::{Json, list};
 
 /// A draft stays open to changes for an hour.
 pub(crate) const DRAFT_SECONDS: i64 = 3600;

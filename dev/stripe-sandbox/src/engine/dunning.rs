@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use super::{billing, proration, subscriptions};
-use crate::json::Json;
-use crate::settings::FinalFailure;
+use crate::world::json::Json;
+use crate::world::settings::FinalFailure;
 use crate::world::{Task, World};
 
 /// Records that an attempt to collect an invoice failed, and plans what comes next.

@@ -6,9 +6,9 @@ use super::checkout::NotPaid;
 use super::instruments::{self, Behaviour};
 use super::payments::{self, Attempt};
 use super::{billing, subscriptions};
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// What the customer enters.
 #[derive(Debug, Default, Clone, serde::Deserialize)]

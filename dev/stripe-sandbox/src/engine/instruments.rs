@@ -4,9 +4,9 @@
 
 use serde_json::{Value, json};
 
-use crate::ids;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// Why a bank says no.
 #[derive(Debug, PartialEq, Eq)]
@@ -356,7 +356,7 @@ pub(crate) fn replace_default(world: &mut World, customer: &str, instrument: &In
             && !row.has("ended_at")
             && row.has("default_payment_method")
     };
-    for subscription in world.store.ids_where("subscription", theirs) {
+    for subscription in world.store.ids_linked("subscription", customer, theirs) {
         world.update(&subscription, "customer.subscription.updated", |object| {
             object.set("default_payment_method", method.as_str());
         });

@@ -6,9 +6,9 @@ use super::buyer;
 use super::checkout::Payment;
 use super::discounts::{self, Grant};
 use super::tax::{self, Tax};
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// Keeps what a session offers; its lines are priced from that whenever the buyer chooses.
 pub(crate) fn open(world: &mut World, id: &str, items: Vec<Value>, grant: Option<&Grant>) {

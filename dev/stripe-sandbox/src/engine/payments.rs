@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 
 use super::instruments::{self, Behaviour, Decline};
-use crate::error::ApiError;
-use crate::ids;
-use crate::json::Json;
+use crate::world::error::ApiError;
+use crate::world::ids;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// What a payment intent is made of.

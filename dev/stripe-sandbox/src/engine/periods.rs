@@ -7,8 +7,8 @@ use super::drafts::{self, DRAFT_SECONDS, NewInvoice};
 use super::instruments::default_method;
 use super::subscriptions::{DAY, cancel, is_over, lines, pause, period_end};
 use super::{previews, proration};
-use crate::clock::next_period_end;
-use crate::json::Json;
+use crate::world::clock::next_period_end;
+use crate::world::json::Json;
 use crate::world::{Task, World};
 
 /// Plans the end of a period, and its announcement.

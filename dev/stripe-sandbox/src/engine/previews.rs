@@ -5,37 +5,36 @@ use serde_json::Value;
 use super::changes::{self, Change};
 use super::subscriptions::period_end;
 use super::{drafts, periods};
-use crate::json::Json;
 use crate::world::World;
+use crate::world::json::Json;
 
-/// What invoices are reckoned from: these kinds, where they belong to nobody else.
-const KINDS: &[&str] = &[
-    "coupon",
-    "customer",
+/// What belongs to nobody, and what to a customer, of all that invoices are reckoned from.
+const SHARED: &[&str] = &["coupon", "price", "product", "promotion_code", "tax_rate"];
+const OWNED: &[&str] = &[
     "discount",
     "invoiceitem",
     "payment_method",
-    "price",
-    "product",
-    "promotion_code",
     "subscription",
     "tax_id",
-    "tax_rate",
 ];
 
 /// A world of its own with one subscription and what its invoices need; time stands still there, and nothing that
 /// happens in it is told to anybody.
 pub(super) fn excerpt(world: &World, subscription: &str) -> World {
-    let customer = world.store.copy(subscription)["customer"].clone();
+    let customer = world.store.copy(subscription).text("customer").to_owned();
     let mut scratch = World {
-        store: world.store.excerpt(KINDS, |row| {
-            row["customer"].is_null() && row.text("object") != "customer"
-                || row["customer"] == customer
-                || row["id"] == customer
-        }),
         settings: world.settings.clone(),
         ..World::default()
     };
+    let (from, into) = (&world.store, &mut scratch.store);
+    into.adopt(from, from.get(&customer).into_iter());
+    for kind in SHARED {
+        into.adopt(from, from.all(kind).iter());
+    }
+    for kind in OWNED {
+        let theirs = from.linked(kind, &customer);
+        into.adopt(from, theirs.filter(|row| row.text("customer") == customer));
+    }
     scratch.clock.frozen = Some(world.now());
     scratch
 }

@@ -5,19 +5,12 @@
 
 use serde_json::{Value, json};
 
-use crate::clock::add_interval;
-use crate::ids;
-use crate::json::Json;
-use crate::web::day;
 use crate::world::World;
-
-/// A part of an amount, rounded half away from zero.
-pub(crate) fn share(amount: i64, part: i64, whole: i64) -> i64 {
-    let whole = i128::from(whole.max(1));
-    let product = i128::from(amount) * i128::from(part);
-    let magnitude = (2 * product.abs() + whole) / (2 * whole);
-    i64::try_from(magnitude * product.signum()).unwrap_or_default()
-}
+use crate::world::amounts::share;
+use crate::world::clock::add_interval;
+use crate::world::clock::day;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// The price of one as text, with decimals where the amount cannot be divided.
 pub(crate) fn unit_of(amount: i64, quantity: i64) -> String {
@@ -134,6 +127,10 @@ fn note(world: &mut World, subscription: &str, item: &str, debit: Value) {
 fn add(world: &mut World, subscription: &Value, new: &Proration) {
     let price = &new.item["price"];
     let quantity = new.item.opt_int("quantity").unwrap_or(1);
+    // An item says what it credits in another shape than the line that it becomes.
+    let credited = new.credited.is_object().then(|| {
+        json!({"invoice_item": null, "invoice_line_item_details": new.credited, "type": "invoice_line_items"})
+    });
     let object = json!({
         "id": ids::new("ii"), "object": "invoiceitem", "amount": new.amount, "currency": subscription["currency"],
         "customer": subscription["customer"], "customer_account": null, "date": world.now(), "description": new.description,
@@ -144,7 +141,7 @@ fn add(world: &mut World, subscription: &Value, new: &Proration) {
         "period": {"start": new.period.0, "end": new.period.1},
         "pricing": {"type": "price_details", "unit_amount_decimal": unit_of(new.amount, quantity),
             "price_details": {"price": price["id"], "product": price["product"]}},
-        "proration": true, "proration_details": {"credited_items": new.credited, "discount_amounts": []},
+        "proration": true, "proration_details": {"credited_items": credited, "discount_amounts": []},
         "quantity": quantity, "quantity_decimal": quantity.to_string(), "tax_rates": [],
         "test_clock": subscription["test_clock"],
     });
@@ -152,7 +149,7 @@ fn add(world: &mut World, subscription: &Value, new: &Proration) {
 }
 
 fn pending(world: &World, subscription: &str) -> Vec<String> {
-    world.store.ids_where("invoiceitem", |row| {
+    world.store.ids_linked("invoiceitem", subscription, |row| {
         !row.has("invoice")
             && row["parent"]["subscription_details"].text("subscription") == subscription
     })
@@ -175,13 +172,14 @@ pub(super) fn take(world: &mut World, subscription: &str, invoice: &str) -> Vec<
 
 fn line_object(item: &Value) -> Value {
     let details = &item["parent"]["subscription_details"];
+    let credited = &item["proration_details"]["credited_items"]["invoice_line_item_details"];
     json!({
         "id": ids::new("il"), "object": "line_item", "amount": item["amount"], "currency": item["currency"],
         "description": item["description"], "discount_amounts": [], "discountable": false, "discounts": [],
         "invoice": item["invoice"], "livemode": false, "metadata": item["metadata"],
         "parent": {"invoice_item_details": null, "type": "subscription_item_details", "subscription_item_details": {
             "invoice_item": item["id"], "proration": true,
-            "proration_details": {"credited_items": item["proration_details"]["credited_items"]},
+            "proration_details": {"credited_items": credited},
             "subscription": details["subscription"], "subscription_item": details["subscription_item"]}},
         "period": item["period"], "pretax_credit_amounts": [], "pricing": item["pricing"], "quantity": item["quantity"],
         "quantity_decimal": item["quantity_decimal"], "subscription": details["subscription"],
@@ -221,15 +219,7 @@ pub(crate) fn drop_pending(world: &mut World, subscription: &str) {
 mod tests {
     use serde_json::json;
 
-    use super::{share, unit_of, whole_period_start};
-
-    #[test]
-    fn halves_are_rounded_away_from_zero() {
-        assert_eq!((share(5, 1, 2), share(-5, 1, 2)), (3, -3));
-        assert_eq!((share(5, 1, 3), share(-5, 1, 3)), (2, -2));
-        assert_eq!(share(i64::MAX, 3, 3), i64::MAX);
-        assert_eq!(share(100, 0, 7), 0);
-    }
+    use super::{unit_of, whole_period_start};
 
     #[test]
     fn the_price_of_one_has_decimals_where_it_needs_them() {

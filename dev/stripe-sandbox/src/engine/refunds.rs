@@ -3,9 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::payments::transaction;
-use crate::error::{ApiError, ApiResult};
-use crate::ids;
-use crate::json::{Json, previous_attributes};
+use crate::world::error::{ApiError, ApiResult};
+use crate::world::ids;
+use crate::world::json::{Json, previous_attributes};
 use crate::world::{Task, World, new_metadata};
 
 /// Refunds a charge, or part of it.

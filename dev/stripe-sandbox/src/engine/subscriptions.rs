@@ -4,9 +4,10 @@ use serde_json::{Value, json};
 
 use super::drafts::Line;
 use super::periods;
-use crate::clock::next_period_end;
-use crate::ids;
-use crate::json::{Json, list};
+use crate::spec::older::plan_of;
+use crate::world::clock::next_period_end;
+use crate::world::ids;
+use crate::world::json::{Json, list};
 use crate::world::{Task, World};
 
 /// Seconds of a day.
@@ -112,19 +113,6 @@ fn first_end(anchor: i64, price: Option<&Value>) -> i64 {
     )
 }
 
-/// The old plan object that every subscription item still carries.
-pub(crate) fn plan_of(price: &Value) -> Value {
-    let recurring = &price["recurring"];
-    json!({
-        "id": price["id"], "object": "plan", "active": price["active"], "amount": price["unit_amount"],
-        "amount_decimal": price["unit_amount_decimal"], "billing_scheme": "per_unit", "created": price["created"],
-        "currency": price["currency"], "interval": recurring["interval"], "interval_count": recurring["interval_count"],
-        "livemode": false, "metadata": price["metadata"], "meter": null, "nickname": price["nickname"],
-        "product": price["product"], "tiers_mode": null, "transform_usage": null, "trial_period_days": null,
-        "usage_type": "licensed",
-    })
-}
-
 /// The end of the period under way: the first to come among the items.
 pub(crate) fn period_end(subscription: &Value) -> i64 {
     subscription["items"]
@@ -209,7 +197,7 @@ pub(crate) fn cancel(world: &mut World, id: &str, reason: &str, details: &Value)
         row["parent"]["subscription_details"].text("subscription") == id
             && matches!(row.text("status"), "draft" | "open")
     };
-    for invoice in world.store.ids_where("invoice", is_open) {
+    for invoice in world.store.ids_linked("invoice", id, is_open) {
         // What is still open is no longer collected by itself.
         world.update(&invoice, "invoice.updated", |object| {
             object.set("auto_advance", false);
@@ -233,7 +221,7 @@ pub(crate) fn pause(world: &mut World, id: &str, reason: &str) {
             "subscription": {"type": reason}, "transitioned_at": now, "type": "subscription"}}),
         );
     });
-    let previous = crate::json::previous_attributes(&before, &paused);
+    let previous = crate::world::json::previous_attributes(&before, &paused);
     world.emit("customer.subscription.paused", &paused, None);
     world.emit("customer.subscription.updated", &paused, Some(previous));
 }
@@ -277,7 +265,7 @@ pub(crate) fn resume(world: &mut World, id: &str) {
         object.set("status", "active");
         object.set("status_details", Value::Null);
     });
-    let previous = crate::json::previous_attributes(&before, &resumed);
+    let previous = crate::world::json::previous_attributes(&before, &resumed);
     world.emit("customer.subscription.resumed", &resumed, None);
     world.emit("customer.subscription.updated", &resumed, Some(previous));
 }

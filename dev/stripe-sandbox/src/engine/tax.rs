@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::buyer::HOME;
-use crate::ids;
-use crate::json::Json;
-use crate::percent::Percent;
 use crate::world::World;
+use crate::world::amounts::Percent;
+use crate::world::ids;
+use crate::world::json::Json;
 
 /// The tax code of what no tax is on: <https://docs.stripe.com/tax/tax-codes>.
 const NONTAXABLE: &str = "txcd_00000000";

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use super::discounts;
 use super::tax::{self, Tax};
-use crate::error::ApiError;
-use crate::json::Json;
 use crate::world::World;
+use crate::world::error::ApiError;
+use crate::world::json::Json;
 
 /// Taxes and discounts of an invoice.
 pub(crate) struct Terms {

@@ -102,7 +102,7 @@ impl Answer {
     }
 }
 
-fn temporary(name: &str) -> PathBuf {
+pub(crate) fn temporary(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!(
         "stripe-sandbox-{}-{}-{name}",
         std::process::id(),

@@ -137,6 +137,12 @@ async fn prorations_wait_for_the_renewal() {
     assert!(details["invoice_item"].is_string());
     let credited = &details["proration_details"]["credited_items"];
     assert!(text(&credited["invoice"]).starts_with("in_"));
+    // The item that it was before says the same in another shape.
+    let item = plan.bench.look("objects/invoiceitem").await[0].clone();
+    assert_eq!(
+        item["proration_details"]["credited_items"],
+        json!({"invoice_item": null, "invoice_line_item_details": credited, "type": "invoice_line_items"})
+    );
     let url = format!("{}/v1/invoices/{}", plan.bench.url, text(&invoice["id"]));
     let request = plan.bench.http.get(url).bearer_auth("sk_test_sandbox");
     let request = request.header("stripe-version", "2024-06-20");

@@ -72,6 +72,22 @@ async fn unknown_versions_and_json_bodies_are_refused() {
 }
 
 #[tokio::test]
+async fn a_search_is_not_taken_for_an_object_of_that_name() {
+    let bench = Bench::unrecorded().await;
+    for list in ["customers", "invoices", "subscriptions", "charges"] {
+        let answer = bench.get(&format!("/v1/{list}/search?query=x")).await;
+        assert_eq!(answer.error(), (404, "", ""), "{list}");
+        let message = answer.body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("the sandbox does not model it"),
+            "{message}"
+        );
+    }
+    let missing = bench.get("/v1/customers/searches").await;
+    assert_eq!(missing.error(), (404, "resource_missing", "id"));
+}
+
+#[tokio::test]
 async fn what_is_not_modelled_is_a_loud_404() {
     let bench = Bench::unrecorded().await;
     for path in [
