@@ -93,7 +93,7 @@ impl Database {
         cluster.ensure_database(name).await?;
         let url = cluster.url(name);
         let unused = "http://127.0.0.1:9";
-        app::migrate(&servers::settings(&servers::variables(&url, unused))?).await?;
+        app::migrate(&servers::settings(&servers::variables(&url, unused))?.database).await?;
         let mut db = PgConnection::connect(&url).await?;
         for function in FUNCTIONS {
             sqlx::query(function).execute(&mut db).await?;

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::Request;
-use dues::http::extract::{Json, Query};
+use dues::http::edge::extract::{Json, Query};
 use libfuzzer_sys::fuzz_target;
 use serde::Deserialize;
 use tokio::runtime::{Builder, Runtime};

@@ -3,35 +3,31 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
+use dues::storage::baskets::{FIND, WRITE};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, PgPool, Row as _};
 
 use crate::harness::migrated_database;
 use crate::harness::replica::settings;
 
-/// What members and webhooks wait for, with the number of its parameters.
-const HOT: [(&str, &str, usize); 4] = [
-    (
-        "find",
-        include_str!("../../src/storage/baskets/find.sql"),
-        7,
-    ),
-    (
-        "write",
-        include_str!("../../src/storage/baskets/write.sql"),
-        68,
-    ),
-    (
-        "find_buyer",
-        include_str!("../../src/storage/checkouts/find_buyer.sql"),
-        4,
-    ),
-    (
-        "insert",
-        include_str!("../../src/storage/checkouts/insert.sql"),
-        23,
-    ),
-];
+/// What members and webhooks wait for, with all its parts and the number of its parameters.
+fn hot() -> [(&'static str, &'static str, usize); 4] {
+    assert_eq!((FIND.count(), WRITE.count()), (6, 6));
+    [
+        ("find", FIND.with([true; 6]), 7),
+        ("write", WRITE.with([true; 6]), 68),
+        (
+            "find_buyer",
+            include_str!("../../src/storage/checkouts/find_buyer.sql"),
+            4,
+        ),
+        (
+            "insert",
+            include_str!("../../src/storage/checkouts/insert.sql"),
+            23,
+        ),
+    ]
+}
 
 /// Tables that grow.
 const TABLES: [&str; 7] = [
@@ -99,7 +95,7 @@ fn scans(plan: &Value, found: &mut Vec<String>) {
 /// The plans that a new connection of the service makes of the hot statements.
 async fn explain(pool: &PgPool, situation: &str) {
     let mut db = pool.acquire().await.expect("a connection").detach();
-    for (name, text, parameters) in HOT {
+    for (name, text, parameters) in hot() {
         run(&mut db, format!("PREPARE {name} AS {text}")).await;
         let nothing = vec!["NULL"; parameters].join(", ");
         let explained = format!("EXPLAIN (FORMAT JSON) EXECUTE {name} ({nothing})");

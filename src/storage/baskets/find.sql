@@ -1,28 +1,40 @@
 -- The checkouts that a group of events, or one question of ours, names; with their lines, and which events were seen.
--- Every part is a look-up by an index: an empty array costs nothing, and no plan depends on how large a table is.
+-- Every part is a look-up by an index, so that no plan depends on how large a table is; only the parts are sent that
+-- are asked for (storage/parts.rs).
 --
 -- $1 sessions (cs_…)   $2 subscriptions at Stripe (sub_…)   $3 checkouts   $4 lines
 -- $5 payments (pi_…)   $6 invoices (in_…)                   $7 events (evt_…)
 WITH hit AS MATERIALIZED (
+    SELECT NULL::uuid AS id WHERE false
     -- By foreign keys that the rows hold …
-    SELECT id FROM checkouts WHERE stripe_session_id = ANY ($1)
-    UNION SELECT checkout_id FROM subscriptions WHERE stripe_subscription_id = ANY ($2)
-    UNION SELECT checkout_id FROM subscriptions WHERE stripe_payment_intent_id = ANY ($5)
+--[ sessions
+    UNION SELECT id FROM checkouts WHERE stripe_session_id = ANY ($1::text[])
+--]
+--[ stripe_subscriptions
+    UNION SELECT checkout_id FROM subscriptions WHERE stripe_subscription_id = ANY ($2::text[])
+--]
     -- … by our own ids, which metadata names …
-    UNION SELECT id FROM checkouts WHERE id = ANY ($3)
-    UNION SELECT checkout_id FROM subscriptions WHERE id = ANY ($4)
-    -- … and by payments that were recorded.
+--[ checkouts
+    UNION SELECT id FROM checkouts WHERE id = ANY ($3::uuid[])
+--]
+--[ lines
+    UNION SELECT checkout_id FROM subscriptions WHERE id = ANY ($4::uuid[])
+--]
+    -- … and by payments, of what was bought once or as they were recorded.
+--[ payments
+    UNION SELECT checkout_id FROM subscriptions WHERE stripe_payment_intent_id = ANY ($5::text[])
     UNION SELECT o.checkout_id
             FROM transactions t
            CROSS JOIN LATERAL (SELECT checkout_id FROM subscriptions WHERE id = t.subscription_id OFFSET 0) AS o
-           WHERE t.kind = 'payment' AND t.stripe_payment_intent_id = ANY ($5)
+           WHERE t.kind = 'payment' AND t.stripe_payment_intent_id = ANY ($5::text[])
     UNION SELECT o.checkout_id
             FROM transactions t
            CROSS JOIN LATERAL (SELECT checkout_id FROM subscriptions WHERE id = t.subscription_id OFFSET 0) AS o
-           WHERE t.kind = 'payment' AND t.stripe_reference = ANY ($6)
+           WHERE t.kind = 'payment' AND t.stripe_reference = ANY ($6::text[])
+--]
 )
 -- One row at least, for the events that were seen.
-SELECT (SELECT array_agg(id) FROM webhook_events WHERE id = ANY ($7)) AS seen, basket.*
+SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen, basket.*
   FROM (SELECT 1) AS always
   LEFT JOIN (
        SELECT c.id AS checkout_id, c.user_id, c.mode, c.status AS session_status, c.stripe_session_id,
@@ -40,12 +52,14 @@ SELECT (SELECT array_agg(id) FROM webhook_events WHERE id = ANY ($7)) AS seen, b
         CROSS JOIN LATERAL (
               SELECT s.*,
                      -- Of the payments those that were asked for: they may be years of renewals.
-                     CASE WHEN cardinality($5) + cardinality($6) > 0 THEN
+                     coalesce(
+--[ payments again
                          (SELECT jsonb_agg(jsonb_build_array(t.stripe_reference, t.stripe_payment_intent_id))
                             FROM transactions t
                            WHERE t.subscription_id = s.id AND t.kind = 'payment'
-                             AND (t.stripe_payment_intent_id = ANY ($5) OR t.stripe_reference = ANY ($6)))
-                     END AS payments,
+                             AND (t.stripe_payment_intent_id = ANY ($5) OR t.stripe_reference = ANY ($6))),
+--]
+                         NULL) AS payments,
                      (SELECT jsonb_agg(jsonb_build_object('reference', d.stripe_reference, 'state', d.state,
                                  'payment_intent', d.stripe_payment_intent_id, 'at', d.occurred_at,
                                  'payment_at', d.payment_at, 'lost_at', d.lost_at) ORDER BY d.stripe_reference)

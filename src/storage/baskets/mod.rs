@@ -6,5 +6,5 @@ mod read;
 mod write;
 
 pub(in crate::storage) use self::read::Columns;
-pub use self::read::{Found, Question, find, find_by_id};
-pub use self::write::{Batch, Draft, write};
+pub use self::read::{FIND, Found, Question, find, find_by_id};
+pub use self::write::{Batch, Draft, WRITE, write};

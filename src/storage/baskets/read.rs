@@ -15,7 +15,11 @@ use crate::domain::subscription::{
     Basket, Checkout, Dispute, DisputeState, Mode, Payment, SessionStatus,
 };
 use crate::storage::StorageError;
+use crate::storage::parts::Parts;
 use crate::storage::subscriptions::SubscriptionRow;
+
+/// The question, with a part for each way to ask.
+pub static FIND: Parts = Parts::of(include_str!("find.sql"));
 
 /// Names that may point at baskets, of any number of subjects, and events that may have been seen.
 #[derive(Debug, Default)]
@@ -60,7 +64,16 @@ pub struct Found {
 
 /// Finds every checkout that is named, and which events are recorded already: one round trip.
 pub async fn find(db: impl PgExecutor<'_>, asked: &Question<'_>) -> Result<Found, StorageError> {
-    let rows = sqlx::query(include_str!("find.sql"))
+    let by_payment = !asked.payment_intents.is_empty() || !asked.invoices.is_empty();
+    let statement = FIND.with([
+        !asked.sessions.is_empty(),
+        !asked.stripe_subscriptions.is_empty(),
+        !asked.checkouts.is_empty(),
+        !asked.lines.is_empty(),
+        by_payment,
+        by_payment,
+    ]);
+    let rows = sqlx::query(statement)
         .bind(&asked.sessions)
         .bind(&asked.stripe_subscriptions)
         .bind(&asked.checkouts)
@@ -73,9 +86,10 @@ pub async fn find(db: impl PgExecutor<'_>, asked: &Question<'_>) -> Result<Found
     let mut found = Found::default();
     for (number, row) in rows.iter().enumerate() {
         let mut columns = Columns { row, next: 0 };
-        let seen: Option<Vec<String>> = columns.next()?;
         if number == 0 {
-            found.seen.extend(seen.into_iter().flatten());
+            found.seen.extend(columns.next::<Vec<String>>()?);
+        } else {
+            columns.next += 1;
         }
         let Some(id) = columns.next::<Option<Uuid>>()? else {
             break;

@@ -8,8 +8,9 @@ use crate::domain::actor::By;
 use crate::domain::facts::{Transaction, TransactionKind};
 use crate::domain::history::{self, Change};
 use crate::domain::ids::{SubscriptionId, TransactionId, UserId};
-use crate::domain::subscription::{Basket, Subscription};
+use crate::domain::subscription::{Basket, SessionStatus, Subscription};
 use crate::storage::StorageError;
+use crate::storage::parts::Parts;
 use crate::storage::webhook_events::EventRecord;
 
 /// A basket on its way from what was read to what is to be written.
@@ -82,6 +83,9 @@ pub struct Batch<'a> {
     pub now: OffsetDateTime,
 }
 
+/// The write, with a part for each table.
+pub static WRITE: Parts = Parts::of(include_str!("write.sql"));
+
 /// Writes a batch in one statement and says for each draft whether it was written: all of it, or nothing because a
 /// line has moved since it was read. An event that was recorded before violates `webhook_events_pkey`: then nothing
 /// was written of anything.
@@ -91,7 +95,16 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let lines = Lines::of(batch);
     let money = Money::of(batch);
     let history = History::of(batch);
-    let written: Vec<bool> = sqlx::query_scalar(include_str!("write.sql"))
+    let failed = checkouts.status.contains(&SessionStatus::Failed.as_str());
+    let statement = WRITE.with([
+        !events.id.is_empty(),
+        !checkouts.id.is_empty(),
+        failed,
+        lines.changed.contains(&true),
+        !money.id.is_empty(),
+        !history.line.is_empty(),
+    ]);
+    let written: Vec<bool> = sqlx::query_scalar(statement)
         .bind(lines.basket)
         .bind(lines.size)
         .bind(lines.id)

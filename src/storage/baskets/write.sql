@@ -2,7 +2,8 @@
 -- lines has moved since it was read, nothing. Baskets are numbered from 1; what belongs to none has number 0.
 --
 -- An event that is recorded already undoes the whole statement (its primary key is violated), so that nothing is ever
--- told twice: the caller looks again and leaves it out.
+-- told twice: the caller looks again and leaves it out. Only the parts are sent that have something to do
+-- (storage/parts.rs).
 WITH want AS MATERIALIZED (
     -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
     -- and what it is to be.
@@ -27,7 +28,9 @@ WITH want AS MATERIALIZED (
     -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
     SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
                     FROM generate_series(1, $5::integer) AS n (basket) ORDER BY n.basket) AS ok
-), event AS (
+)
+--[ event
+, event AS (
     INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
     SELECT n.id, n.type, n.object_id, n.created, $6, n.state, n.next_attempt_at, n.last_error
       FROM unnest($7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[],
@@ -35,7 +38,10 @@ WITH want AS MATERIALIZED (
            AS n (basket, id, type, object_id, created, state, next_attempt_at, last_error)
      WHERE n.basket = 0 OR (SELECT ok FROM ready)[n.basket]
      ORDER BY n.id
-), checkout AS (
+)
+--]
+--[ checkout
+, checkout AS (
     UPDATE checkouts c SET status = n.status, stripe_session_id = n.stripe_session_id,
            stripe_customer_id = n.stripe_customer_id, cancel_requested_at = n.cancel_requested_at,
            next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
@@ -43,14 +49,20 @@ WITH want AS MATERIALIZED (
            AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE) AS held
      WHERE c.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
-), keys AS (
+)
+--]
+--[ keys
+, keys AS (
     -- A checkout that was never opened at Stripe gives its idempotency keys back.
     DELETE FROM idempotency_keys k
      USING unnest($15::integer[], $16::uuid[], $17::text[]) AS n (basket, id, status)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM idempotency_keys
                           WHERE checkout_id = n.id AND n.status = 'failed' FOR UPDATE) AS held
      WHERE k.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
-), line AS (
+)
+--]
+--[ line
+, line AS (
     UPDATE subscriptions s SET version = s.version + 1, updated_at = $6, plan = n.plan, kind = n.kind,
            single = n.single, upgrade_group = n.upgrade_group, quantity = n.quantity,
            quantity_open = n.quantity_open, stripe_price_id = n.stripe_price_id, status = n.status,
@@ -64,7 +76,10 @@ WITH want AS MATERIALIZED (
            refund_failed = n.refund_failed
       FROM locked n
      WHERE s.ctid = n.place AND n.changed AND (SELECT ok FROM ready)[n.basket]
-), money AS (
+)
+--]
+--[ money
+, money AS (
     -- What is known already keeps its earliest time, learns its payment, and only moves on.
     INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
                                       payment_at, lost_at, occurred_at, created_at)
@@ -85,7 +100,10 @@ WITH want AS MATERIALIZED (
      WHERE held.occurred_at > excluded.occurred_at OR held.state IS DISTINCT FROM excluded.state
         OR held.payment_at IS DISTINCT FROM excluded.payment_at OR held.lost_at IS DISTINCT FROM excluded.lost_at
         OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
-), history AS (
+)
+--]
+--[ history
+, history AS (
     -- In the order in which it was told: seq numbers the rows as they come.
     INSERT INTO status_changes (subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
                                 to_quantity, cause, cause_ref, actor, at)
@@ -99,4 +117,5 @@ WITH want AS MATERIALIZED (
      WHERE (SELECT ok FROM ready)[n.basket]
      ORDER BY n.place
 )
+--]
 SELECT ok FROM ready
