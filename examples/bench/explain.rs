@@ -3,7 +3,7 @@
 use dev_postgres::Cluster;
 use sqlx::{Connection as _, PgConnection};
 
-const TOP: &str = "SELECT d.datname::text, s.calls, s.mean_plan_time, s.mean_exec_time,
+const TOP: &str = "SELECT d.datname::text, s.calls, s.total_plan_time / s.calls, s.mean_exec_time,
         (s.shared_blks_hit + s.shared_blks_read)::float8 / s.calls, s.wal_bytes::float8 / s.calls,
         left(regexp_replace(s.query, '\\s+', ' ', 'g'), 100)
    FROM pg_stat_statements s JOIN pg_database d ON d.oid = s.dbid

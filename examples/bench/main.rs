@@ -34,6 +34,9 @@ use crate::fill::Database;
 use crate::options::{Cli, Part, Role};
 use crate::webhooks::Bench;
 
+/// A run's directory, before the number of its process.
+const RUN: &str = "bench-";
+
 /// Purchases are measured on a middling table.
 const MEMBERS: u32 = 5_000;
 
@@ -96,9 +99,22 @@ fn scratch(cli: &Cli) -> anyhow::Result<PathBuf> {
         "{} is in memory, where a flush costs nothing: choose a place on a disk with --dir",
         parent.display()
     );
-    let scratch = parent.join(format!("bench-{}", std::process::id()));
+    clear_away(&parent);
+    let scratch = parent.join(format!("{RUN}{}", std::process::id()));
     std::fs::create_dir_all(&scratch)?;
     Ok(scratch)
+}
+
+/// Removes what runs left behind that were killed: gigabytes, perhaps. Their servers are gone with them.
+fn clear_away(parent: &Path) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let pid = name.to_str().and_then(|name| name.strip_prefix(RUN));
+        let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            drop(std::fs::remove_dir_all(entry.path()));
+        }
+    }
 }
 
 /// Whether the file system that holds a path is one in memory.
@@ -164,7 +180,11 @@ async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
         report::events(cli, results);
     }
     report::goals(cli, purchases.as_deref(), events.as_ref());
-    println!("\n{:.0} s in all.", began.elapsed().as_secs_f64());
+    println!(
+        "\n{:.0} s in all; load at the end {}",
+        began.elapsed().as_secs_f64(),
+        report::load_average()
+    );
     sandbox.stop().await?;
     cluster.close().await?;
     Ok(())

@@ -16,8 +16,7 @@ const PURCHASE: f64 = 10.0;
 pub(crate) fn head(cli: &Cli, postgres: &str) -> anyhow::Result<()> {
     let settings = servers::settings(&servers::variables("postgres:///x", "http://127.0.0.1:9"))?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load = load.split(' ').next().unwrap_or("unknown");
+    let load = load_average();
     println!(
         "Machine   {cores} cores, which servers, Postgres and load share; load before the start {load}"
     );
@@ -39,6 +38,12 @@ pub(crate) fn head(cli: &Cli, postgres: &str) -> anyhow::Result<()> {
         }
     );
     Ok(())
+}
+
+/// What the whole machine had to do in the last minute.
+pub(crate) fn load_average() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or("unknown").to_owned()
 }
 
 pub(crate) fn purchases(purchases: &[Purchase]) {
@@ -175,7 +180,10 @@ pub(crate) fn goals(cli: &Cli, purchases: Option<&[Purchase]>, events: Option<&R
         };
         let rate = |size| ratio(results, size, connections, Who::Service, Who::Naive);
         if let Some(rate) = lowest(over_sizes(&rate)) {
-            let what = format!("rate at {connections} connections: at least {least} times naive");
+            let what = format!(
+                "rate at {}: at least {least} times naive",
+                plural(connections)
+            );
             goal(&what, &format!("{rate:.2} times"), rate >= least);
         }
     }
@@ -185,8 +193,10 @@ pub(crate) fn goals(cli: &Cli, purchases: Option<&[Purchase]>, events: Option<&R
         let postgres = highest(over_sizes(&|size| Some(service(size)?.postgres)));
         for (whose, cpu) in [("the service's", server), ("Postgres'", postgres)] {
             if let Some(cpu) = cpu {
-                let what =
-                    format!("{whose} CPU an event at {most} connections: at most {CPU:.2} ms");
+                let what = format!(
+                    "{whose} CPU an event at {}: at most {CPU:.2} ms",
+                    plural(most)
+                );
                 goal(&what, &format!("{cpu:.3} ms"), cpu <= CPU);
             }
         }
@@ -194,7 +204,10 @@ pub(crate) fn goals(cli: &Cli, purchases: Option<&[Purchase]>, events: Option<&R
     if cli.sizes.len() > 1 {
         for &connections in &cli.connections {
             if let Some(flat) = flatness(results, connections, Who::Service) {
-                let what = format!("flat over all sizes at {connections} connections: within 15 %");
+                let what = format!(
+                    "flat over all sizes at {}: within 15 %",
+                    plural(connections)
+                );
                 let less = (1.0 - flat) * 100.0;
                 goal(&what, &format!("{less:.0} %"), flat >= FLAT);
             }
@@ -207,6 +220,11 @@ pub(crate) fn goals(cli: &Cli, purchases: Option<&[Purchase]>, events: Option<&R
         let what = format!("the service's highest memory: at most {PEAK:.0} MB");
         goal(&what, &format!("{peak:.1} MB"), peak <= PEAK);
     }
+}
+
+fn plural(connections: u16) -> String {
+    let s = if connections == 1 { "" } else { "s" };
+    format!("{connections} connection{s}")
 }
 
 fn goal(what: &str, found: &str, reached: bool) {

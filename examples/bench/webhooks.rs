@@ -30,6 +30,7 @@ const WARM_UP_CONNECTIONS: u16 = 16;
 const WARM_UP_TIME: Duration = Duration::from_millis(1_500);
 /// So many of Postgres' connections are free for pgbench beside those of the two pools.
 const PGBENCH_CONNECTIONS: u16 = 64;
+const SESSIONS_END: Duration = Duration::from_millis(300);
 
 /// What a run works with.
 pub(crate) struct Bench<'a> {
@@ -166,6 +167,8 @@ impl Bench<'_> {
             seconds: self.cli.seconds,
         };
         let told = run.run(database).await?;
+        // Its sessions end a little later than it does, and count only when they have.
+        tokio::time::sleep(SESSIONS_END).await;
         let postgres = meter::cluster(postmaster)?.saturating_sub(before);
         Ok(Figures {
             rate: told.rate,
