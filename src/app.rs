@@ -87,7 +87,7 @@ impl App {
                 settings,
                 clock,
                 verifier: Arc::new(verifier),
-                services,
+                services: Arc::new(services),
                 metrics: Metrics::install(),
                 readiness: Readiness::default(),
                 cut: CancellationToken::new(),
@@ -111,8 +111,8 @@ impl App {
     }
 
     /// The use cases, for what the program does beside answering requests.
-    pub fn services(&self) -> Services {
-        self.state.services.clone()
+    pub fn services(&self) -> Arc<Services> {
+        Arc::clone(&self.state.services)
     }
 
     /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within

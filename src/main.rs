@@ -4,6 +4,7 @@ mod commands;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -99,7 +100,7 @@ async fn serve() -> anyhow::Result<()> {
     let address = app.address()?;
     let metrics = app.metrics_address().map(tracing::field::display);
     tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
-    let catalogue = app.services().catalogue;
+    let catalogue = Arc::clone(&app.services().catalogue);
     // One after the other: signals that come during a reload are one signal after it, so the last file wins.
     let reloads = tokio::spawn(async move {
         while hangup.recv().await.is_some() {

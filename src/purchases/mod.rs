@@ -36,8 +36,8 @@ use crate::stripe::{Account, StripeError};
 #[derive(Clone)]
 pub struct Purchases {
     pub(crate) pool: PgPool,
-    pub(crate) account: Account,
-    pub(crate) catalogue: Catalogue,
+    pub(crate) account: Arc<Account>,
+    pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) clock: Clock,
     /// Rung when an event was deferred, so that upkeep doesn't wait for its interval.
@@ -140,8 +140,8 @@ impl Purchases {
     #[must_use]
     pub fn in_background(&self) -> Self {
         Self {
-            account: self.account.in_background(),
-            catalogue: self.catalogue.in_background(),
+            account: Arc::new(self.account.in_background()),
+            catalogue: Arc::new(self.catalogue.in_background()),
             ..self.clone()
         }
     }

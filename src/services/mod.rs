@@ -34,7 +34,7 @@ pub struct Services {
     /// What nobody calls.
     pub upkeep: Upkeep,
     /// The plans.
-    pub catalogue: Catalogue,
+    pub catalogue: Arc<Catalogue>,
     pool: PgPool,
 }
 
@@ -71,23 +71,24 @@ impl Services {
         let account =
             Account::new(&settings).map_err(|error| BuildError::Stripe(error.to_string()))?;
         let catalogue = Catalogue::open(&settings.plans, account.client.clone()).await?;
+        let catalogue = Arc::new(catalogue);
         let purchases = Purchases {
             pool: pool.clone(),
-            account,
-            catalogue: catalogue.clone(),
+            account: Arc::new(account),
+            catalogue: Arc::clone(&catalogue),
             settings,
             clock,
             deferred: Arc::new(Notify::new()),
         };
-        Ok(Self::on(&purchases, pool, catalogue))
+        Ok(Self::on(&Arc::new(purchases), pool, catalogue))
     }
 
-    fn on(purchases: &Purchases, pool: PgPool, catalogue: Catalogue) -> Self {
+    fn on(purchases: &Arc<Purchases>, pool: PgPool, catalogue: Arc<Catalogue>) -> Self {
         let events = Events::new(purchases);
         let background = events.in_background();
         Self {
             members: Members::new(purchases),
-            upkeep: Upkeep::new(&purchases.in_background(), background),
+            upkeep: Upkeep::new(&Arc::new(purchases.in_background()), background),
             events,
             catalogue,
             pool,

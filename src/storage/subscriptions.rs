@@ -226,7 +226,7 @@ pub async fn find_one_of_user(
 
 /// What tells a line of a payment as one of a user's: every foreign key, and what it was bought as.
 #[derive(Clone, Debug)]
-pub struct Bought {
+pub struct OwnLine {
     /// Ours.
     pub id: SubscriptionId,
     /// Its basket.
@@ -248,11 +248,11 @@ pub struct Bought {
 }
 
 /// All that a user ever bought, oldest first.
-pub async fn find_bought(
+pub async fn find_own_lines(
     db: impl PgExecutor<'_>,
     user: &UserId,
-) -> Result<Vec<Bought>, StorageError> {
-    let rows: Vec<BoughtRow> = sqlx::query_as(
+) -> Result<Vec<OwnLine>, StorageError> {
+    let rows: Vec<OwnLineRow> = sqlx::query_as(
         "SELECT s.id, s.checkout_id, s.plan, s.kind, s.stripe_subscription_id, s.stripe_price_id,
                 s.stripe_line_item_id, c.stripe_session_id,
                 ARRAY(SELECT h.at FROM status_changes h WHERE h.subscription_id = s.id AND h.from_plan IS NOT NULL
@@ -264,10 +264,10 @@ pub async fn find_bought(
     .bind(user.as_str())
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(BoughtRow::into_bought).collect()
+    rows.into_iter().map(OwnLineRow::into_own_line).collect()
 }
 
-struct BoughtRow {
+struct OwnLineRow {
     id: Uuid,
     checkout_id: Uuid,
     plan: String,
@@ -280,7 +280,7 @@ struct BoughtRow {
     changed_from: Vec<String>,
 }
 
-from_row!(BoughtRow {
+from_row!(OwnLineRow {
     id,
     checkout_id,
     plan,
@@ -293,14 +293,14 @@ from_row!(BoughtRow {
     changed_from,
 });
 
-impl BoughtRow {
-    fn into_bought(self) -> Result<Bought, StorageError> {
+impl OwnLineRow {
+    fn into_own_line(self) -> Result<OwnLine, StorageError> {
         let impossible = || StorageError::ImpossibleRow {
             table: "subscriptions",
             row: self.id.to_string(),
             column: "kind",
         };
-        Ok(Bought {
+        Ok(OwnLine {
             id: SubscriptionId(self.id),
             checkout: CheckoutId(self.checkout_id),
             kind: Kind::parse(&self.kind).ok_or_else(impossible)?,

@@ -24,7 +24,7 @@ pub struct AppState {
     /// Verifies members' tokens.
     pub verifier: Arc<Verifier>,
     /// The use cases.
-    pub services: Services,
+    pub services: Arc<Services>,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// What the last look at the database said.

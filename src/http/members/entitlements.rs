@@ -13,7 +13,7 @@ use crate::http::edge::extract::{Json, Member};
 use crate::http::edge::problem::{ApiError, Problem};
 use crate::http::edge::state::AppState;
 use crate::services::members::Members;
-use crate::services::members::holdings;
+use crate::services::members::lines;
 
 /// Whether the member may use what a kind of plan gives.
 #[derive(Debug, Serialize, ToSchema)]
@@ -39,7 +39,7 @@ async fn show(
     Member(member): Member,
 ) -> Result<Json<BTreeMap<&'static str, Entitlement>>, ApiError> {
     let held = members.entitlements(&member.user).await?;
-    let entry = |held: holdings::Entitlement| {
+    let entry = |held: lines::Entitlement| {
         (
             held.kind.as_str(),
             Entitlement {

@@ -23,9 +23,9 @@ use crate::stripe::Account;
 /// What Stripe tells; cloning copies references.
 #[derive(Clone)]
 pub struct Events {
-    purchases: Purchases,
+    purchases: Arc<Purchases>,
     pool: PgPool,
-    account: Account,
+    account: Arc<Account>,
     settings: Arc<Settings>,
     clock: Clock,
     /// When Stripe's last webhook came, or else this process was started: Unix seconds.
@@ -35,25 +35,26 @@ pub struct Events {
 }
 
 impl Events {
-    pub(super) fn new(purchases: &Purchases) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>) -> Self {
         let started = purchases.clock.wall().unix_timestamp();
         Self {
             pool: purchases.pool.clone(),
-            account: purchases.account.clone(),
+            account: Arc::clone(&purchases.account),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
             last_webhook: Arc::new(AtomicI64::new(started)),
             queue: Arc::new(Queue::new(purchases.settings.http.max_concurrency)),
-            purchases: purchases.clone(),
+            purchases: Arc::clone(purchases),
         }
     }
 
     /// The same for work that nobody waits for: its calls to Stripe leave way to others.
     #[must_use]
     pub fn in_background(&self) -> Self {
+        let purchases = Arc::new(self.purchases.in_background());
         Self {
-            purchases: self.purchases.in_background(),
-            account: self.account.in_background(),
+            account: Arc::clone(&purchases.account),
+            purchases,
             ..self.clone()
         }
     }

@@ -15,8 +15,8 @@ use crate::domain::actor::Cause;
 use crate::purchases::Error;
 use crate::stripe::event::Event;
 
-/// While one writer waits for the disk, the others read and merge.
-const WRITERS: usize = 4;
+/// While one writer waits for the disk, the other reads and merges; more would only make the groups smaller.
+const WRITERS: usize = 2;
 
 /// An event whose delivery is still to be answered.
 struct Delivery {

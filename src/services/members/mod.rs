@@ -5,7 +5,7 @@ mod cancel_checkout;
 mod change;
 pub mod confirm;
 mod held;
-pub mod holdings;
+pub mod lines;
 pub mod open_invoices;
 pub mod order;
 pub mod portal;
@@ -27,23 +27,23 @@ use crate::stripe::Account;
 /// What members do; cloning copies references.
 #[derive(Clone)]
 pub struct Members {
-    purchases: Purchases,
+    purchases: Arc<Purchases>,
     pool: PgPool,
-    account: Account,
-    catalogue: Catalogue,
+    account: Arc<Account>,
+    catalogue: Arc<Catalogue>,
     settings: Arc<Settings>,
     clock: Clock,
 }
 
 impl Members {
-    pub(super) fn new(purchases: &Purchases) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>) -> Self {
         Self {
             pool: purchases.pool.clone(),
-            account: purchases.account.clone(),
-            catalogue: purchases.catalogue.clone(),
+            account: Arc::clone(&purchases.account),
+            catalogue: Arc::clone(&purchases.catalogue),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
-            purchases: purchases.clone(),
+            purchases: Arc::clone(purchases),
         }
     }
 

@@ -225,7 +225,7 @@ impl Members {
                 shares,
             });
         }
-        let bought = subscriptions::find_bought(&self.pool, user).await?;
+        let bought = subscriptions::find_own_lines(&self.pool, user).await?;
         let read = Reader::new(&self.account.client, range)
             .read(&customers)
             .await?;

@@ -28,7 +28,7 @@ const LEASE: Duration = Duration::minutes(2);
 /// What nobody calls; cloning copies references.
 #[derive(Clone)]
 pub struct Upkeep {
-    purchases: Purchases,
+    purchases: Arc<Purchases>,
     events: Events,
     pool: PgPool,
     settings: Arc<Settings>,
@@ -36,12 +36,12 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(purchases: &Purchases, events: Events) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>, events: Events) -> Self {
         Self {
             pool: purchases.pool.clone(),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
-            purchases: purchases.clone(),
+            purchases: Arc::clone(purchases),
             events,
         }
     }

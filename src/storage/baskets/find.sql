@@ -38,7 +38,8 @@ SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen
   FROM (SELECT 1) AS always
   LEFT JOIN (
        SELECT c.id AS checkout_id, c.user_id, c.mode, c.status AS session_status, c.stripe_session_id,
-              coalesce(c.stripe_customer_id, k.stripe_customer_id) AS stripe_customer_id,
+              coalesce(c.stripe_customer_id, (SELECT k.stripe_customer_id FROM customers k
+                                               WHERE k.id = c.customer_id)) AS stripe_customer_id,
               c.cancel_requested_at, c.expires_at, c.created_at AS checkout_created_at,
               s.id, s.plan, s.kind, s.quantity, s.quantity_open, s.single, s.upgrade_group, s.recurring, s.term,
               s.status, s.status_reason, s.version, s.stripe_subscription_id, s.stripe_price_id,
@@ -48,7 +49,6 @@ SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen
               s.refund_failed, s.created_at, s.payments, s.disputes
          FROM hit
         CROSS JOIN LATERAL (SELECT * FROM checkouts WHERE id = hit.id OFFSET 0) AS c
-        CROSS JOIN LATERAL (SELECT stripe_customer_id FROM customers WHERE id = c.customer_id OFFSET 0) AS k
         CROSS JOIN LATERAL (
               SELECT s.*,
                      -- Of the payments those that were asked for: they may be years of renewals.

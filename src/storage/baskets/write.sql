@@ -4,15 +4,17 @@
 -- An event that is recorded already undoes the whole statement (its primary key is violated), so that nothing is ever
 -- told twice: the caller looks again and leaves it out. Only the parts are sent that have something to do
 -- (storage/parts.rs).
+--
+-- $1 how many baskets   $2 now   $3… lines   $33… events   $41… checkouts   $47… transactions   $57… history
 WITH want AS MATERIALIZED (
     -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
     -- and what it is to be.
-    SELECT * FROM unnest($1::integer[], $2::integer[], $3::uuid[], $4::bigint[], $21::boolean[], $22::text[],
-                         $23::text[], $24::boolean[], $25::text[], $26::integer[], $27::boolean[], $28::text[],
-                         $29::text[], $30::text[], $31::text[], $32::text[], $33::text[], $34::text[],
-                         $35::timestamptz[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[],
-                         $39::timestamptz[], $40::timestamptz[], $41::boolean[], $42::boolean[], $43::timestamptz[],
-                         $44::timestamptz[], $45::text[], $46::boolean[])
+    SELECT * FROM unnest($3::integer[], $4::integer[], $5::uuid[], $6::bigint[], $7::boolean[], $8::text[],
+                         $9::text[], $10::boolean[], $11::text[], $12::integer[], $13::boolean[], $14::text[],
+                         $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
+                         $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[],
+                         $25::timestamptz[], $26::timestamptz[], $27::boolean[], $28::boolean[], $29::timestamptz[],
+                         $30::timestamptz[], $31::text[], $32::boolean[])
            AS w (basket, size, id, version, changed, plan, kind, single, upgrade_group, quantity, quantity_open,
                  stripe_price_id, status, status_reason, stripe_subscription_id, stripe_line_item_id,
                  stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, last_paid_at,
@@ -27,14 +29,14 @@ WITH want AS MATERIALIZED (
 ), ready AS MATERIALIZED (
     -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
     SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
-                    FROM generate_series(1, $5::integer) AS n (basket) ORDER BY n.basket) AS ok
+                    FROM generate_series(1, $1::integer) AS n (basket) ORDER BY n.basket) AS ok
 )
 --[ event
 , event AS (
     INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
-    SELECT n.id, n.type, n.object_id, n.created, $6, n.state, n.next_attempt_at, n.last_error
-      FROM unnest($7::integer[], $8::text[], $9::text[], $10::text[], $11::timestamptz[], $12::text[],
-                  $13::timestamptz[], $14::text[])
+    SELECT n.id, n.type, n.object_id, n.created, $2, n.state, n.next_attempt_at, n.last_error
+      FROM unnest($33::integer[], $34::text[], $35::text[], $36::text[], $37::timestamptz[], $38::text[],
+                  $39::timestamptz[], $40::text[])
            AS n (basket, id, type, object_id, created, state, next_attempt_at, last_error)
      WHERE n.basket = 0 OR (SELECT ok FROM ready)[n.basket]
      ORDER BY n.id
@@ -45,7 +47,7 @@ WITH want AS MATERIALIZED (
     UPDATE checkouts c SET status = n.status, stripe_session_id = n.stripe_session_id,
            stripe_customer_id = n.stripe_customer_id, cancel_requested_at = n.cancel_requested_at,
            next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
-      FROM unnest($15::integer[], $16::uuid[], $17::text[], $18::text[], $19::text[], $20::timestamptz[])
+      FROM unnest($41::integer[], $42::uuid[], $43::text[], $44::text[], $45::text[], $46::timestamptz[])
            AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE) AS held
      WHERE c.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
@@ -55,7 +57,7 @@ WITH want AS MATERIALIZED (
 , keys AS (
     -- A checkout that was never opened at Stripe gives its idempotency keys back.
     DELETE FROM idempotency_keys k
-     USING unnest($15::integer[], $16::uuid[], $17::text[]) AS n (basket, id, status)
+     USING unnest($41::integer[], $42::uuid[], $43::text[]) AS n (basket, id, status)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM idempotency_keys
                           WHERE checkout_id = n.id AND n.status = 'failed' FOR UPDATE) AS held
      WHERE k.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
@@ -63,7 +65,7 @@ WITH want AS MATERIALIZED (
 --]
 --[ line
 , line AS (
-    UPDATE subscriptions s SET version = s.version + 1, updated_at = $6, plan = n.plan, kind = n.kind,
+    UPDATE subscriptions s SET version = s.version + 1, updated_at = $2, plan = n.plan, kind = n.kind,
            single = n.single, upgrade_group = n.upgrade_group, quantity = n.quantity,
            quantity_open = n.quantity_open, stripe_price_id = n.stripe_price_id, status = n.status,
            status_reason = n.status_reason, stripe_subscription_id = n.stripe_subscription_id,
@@ -84,7 +86,7 @@ WITH want AS MATERIALIZED (
     INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
                                       payment_at, lost_at, occurred_at, created_at)
     SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.state, n.payment_at,
-           n.lost_at, n.occurred_at, $6
+           n.lost_at, n.occurred_at, $2
       FROM unnest($47::integer[], $48::uuid[], $49::uuid[], $50::text[], $51::text[], $52::text[], $53::text[],
                   $54::timestamptz[], $55::timestamptz[], $56::timestamptz[])
            AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
@@ -108,7 +110,7 @@ WITH want AS MATERIALIZED (
     INSERT INTO status_changes (subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
                                 to_quantity, cause, cause_ref, actor, at)
     SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan, n.from_quantity,
-           n.to_quantity, n.cause, n.cause_ref, n.actor, $6
+           n.to_quantity, n.cause, n.cause_ref, n.actor, $2
       FROM unnest($57::integer[], $58::uuid[], $59::text[], $60::text[], $61::text[], $62::text[], $63::text[],
                   $64::integer[], $65::integer[], $66::text[], $67::text[], $68::text[])
            WITH ORDINALITY

@@ -24,6 +24,7 @@ use std::fmt::Display;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -59,7 +60,7 @@ pub(crate) struct TestApp {
     /// The service's clock.
     pub(crate) clock: Clock,
     /// Its use cases, for what nobody can ask over HTTP.
-    pub(crate) services: Services,
+    pub(crate) services: Arc<Services>,
     client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     running: Option<JoinHandle<()>>,

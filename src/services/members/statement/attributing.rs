@@ -13,7 +13,7 @@ use super::ledger::{Ledger, emptied, fit, foreign};
 use super::reading::{Read, payment_intent_of};
 use super::{Entry, EntryType, Line, LineType, Purchase, Range};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
-use crate::storage::subscriptions::Bought;
+use crate::storage::subscriptions::OwnLine;
 use crate::stripe::objects::{
     Charge, CreditNote, Dispute, Invoice, InvoiceLine, LineItem, Metadata, Refund, Session, time_of,
 };
@@ -22,10 +22,10 @@ use crate::stripe::observe::Observer;
 /// Everything that was read and bought, found by its keys.
 pub(super) struct Attribution<'a> {
     read: &'a Read,
-    bought: &'a [Bought],
+    bought: &'a [OwnLine],
     observer: &'a Observer,
-    by_id: HashMap<SubscriptionId, &'a Bought>,
-    by_subscription: HashMap<&'a str, &'a Bought>,
+    by_id: HashMap<SubscriptionId, &'a OwnLine>,
+    by_subscription: HashMap<&'a str, &'a OwnLine>,
     invoices: HashMap<&'a str, &'a Invoice>,
     invoice_of_payment: HashMap<&'a str, &'a Invoice>,
     session_of_payment: HashMap<&'a str, &'a Session>,
@@ -45,7 +45,7 @@ struct Payment<'a> {
 }
 
 impl<'a> Attribution<'a> {
-    pub(super) fn new(read: &'a Read, bought: &'a [Bought], observer: &'a Observer) -> Self {
+    pub(super) fn new(read: &'a Read, bought: &'a [OwnLine], observer: &'a Observer) -> Self {
         let mut this = Self {
             read,
             bought,
@@ -212,20 +212,20 @@ impl<'a> Attribution<'a> {
     }
 
     /// The one purchase of hers that metadata names.
-    fn named(&self, metadata: Option<&Metadata>) -> Option<&'a Bought> {
+    fn named(&self, metadata: Option<&Metadata>) -> Option<&'a OwnLine> {
         match self.observer.internal_ids(metadata)[..] {
             [id] => self.by_id.get(&id).copied(),
             _ => None,
         }
     }
 
-    fn of_session_line(&self, session: &Session, item: &LineItem) -> Option<&'a Bought> {
-        let held = |bought: &&Bought| bought.stripe_line_item.as_ref() == Some(&item.id);
+    fn of_session_line(&self, session: &Session, item: &LineItem) -> Option<&'a OwnLine> {
+        let held = |bought: &&OwnLine| bought.stripe_line_item.as_ref() == Some(&item.id);
         self.named(item.metadata.as_ref())
             .or_else(|| self.bought.iter().find(held))
             .or_else(|| {
                 let price = item.price.as_ref()?;
-                let own = |bought: &&Bought| bought.stripe_session.as_ref() == Some(&session.id);
+                let own = |bought: &&OwnLine| bought.stripe_session.as_ref() == Some(&session.id);
                 only(
                     self.bought
                         .iter()
@@ -235,7 +235,7 @@ impl<'a> Attribution<'a> {
             })
     }
 
-    fn of_invoice_line(&self, invoice: &Invoice, line: &InvoiceLine) -> Option<&'a Bought> {
+    fn of_invoice_line(&self, invoice: &Invoice, line: &InvoiceLine) -> Option<&'a OwnLine> {
         let billed = || {
             self.by_subscription
                 .get(line.billed_subscription()?)
@@ -247,7 +247,7 @@ impl<'a> Attribution<'a> {
     }
 
     /// What is bought once along with a subscription stands on its first invoice, and there without our metadata.
-    fn of_first_invoice(&self, invoice: &Invoice, line: &InvoiceLine) -> Option<&'a Bought> {
+    fn of_first_invoice(&self, invoice: &Invoice, line: &InvoiceLine) -> Option<&'a OwnLine> {
         let session = self.session_of_invoice.get(invoice.id.as_str()).copied();
         let is_first = invoice.billing_reason.as_deref() == Some("subscription_create");
         if session.is_none() && !is_first {
@@ -487,7 +487,7 @@ fn with_tax(mut entry: Entry) -> Entry {
 
 /// The purchase as it was: a line at another price than today's is of the plan before the next change, and one that gives
 /// back what was left of a plan is of the plan before the last.
-fn purchase(bought: &Bought, at: OffsetDateTime, line: Option<&InvoiceLine>) -> Purchase {
+fn purchase(bought: &OwnLine, at: OffsetDateTime, line: Option<&InvoiceLine>) -> Purchase {
     let price = line.and_then(InvoiceLine::price_id);
     let is_todays = price == Some(bought.stripe_price.as_str());
     let next = bought

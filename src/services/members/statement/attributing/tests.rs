@@ -6,7 +6,7 @@ use time::macros::datetime;
 use super::*;
 use crate::domain::plan::Kind;
 use crate::services::members::statement::totals;
-use crate::storage::subscriptions::Bought;
+use crate::storage::subscriptions::OwnLine;
 
 const RANGE: Range = Range {
     from: datetime!(2026-01-01 0:00 UTC),
@@ -15,8 +15,8 @@ const RANGE: Range = Range {
 /// 1 March 2026.
 const AT: i64 = 1_772_323_200;
 
-fn bought(number: u128, kind: Kind, plan: &str) -> Bought {
-    Bought {
+fn bought(number: u128, kind: Kind, plan: &str) -> OwnLine {
+    OwnLine {
         id: SubscriptionId(uuid::Uuid::from_u128(number)),
         checkout: CheckoutId(uuid::Uuid::from_u128(1000)),
         plan: plan.to_owned(),
@@ -38,7 +38,7 @@ fn read(charges: Value, invoices: Value, sessions: Value) -> Read {
     }
 }
 
-fn entries(read: &Read, bought: &[Bought]) -> Vec<Entry> {
+fn entries(read: &Read, bought: &[OwnLine]) -> Vec<Entry> {
     let observer = Observer::new("dues_subscription_id".to_owned());
     let entries = Attribution::new(read, bought, &observer).entries(RANGE);
     for entry in &entries {
