@@ -42,23 +42,22 @@ pub(crate) fn page(
     };
     let link = link_of(params);
     // One more than asked for tells whether there are more.
-    let (mut data, is_reversed): (Vec<&Value>, bool) = match place("ending_before")? {
-        Some(end) => {
-            let newer = store.after(kind, link, end).filter(fitting);
-            (newer.take(limit + 1).collect(), true)
-        }
-        None => {
-            let start = place("starting_after")?.unwrap_or(usize::MAX);
-            let older = store.before(kind, link, start);
-            // Events come in the order of their moments: before the first that is too old there is none to find.
-            let ends = |row: &&Value| kind == "event" && is_too_old(row.int("created"), created);
-            let older = older.take_while(|row| !ends(row)).filter(fitting);
-            (older.take(limit + 1).collect(), false)
-        }
-    };
+    let mut data: Vec<&Value>;
+    let end = place("ending_before")?;
+    if let Some(end) = end {
+        let newer = store.after(kind, link, end).filter(fitting);
+        data = newer.take(limit + 1).collect();
+    } else {
+        let start = place("starting_after")?.unwrap_or(usize::MAX);
+        // Events come in the order of their moments: before the first that is too old there is none to find.
+        let ends = |row: &&Value| kind == "event" && is_too_old(row.int("created"), created);
+        let older = store.before(kind, link, start);
+        let older = older.take_while(|row| !ends(row)).filter(fitting);
+        data = older.take(limit + 1).collect();
+    }
     let has_more = data.len() > limit;
     data.truncate(limit);
-    if is_reversed {
+    if end.is_some() {
         data.reverse();
     }
     Ok(json!({"object": "list", "url": url, "has_more": has_more, "data": data}))
