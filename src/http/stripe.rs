@@ -1,12 +1,13 @@
 //! What Stripe tells us.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::http::edge::codes::Code;
 use crate::http::edge::extract::{Json, RawBody};
 use crate::http::edge::problem::{ApiError, Problem};
 use crate::http::edge::state::AppState;
@@ -46,26 +47,15 @@ async fn receive(
 
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
-        let code = error.code();
-        let refused =
-            |title| Self::new(StatusCode::BAD_REQUEST, code, title).detail(error.to_string());
+        let refused = |code| Self::new(code).detail(error.to_string());
         match error {
-            IngestError::Signature(_) => refused("The event is not signed as Stripe signs"),
-            IngestError::WrongMode => refused("The event is of the other mode"),
-            IngestError::Malformed(_) => {
-                Self::new(StatusCode::BAD_REQUEST, code, "The body is not an event").source(error)
-            }
+            IngestError::Signature(_) => refused(Code::BadSignature),
+            IngestError::WrongMode => refused(Code::WrongMode),
+            IngestError::Malformed(_) => Self::new(Code::MalformedEvent).source(error),
             // A shape that this version can't read: Stripe shall try again when a newer one runs.
-            IngestError::Unreadable(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                code,
-                "The event's object can't be read",
-            )
-            .source(error),
-            IngestError::Overloaded => Self::unavailable(code, "Too many deliveries are waiting"),
-            IngestError::Apply(_) => {
-                Self::unavailable(code, "The event could not be recorded").source(error)
-            }
+            IngestError::Unreadable(_) => Self::new(Code::UnreadableObject).source(error),
+            IngestError::Overloaded => refused(Code::Overloaded),
+            IngestError::Apply(_) => Self::new(Code::EventNotRecorded).source(error),
         }
     }
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::codes::Code;
 use super::extract::Json;
 use super::problem::{ApiError, Problem};
 use super::state::AppState;
@@ -67,10 +68,7 @@ async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError>
         }
     };
     if !ready {
-        return Err(
-            ApiError::unavailable("not_ready", "The service is not ready")
-                .detail("The database does not answer, or its schema is not this version's."),
-        );
+        return Err(ApiError::new(Code::NotReady).explained());
     }
     Ok(Json(Health { status: "ready" }))
 }

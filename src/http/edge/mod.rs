@@ -1,6 +1,7 @@
-//! What holds for every route: who may call and typed input, limits, problem documents, amounts for people, and what
-//! machines ask for.
+//! What holds for every route: who may call and typed input, limits, problem documents and their codes, amounts for
+//! people, and what machines ask for.
 
+pub mod codes;
 mod errors;
 pub mod extract;
 pub(super) mod health;

@@ -6,8 +6,8 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use crate::http::edge::codes::Code;
 use crate::http::edge::extract::{Member, Query};
 use crate::http::edge::problem::{ApiError, Problem};
 use crate::http::edge::state::AppState;
@@ -254,12 +255,8 @@ fn bad_query(format: Option<Format>, range: Vec<statement::Invalid>) -> ApiError
 impl From<StatementError> for ApiError {
     fn from(error: StatementError) -> Self {
         match error {
-            StatementError::TooLarge => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "range_too_large",
-                "The range holds too many entries",
-            )
-            .detail(format!("At most {MAX_ENTRIES}: ask for a shorter range.")),
+            StatementError::TooLarge => Self::new(Code::RangeTooLarge)
+                .detail(format!("At most {MAX_ENTRIES}: ask for a shorter range.")),
             StatementError::Failed(error) => {
                 let at_stripe = error.trouble().is_at_stripe();
                 let problem = Self::from(error);
