@@ -8,8 +8,9 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::edge::codes::Code;
-use crate::http::edge::extract::{Json, RawBody};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::extract::{BODY, Json, RawBody};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::events::Events;
 use crate::services::events::ingest::IngestError;
@@ -22,17 +23,25 @@ struct Receipt {
     outcome: &'static str,
 }
 
+/// Why an event is not taken.
+const RECEIVING: &[Code] = &[
+    Code::BadSignature,
+    Code::WrongMode,
+    Code::MalformedEvent,
+    Code::UnreadableObject,
+    Code::Overloaded,
+    Code::EventNotRecorded,
+];
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(receive))
+    OpenApiRouter::new().routes(routes!(receive).problems(&[BODY, RECEIVING]))
 }
 
 /// An event of Stripe, signed.
 #[utoipa::path(post, path = "/webhooks/stripe", tag = "webhooks",
     params(("Stripe-Signature" = String, Header)),
     request_body(content = Object, description = "Stripe's event, byte for byte as it was signed."),
-    responses((status = 200, body = Receipt),
-        (status = 400, description = "`bad_signature`, `wrong_mode`, `malformed_event`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Our fault: Stripe delivers it again.", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Receipt)))]
 async fn receive(
     State(events): State<Events>,
     headers: HeaderMap,

@@ -13,6 +13,19 @@ const STRIPE_SECONDS: u64 = 5;
 /// After how many seconds a member may have paid or cancelled one of her checkouts.
 const OPEN_CHECKOUT_SECONDS: u64 = 60;
 
+// What an [`Error`] can come to, by what a use case needs. A fault of ours can come from anywhere.
+
+/// A use case that reads or writes our rows.
+pub(in crate::http) const DATABASE: &[Code] = &[Code::DatabaseUnavailable];
+/// A use case that asks Stripe.
+pub(in crate::http) const STRIPE: &[Code] = &[
+    Code::StripeUnavailable,
+    Code::StripeRefused,
+    Code::StripeTimeout,
+];
+/// A use case that needs the plans' prices.
+pub(in crate::http) const PLANS: &[Code] = &[Code::PlansUnavailable];
+
 impl From<SubscribeError> for ApiError {
     fn from(error: SubscribeError) -> Self {
         match error {

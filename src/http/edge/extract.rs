@@ -19,6 +19,32 @@ use crate::auth::{AuthError, Principal, Verifier};
 /// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
 
+// What each extractor may answer: a route names them as its handler's signature names the extractors.
+
+/// Of [`Member`].
+pub(in crate::http) const MEMBER: &[Code] = &[Code::Unauthorized, Code::AuthKeysUnavailable];
+/// Of [`Path`], and of whatever is not the caller's.
+pub(in crate::http) const PATH: &[Code] = &[Code::NotFound];
+/// Of [`Query`].
+pub(in crate::http) const QUERY: &[Code] = &[Code::ValidationFailed];
+/// Of [`IdempotencyKey`].
+pub(in crate::http) const KEY: &[Code] = &[Code::BadIdempotencyKey];
+/// Of [`RawBody`].
+pub(in crate::http) const BODY: &[Code] = &[
+    Code::IncompleteBody,
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+];
+/// Of [`Json`].
+pub(in crate::http) const JSON: &[Code] = &[
+    Code::IncompleteBody,
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+    Code::ValidationFailed,
+];
+
 /// A caller with a valid token.
 #[derive(Clone, Debug)]
 pub struct Member(pub Principal);

@@ -18,6 +18,9 @@ use crate::settings::Http;
 /// Longest time that a client may take to send its body, whatever the deadline of the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What the limits answer instead of the handler.
+pub(in crate::http) const LIMITS: &[Code] = &[Code::Overloaded, Code::Timeout, Code::ShuttingDown];
+
 /// Places and deadline for one group of routes.
 #[derive(Clone)]
 pub(in crate::http) struct Limits {

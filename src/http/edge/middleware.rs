@@ -14,11 +14,15 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use super::codes::Code;
 use super::problem::{ApiError, PROBLEM_JSON};
 use crate::clock::Clock;
 
 /// The header that carries a request's id in both directions.
 pub(in crate::http) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is answered where a handler panics.
+pub(in crate::http) const PANIC: &[Code] = &[Code::InternalError];
 
 /// Longest id that we take over from a client or a proxy, in bytes.
 const REQUEST_ID_BYTES: usize = 64;

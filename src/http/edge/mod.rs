@@ -2,7 +2,7 @@
 //! people, and what machines ask for.
 
 pub mod codes;
-mod errors;
+pub(super) mod errors;
 pub mod extract;
 pub(super) mod health;
 pub(super) mod limits;
