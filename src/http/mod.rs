@@ -27,7 +27,9 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::edge::health::Readiness;
-use self::edge::limits::Limits;
+use self::edge::limits::{LIMITS, Limits};
+use self::edge::middleware::PANIC;
+use self::edge::openapi::Problems as _;
 use self::edge::state::AppState;
 use self::edge::{health, limits, middleware as edge_middleware, openapi};
 use crate::clock::Clock;
@@ -39,15 +41,18 @@ pub fn router(state: AppState) -> Router {
     if state.settings.http.metrics_listen.is_none() {
         machines = machines.merge(health::metrics_routes());
     }
-    let limit = || {
+    let limited = |routes: OpenApiRouter<AppState>| {
         let limits = Limits::new(&state.settings.http, state.cut.clone());
-        middleware::from_fn_with_state(limits, limits::limit)
+        routes
+            .layer(middleware::from_fn_with_state(limits, limits::limit))
+            .problems(&[LIMITS])
     };
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
-        .merge(members::routes().layer(limit()))
+        .merge(limited(members::routes()))
         // Stripe has places of its own, so that a rush of members can't delay what they paid for.
-        .merge(stripe::routes().layer(limit()))
+        .merge(limited(stripe::routes()))
         .merge(machines)
+        .problems(&[PANIC])
         .split_for_parts();
     let router = router.merge(openapi::routes(openapi));
     protect(router, &state.settings, state.clock.clone()).with_state(state)

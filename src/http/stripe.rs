@@ -1,14 +1,16 @@
 //! What Stripe tells us.
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::edge::extract::{Json, RawBody};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::codes::Code;
+use crate::http::edge::extract::{BODY, Json, RawBody};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::events::Events;
 use crate::services::events::ingest::IngestError;
@@ -21,17 +23,25 @@ struct Receipt {
     outcome: &'static str,
 }
 
+/// Why an event is not taken.
+const RECEIVING: &[Code] = &[
+    Code::BadSignature,
+    Code::WrongMode,
+    Code::MalformedEvent,
+    Code::UnreadableObject,
+    Code::Overloaded,
+    Code::EventNotRecorded,
+];
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(receive))
+    OpenApiRouter::new().routes(routes!(receive).problems(&[BODY, RECEIVING]))
 }
 
 /// An event of Stripe, signed.
 #[utoipa::path(post, path = "/webhooks/stripe", tag = "webhooks",
     params(("Stripe-Signature" = String, Header)),
     request_body(content = Object, description = "Stripe's event, byte for byte as it was signed."),
-    responses((status = 200, body = Receipt),
-        (status = 400, description = "`bad_signature`, `wrong_mode`, `malformed_event`", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "Our fault: Stripe delivers it again.", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Receipt)))]
 async fn receive(
     State(events): State<Events>,
     headers: HeaderMap,
@@ -46,26 +56,15 @@ async fn receive(
 
 impl From<IngestError> for ApiError {
     fn from(error: IngestError) -> Self {
-        let code = error.code();
-        let refused =
-            |title| Self::new(StatusCode::BAD_REQUEST, code, title).detail(error.to_string());
+        let refused = |code| Self::new(code).detail(error.to_string());
         match error {
-            IngestError::Signature(_) => refused("The event is not signed as Stripe signs"),
-            IngestError::WrongMode => refused("The event is of the other mode"),
-            IngestError::Malformed(_) => {
-                Self::new(StatusCode::BAD_REQUEST, code, "The body is not an event").source(error)
-            }
+            IngestError::Signature(_) => refused(Code::BadSignature),
+            IngestError::WrongMode => refused(Code::WrongMode),
+            IngestError::Malformed(_) => Self::new(Code::MalformedEvent).source(error),
             // A shape that this version can't read: Stripe shall try again when a newer one runs.
-            IngestError::Unreadable(_) => Self::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                code,
-                "The event's object can't be read",
-            )
-            .source(error),
-            IngestError::Overloaded => Self::unavailable(code, "Too many deliveries are waiting"),
-            IngestError::Apply(_) => {
-                Self::unavailable(code, "The event could not be recorded").source(error)
-            }
+            IngestError::Unreadable(_) => Self::new(Code::UnreadableObject).source(error),
+            IngestError::Overloaded => refused(Code::Overloaded),
+            IngestError::Apply(_) => Self::new(Code::EventNotRecorded).source(error),
         }
     }
 }

@@ -17,7 +17,7 @@ pub enum WishError {
     #[error("there is nothing of that id")]
     NotFound,
     /// What is held does not allow it.
-    #[error("the subscription does not allow it: {}", .0.code())]
+    #[error("the subscription does not allow it: {0:?}")]
     Obstacle(Obstacle),
     /// The wish itself is wrong.
     #[error("the request is invalid")]
@@ -58,25 +58,6 @@ pub enum Obstacle {
     PaymentRetrying,
     /// The member has no customer at Stripe.
     NoCustomer,
-}
-
-impl Obstacle {
-    /// Stable, for programs.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NotCancellable => "not_cancellable",
-            Self::NotResumable => "not_resumable",
-            Self::NotChangeable => "not_changeable",
-            Self::AwaitingPayment => "awaiting_payment",
-            Self::PaymentProcessing => "payment_processing",
-            Self::AlreadyEnded => "already_ended",
-            Self::CancelNowNotAllowed => "cancel_now_not_allowed",
-            Self::OnHold => "on_hold",
-            Self::Cancelled => "cancelled",
-            Self::PaymentRetrying => "payment_retrying",
-            Self::NoCustomer => "no_customer",
-        }
-    }
 }
 
 impl From<Obstacle> for WishError {

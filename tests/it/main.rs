@@ -22,6 +22,7 @@ mod harness;
 mod lifecycle_one_off;
 mod lifecycle_recurring;
 mod open_invoices;
+mod openapi;
 mod operation;
 mod operator;
 mod own_affairs;

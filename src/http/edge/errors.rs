@@ -1,9 +1,7 @@
 //! How the use cases' errors look from outside.
 
-use axum::http::StatusCode;
-
+use super::codes::Code;
 use super::problem::{ApiError, HeldSubscription};
-use crate::domain::invalid::Invalid;
 use crate::purchases::line::{Obstacle, WishError};
 use crate::purchases::{Error, Trouble};
 use crate::services::members::subscribe::{Advice, SubscribeError};
@@ -12,49 +10,49 @@ use crate::services::members::subscribe::{Advice, SubscribeError};
 const IN_PROGRESS_SECONDS: u64 = 2;
 /// After how many seconds Stripe may be back.
 const STRIPE_SECONDS: u64 = 5;
+/// After how many seconds a member may have paid or cancelled one of her checkouts.
+const OPEN_CHECKOUT_SECONDS: u64 = 60;
+
+// What an [`Error`] can come to, by what a use case needs. A fault of ours can come from anywhere.
+
+/// A use case that reads or writes our rows.
+pub(in crate::http) const DATABASE: &[Code] = &[Code::DatabaseUnavailable];
+/// A use case that asks Stripe.
+pub(in crate::http) const STRIPE: &[Code] = &[
+    Code::StripeUnavailable,
+    Code::StripeRefused,
+    Code::StripeTimeout,
+];
+/// A use case that needs the plans' prices.
+pub(in crate::http) const PLANS: &[Code] = &[Code::PlansUnavailable];
 
 impl From<SubscribeError> for ApiError {
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::Invalid(wrong) => Self::validation_failed().fields(wrong),
-            SubscribeError::KeyReused => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "idempotency_key_reused",
-                "The idempotency key was used for another order",
-            )
-            .field(
+            SubscribeError::KeyReused => Self::new(Code::IdempotencyKeyReused).field(
                 "Idempotency-Key",
                 "reused",
                 "Send a new key with a new order.",
             ),
-            SubscribeError::InProgress => Self::new(
-                StatusCode::CONFLICT,
-                "in_progress",
-                "The same order is being worked on",
-            )
-            .detail("Repeat the request in a moment: it will then have its answer.")
-            .retry_after(IN_PROGRESS_SECONDS),
-            SubscribeError::AlreadyHeld(held) => Self::new(
-                StatusCode::CONFLICT,
-                "already_held",
-                "The member already has this plan",
-            )
-            .detail(advice_text(held.advice))
-            .held(HeldSubscription {
-                id: held.line.id.0,
-                plan: held.line.plan.clone(),
-                status: held.line.status.as_str(),
-                status_reason: held.line.reason.as_str(),
-                advice: held.advice.as_str(),
-            }),
-            SubscribeError::RequirementUnmet(unmet) => Self::requirement_unmet(unmet),
-            SubscribeError::TooManyOpen => Self::new(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too_many_open_checkouts",
-                "Too many open checkouts",
-            )
-            .detail("Pay or cancel one of the open checkouts; an unpaid one closes by itself.")
-            .retry_after(60),
+            SubscribeError::InProgress => Self::new(Code::InProgress)
+                .explained()
+                .retry_after(IN_PROGRESS_SECONDS),
+            SubscribeError::AlreadyHeld(held) => Self::new(Code::AlreadyHeld)
+                .detail(advice_text(held.advice))
+                .held(HeldSubscription {
+                    id: held.line.id.0,
+                    plan: held.line.plan.clone(),
+                    status: held.line.status.as_str(),
+                    status_reason: held.line.reason.as_str(),
+                    advice: held.advice.as_str(),
+                }),
+            SubscribeError::RequirementUnmet(unmet) => {
+                Self::new(Code::RequirementUnmet).fields(unmet)
+            }
+            SubscribeError::TooManyOpen => Self::new(Code::TooManyOpenCheckouts)
+                .explained()
+                .retry_after(OPEN_CHECKOUT_SECONDS),
             SubscribeError::Failed(error) => error.into(),
             SubscribeError::Random => Self::internal(error),
         }
@@ -65,121 +63,46 @@ impl From<WishError> for ApiError {
     fn from(error: WishError) -> Self {
         match error {
             WishError::NotFound => Self::not_found(),
-            WishError::Obstacle(obstacle) => {
-                let (title, detail) = words(obstacle);
-                Self::new(StatusCode::CONFLICT, obstacle.code(), title).detail(detail)
-            }
+            WishError::Obstacle(obstacle) => Self::new(obstacle.into()).explained(),
             WishError::Invalid(wrong) => Self::validation_failed().fields(wrong),
-            WishError::RequirementUnmet(unmet) => Self::requirement_unmet(unmet),
-            WishError::PaymentFailed(decline) => Self::new(
-                StatusCode::PAYMENT_REQUIRED,
-                "payment_failed",
-                "The payment failed",
-            )
-            .detail(format!("{} {}", decline.message, decline.advice))
-            .field("", decline.code, decline.message),
+            WishError::RequirementUnmet(unmet) => Self::new(Code::RequirementUnmet).fields(unmet),
+            WishError::PaymentFailed(decline) => Self::new(Code::PaymentFailed)
+                .detail(format!("{} {}", decline.message, decline.advice))
+                .field("", decline.code, decline.message),
             WishError::Failed(error) => error.into(),
         }
     }
 }
 
-impl ApiError {
-    fn requirement_unmet(unmet: Vec<Invalid>) -> Self {
-        Self::new(
-            StatusCode::CONFLICT,
-            "requirement_unmet",
-            "The member lacks what a plan requires",
-        )
-        .fields(unmet)
-    }
-}
-
-/// What stands in a member's way, and what she can do about it.
-fn words(obstacle: Obstacle) -> (&'static str, &'static str) {
-    match obstacle {
-        Obstacle::NotCancellable => (
-            "This can't be cancelled",
-            "It was bought once: nothing will be charged again.",
-        ),
-        Obstacle::NotResumable => (
-            "There is nothing to resume",
-            "It was bought once, so it was never going to renew.",
-        ),
-        Obstacle::NotChangeable => (
-            "This can't be changed",
-            "Only what renews, and is billed as one item, can be changed.",
-        ),
-        Obstacle::AwaitingPayment => (
-            "It was not paid yet",
-            "Finish the checkout, leave it by its cancel link, or let it expire.",
-        ),
-        Obstacle::PaymentProcessing => (
-            "The payment is on its way",
-            "Come back when it has arrived.",
-        ),
-        Obstacle::AlreadyEnded => ("It has ended", "It can be bought again."),
-        Obstacle::CancelNowNotAllowed => (
-            "It can't be ended at once",
-            "Its plan ends with the period that is paid: send {\"at\": \"period_end\"}.",
-        ),
-        Obstacle::OnHold => (
-            "It is on hold",
-            "Its status_reason says why; look at its open invoices, or cancel it.",
-        ),
-        Obstacle::Cancelled => ("It is cancelled", "It will not renew: resume it first."),
-        Obstacle::PaymentRetrying => (
-            "A payment is overdue",
-            "Pay its open invoice first, then change it.",
-        ),
-        Obstacle::NoCustomer => (
-            "There is no customer at Stripe",
-            "Whoever never paid, in that currency if one was given, has nothing to look after there.",
-        ),
+impl From<Obstacle> for Code {
+    fn from(obstacle: Obstacle) -> Self {
+        match obstacle {
+            Obstacle::NotCancellable => Self::NotCancellable,
+            Obstacle::NotResumable => Self::NotResumable,
+            Obstacle::NotChangeable => Self::NotChangeable,
+            Obstacle::AwaitingPayment => Self::AwaitingPayment,
+            Obstacle::PaymentProcessing => Self::PaymentProcessing,
+            Obstacle::AlreadyEnded => Self::AlreadyEnded,
+            Obstacle::CancelNowNotAllowed => Self::CancelNowNotAllowed,
+            Obstacle::OnHold => Self::OnHold,
+            Obstacle::Cancelled => Self::Cancelled,
+            Obstacle::PaymentRetrying => Self::PaymentRetrying,
+            Obstacle::NoCustomer => Self::NoCustomer,
+        }
     }
 }
 
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
-        let stripe = |status, code, title| {
-            Self::new(status, code, title)
-                .detail("Nothing is lost: repeat the request, with the same Idempotency-Key where it had one.")
-                .retry_after(STRIPE_SECONDS)
-        };
+        let stripe = |code| Self::new(code).explained().retry_after(STRIPE_SECONDS);
         let problem = match error.trouble() {
-            Trouble::StripeTimedOut => stripe(
-                StatusCode::GATEWAY_TIMEOUT,
-                "stripe_timeout",
-                "Stripe did not answer in time",
-            ),
-            Trouble::StripeAway => stripe(
-                StatusCode::BAD_GATEWAY,
-                "stripe_unavailable",
-                "Stripe can't be reached just now",
-            ),
-            Trouble::CurrencyLocked => Self::new(
-                StatusCode::CONFLICT,
-                "currency_locked",
-                "The member already pays in another currency",
-            )
-            .detail(
-                "Stripe keeps a customer to one currency while something in it is live. Nothing was charged.",
-            ),
-            Trouble::StripeRefused => {
-                Self::new(StatusCode::BAD_GATEWAY, "stripe_refused", "Stripe refused")
-                    .detail("Nothing was charged; the operator finds the cause in the log.")
-            }
-            Trouble::PlansWrong => {
-                Self::unavailable("plans_unavailable", "The plans can't be sold just now")
-            }
-            Trouble::DatabaseAway => {
-                Self::unavailable("database_unavailable", "The database does not answer")
-            }
-            Trouble::Busy => Self::new(
-                StatusCode::CONFLICT,
-                "in_progress",
-                "The same order is being worked on",
-            )
-            .retry_after(IN_PROGRESS_SECONDS),
+            Trouble::StripeTimedOut => stripe(Code::StripeTimeout),
+            Trouble::StripeAway => stripe(Code::StripeUnavailable),
+            Trouble::CurrencyLocked => Self::new(Code::CurrencyLocked).explained(),
+            Trouble::StripeRefused => Self::new(Code::StripeRefused).explained(),
+            Trouble::PlansWrong => Self::new(Code::PlansUnavailable),
+            Trouble::DatabaseAway => Self::new(Code::DatabaseUnavailable),
+            Trouble::Busy => Self::new(Code::InProgress).retry_after(IN_PROGRESS_SECONDS),
             Trouble::Fault => return Self::internal(error),
         };
         problem.source(error)

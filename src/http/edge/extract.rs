@@ -6,17 +6,44 @@ use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tower_http::timeout::TimeoutError;
 
+use super::codes::Code;
 use super::problem::ApiError;
 use crate::auth::{AuthError, Principal, Verifier};
 
 /// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
+
+// What each extractor may answer: a route names them as its handler's signature names the extractors.
+
+/// Of [`Member`].
+pub(in crate::http) const MEMBER: &[Code] = &[Code::Unauthorized, Code::AuthKeysUnavailable];
+/// Of [`Path`], and of whatever is not the caller's.
+pub(in crate::http) const PATH: &[Code] = &[Code::NotFound];
+/// Of [`Query`].
+pub(in crate::http) const QUERY: &[Code] = &[Code::ValidationFailed];
+/// Of [`IdempotencyKey`].
+pub(in crate::http) const KEY: &[Code] = &[Code::BadIdempotencyKey];
+/// Of [`RawBody`].
+pub(in crate::http) const BODY: &[Code] = &[
+    Code::IncompleteBody,
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+];
+/// Of [`Json`].
+pub(in crate::http) const JSON: &[Code] = &[
+    Code::IncompleteBody,
+    Code::MalformedJson,
+    Code::RequestTimeout,
+    Code::PayloadTooLarge,
+    Code::UnsupportedMediaType,
+    Code::ValidationFailed,
+];
 
 /// A caller with a valid token.
 #[derive(Clone, Debug)]
@@ -71,11 +98,7 @@ where
         if principal.operator {
             Ok(Self(principal))
         } else {
-            Err(ApiError::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "This is for operators",
-            ))
+            Err(ApiError::new(Code::Forbidden))
         }
     }
 }
@@ -93,24 +116,14 @@ fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
         .map(|(_, token)| token.trim())
         .filter(|token| !token.is_empty())
         .ok_or_else(|| {
-            ApiError::new(
-                StatusCode::UNAUTHORIZED,
-                "unauthorized",
-                "A valid token is needed",
-            )
-            .detail("Send the member's token: Authorization: Bearer <JWT>.")
-            .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
+            ApiError::new(Code::Unauthorized)
+                .detail("Send the member's token: Authorization: Bearer <JWT>.")
+                .header(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))
         })
 }
 
 fn unauthorized(detail: impl Into<String>) -> ApiError {
-    ApiError::new(
-        StatusCode::UNAUTHORIZED,
-        "unauthorized",
-        "A valid token is needed",
-    )
-    .detail(detail)
-    .header(
+    ApiError::new(Code::Unauthorized).detail(detail).header(
         WWW_AUTHENTICATE,
         HeaderValue::from_static("Bearer error=\"invalid_token\""),
     )
@@ -123,12 +136,9 @@ impl From<AuthError> for ApiError {
             AuthError::KeysUnavailable {
                 retry_after,
                 source,
-            } => Self::unavailable(
-                "auth_keys_unavailable",
-                "Tokens can't be verified at the moment",
-            )
-            .retry_after(retry_after.as_secs().max(1))
-            .source(source),
+            } => Self::new(Code::AuthKeysUnavailable)
+                .retry_after(retry_after.as_secs().max(1))
+                .source(source),
         }
     }
 }
@@ -140,12 +150,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
         let is_json = is_json(request.headers());
         let RawBody(bytes) = RawBody::from_request(request, state).await?;
         if !is_json {
-            return Err(ApiError::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "The body is not declared as JSON",
-            )
-            .detail("Send Content-Type: application/json."));
+            return Err(ApiError::new(Code::UnsupportedMediaType).explained());
         }
         parse(&bytes).map(Self)
     }
@@ -186,18 +191,12 @@ impl<S: Send + Sync> FromRequest<S> for RawBody {
         match Bytes::from_request(request, state).await {
             Ok(bytes) => Ok(Self(bytes)),
             Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
-                Err(ApiError::payload_too_large())
+                Err(ApiError::new(Code::PayloadTooLarge))
             }
-            Err(rejection) if caused_by::<TimeoutError>(&rejection) => Err(ApiError::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
-                "The body did not arrive in time",
-            )),
-            Err(_) => Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "incomplete_body",
-                "The body did not arrive whole",
-            )),
+            Err(rejection) if caused_by::<TimeoutError>(&rejection) => {
+                Err(ApiError::new(Code::RequestTimeout))
+            }
+            Err(_) => Err(ApiError::new(Code::IncompleteBody)),
         }
     }
 }
@@ -237,12 +236,7 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
         };
         let key = value.to_str().unwrap_or_default().trim();
         if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES || values.next().is_some() {
-            return Err(ApiError::new(
-                StatusCode::BAD_REQUEST,
-                "bad_idempotency_key",
-                "The Idempotency-Key can't be used",
-            )
-            .detail("Send one key of 1 to 255 printable ASCII characters."));
+            return Err(ApiError::new(Code::BadIdempotencyKey).explained());
         }
         Ok(Self(Some(key.to_owned())))
     }
@@ -263,12 +257,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
     let malformed = |error: &serde_json::Error| {
-        ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "malformed_json",
-            "The body is not JSON",
-        )
-        .detail(format!(
+        ApiError::new(Code::MalformedJson).detail(format!(
             "The JSON breaks off at line {}, column {}.",
             error.line(),
             error.column()

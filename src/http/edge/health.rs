@@ -12,8 +12,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::codes::Code;
 use super::extract::Json;
-use super::problem::{ApiError, Problem};
+use super::openapi::Problems as _;
+use super::problem::ApiError;
 use super::state::AppState;
 
 /// An answer to `/readyz` is good for so long: anyone may ask, and each look takes a connection of the database.
@@ -34,7 +36,7 @@ pub(in crate::http) struct Health {
 pub(in crate::http) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(healthz))
-        .routes(routes!(readyz))
+        .routes(routes!(readyz).problems(&[&[Code::NotReady]]))
 }
 
 /// `/metrics` on the main port; with `http.metrics_listen` it has a port of its own instead.
@@ -49,10 +51,7 @@ async fn healthz() -> Json<Health> {
 }
 
 /// Can it serve? The database answers and its schema is current.
-#[utoipa::path(get, path = "/readyz", tag = "operation", responses(
-    (status = 200, body = Health),
-    (status = 503, body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Health)))]
 async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
     let mut last = state.readiness.0.lock().await;
     let ready = match *last {
@@ -67,10 +66,7 @@ async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError>
         }
     };
     if !ready {
-        return Err(
-            ApiError::unavailable("not_ready", "The service is not ready")
-                .detail("The database does not answer, or its schema is not this version's."),
-        );
+        return Err(ApiError::new(Code::NotReady).explained());
     }
     Ok(Json(Health { status: "ready" }))
 }

@@ -11,11 +11,15 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::DeadlineBody;
 
+use super::codes::Code;
 use super::problem::ApiError;
 use crate::settings::Http;
 
 /// Longest time that a client may take to send its body, whatever the deadline of the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What the limits answer instead of the handler.
+pub(in crate::http) const LIMITS: &[Code] = &[Code::Overloaded, Code::Timeout, Code::ShuttingDown];
 
 /// Places and deadline for one group of routes.
 #[derive(Clone)]
@@ -43,8 +47,7 @@ pub(in crate::http) async fn limit(
     next: Next,
 ) -> Response {
     let Ok(_place) = limits.places.try_acquire() else {
-        return ApiError::unavailable("overloaded", "Too many requests are under way")
-            .into_response();
+        return ApiError::new(Code::Overloaded).into_response();
     };
     // Before the deadline of the whole, so that the client learns which of the two it missed.
     let body_timeout = BODY_TIMEOUT.min(limits.timeout / 2);
@@ -52,10 +55,10 @@ pub(in crate::http) async fn limit(
     tokio::select! {
         response = next.run(request) => response,
         () = tokio::time::sleep(limits.timeout) => {
-            ApiError::unavailable("timeout", "The request took too long").into_response()
+            ApiError::new(Code::Timeout).into_response()
         }
         () = limits.cut.cancelled() => {
-            ApiError::unavailable("shutting_down", "The service is stopping").into_response()
+            ApiError::new(Code::ShuttingDown).into_response()
         }
     }
 }

@@ -14,11 +14,15 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 use uuid::{NoContext, Timestamp, Uuid};
 
+use super::codes::Code;
 use super::problem::{ApiError, PROBLEM_JSON};
 use crate::clock::Clock;
 
 /// The header that carries a request's id in both directions.
 pub(in crate::http) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is answered where a handler panics.
+pub(in crate::http) const PANIC: &[Code] = &[Code::InternalError];
 
 /// Longest id that we take over from a client or a proxy, in bytes.
 const REQUEST_ID_BYTES: usize = 64;
@@ -50,7 +54,7 @@ pub(in crate::http) async fn edge(
     metrics::histogram!("http_request_seconds", "route" => route, "method" => method)
         .record(elapsed.as_secs_f64());
     if let Some(error) = error {
-        metrics::counter!("http_problems_total", "code" => error.code()).increment(1);
+        metrics::counter!("http_problems_total", "code" => error.code().as_str()).increment(1);
     }
     response
 }
@@ -123,7 +127,7 @@ fn is_bare_error(status: StatusCode, headers: &HeaderMap) -> bool {
 fn log(route: &str, status: StatusCode, elapsed: std::time::Duration, error: Option<&ApiError>) {
     let status = status.as_u16();
     let latency_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    let code = error.map(ApiError::code);
+    let code = error.map(|error| error.code().as_str());
     let cause = error.and_then(ApiError::cause);
     if status >= 500 {
         tracing::error!(status, latency_ms, code, cause, "request");

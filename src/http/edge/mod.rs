@@ -1,7 +1,8 @@
-//! What holds for every route: who may call and typed input, limits, problem documents, amounts for people, and what
-//! machines ask for.
+//! What holds for every route: who may call and typed input, limits, problem documents and their codes, amounts for
+//! people, and what machines ask for.
 
-mod errors;
+pub mod codes;
+pub(super) mod errors;
 pub mod extract;
 pub(super) mod health;
 pub(super) mod limits;

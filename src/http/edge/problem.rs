@@ -13,6 +13,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use super::codes::Code;
 use crate::domain::invalid::Invalid;
 
 /// Media type of a problem document.
@@ -21,16 +22,14 @@ pub const PROBLEM_JSON: &str = "application/problem+json";
 /// What a client may do is known after so many seconds, where nothing better is known.
 const RETRY_SOON_SECONDS: u64 = 1;
 
-/// An error answer: status, a stable code for programs, a title and a detail for people.
+/// An error answer: a stable code for programs, which has its status and title, and a detail for people.
 #[derive(Clone, Debug)]
 pub struct ApiError(Box<Inner>);
 
 /// Boxed, so that a `Result` stays small on the way where nothing is wrong.
 #[derive(Clone, Debug)]
 struct Inner {
-    status: StatusCode,
-    code: &'static str,
-    title: &'static str,
+    code: Code,
     detail: Option<String>,
     errors: Vec<FieldError>,
     held: Option<HeldSubscription>,
@@ -69,7 +68,7 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Stable code for programs.
     #[schema(example = "validation_failed")]
-    pub code: &'static str,
+    pub code: Code,
     /// The request's id, as in the header `X-Request-Id` and in our log.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -100,19 +99,25 @@ pub struct HeldSubscription {
 }
 
 impl ApiError {
-    /// An error with a stable code (`snake_case`) and a title that is the same whenever the code is.
-    pub fn new(status: StatusCode, code: &'static str, title: &'static str) -> Self {
+    /// An error with this code. What is 503 may soon be done, so it is told when to come again.
+    pub fn new(code: Code) -> Self {
+        let passes = code.status() == StatusCode::SERVICE_UNAVAILABLE;
         Self(Box::new(Inner {
-            status,
             code,
-            title,
             detail: None,
             errors: Vec::new(),
             held: None,
-            retry_after: None,
+            retry_after: passes.then_some(RETRY_SOON_SECONDS),
             headers: Vec::new(),
             source: None,
         }))
+    }
+
+    /// Says what the code means, where no more can be said this time.
+    #[must_use]
+    pub fn explained(self) -> Self {
+        let meaning = self.0.code.meaning();
+        self.detail(meaning)
     }
 
     /// Says what is wrong this time; the text is for the client's developer.
@@ -174,67 +179,34 @@ impl ApiError {
         self
     }
 
-    /// 500 for a fault of ours: the cause goes to the log and nowhere else.
+    /// A fault of ours: the cause goes to the log and nowhere else.
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "internal_error",
-            "Internal error",
-        )
-        .source(source)
+        Self::new(Code::InternalError).source(source)
     }
 
-    /// 404 for a thing that is not there, or not the caller's.
+    /// For a thing that is not there, or not the caller's.
     pub fn not_found() -> Self {
-        Self::new(StatusCode::NOT_FOUND, "not_found", "Not found")
+        Self::new(Code::NotFound)
     }
 
-    /// 422; add what is wrong with [`ApiError::field`].
+    /// Add what is wrong with [`ApiError::field`].
     pub fn validation_failed() -> Self {
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "validation_failed",
-            "The request is not valid",
-        )
-    }
-
-    /// 503 for what we can't do just now.
-    pub fn unavailable(code: &'static str, title: &'static str) -> Self {
-        Self::new(StatusCode::SERVICE_UNAVAILABLE, code, title).retry_after(RETRY_SOON_SECONDS)
+        Self::new(Code::ValidationFailed)
     }
 
     /// The document for a bare error status that the framework answered by itself.
     pub(in crate::http) fn from_status(status: StatusCode) -> Self {
-        match status {
-            StatusCode::NOT_FOUND => Self::not_found(),
-            StatusCode::METHOD_NOT_ALLOWED => Self::new(
-                status,
-                "method_not_allowed",
-                "This route does not know the method",
-            ),
-            StatusCode::PAYLOAD_TOO_LARGE => Self::payload_too_large(),
-            _ if status.is_client_error() => {
-                Self::new(status, "bad_request", "The request can't be understood")
-            }
-            _ => Self::new(status, "internal_error", "Internal error"),
-        }
+        Self::new(match status {
+            StatusCode::NOT_FOUND => Code::NotFound,
+            StatusCode::METHOD_NOT_ALLOWED => Code::MethodNotAllowed,
+            StatusCode::PAYLOAD_TOO_LARGE => Code::PayloadTooLarge,
+            _ if status.is_client_error() => Code::BadRequest,
+            _ => Code::InternalError,
+        })
     }
 
-    pub(in crate::http) fn payload_too_large() -> Self {
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "payload_too_large",
-            "The body is too large",
-        )
-    }
-
-    /// The HTTP status.
-    pub fn status(&self) -> StatusCode {
-        self.0.status
-    }
-
-    /// The stable code: also the label in metrics and the log.
-    pub fn code(&self) -> &'static str {
+    /// The code: also the label in metrics and the log.
+    pub fn code(&self) -> Code {
         self.0.code
     }
 
@@ -257,17 +229,18 @@ impl ApiError {
 
     /// The answer, with the request's id where it is known.
     pub(in crate::http) fn render(&self, request_id: Option<&str>) -> Response {
+        let code = self.0.code;
         let problem = Problem {
-            kind: format!("urn:dues:problem:{}", self.0.code),
-            title: self.0.title,
-            status: self.0.status.as_u16(),
+            kind: format!("urn:dues:problem:{}", code.as_str()),
+            title: code.title(),
+            status: code.status().as_u16(),
             detail: self.0.detail.clone(),
-            code: self.0.code,
+            code,
             request_id: request_id.map(str::to_owned),
             errors: self.0.errors.clone(),
             subscription: self.0.held.clone(),
         };
-        let mut response = (self.0.status, axum::Json(problem)).into_response();
+        let mut response = (code.status(), axum::Json(problem)).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if let Some(seconds) = self.0.retry_after {

@@ -9,8 +9,11 @@ use uuid::Uuid;
 
 use super::subscriptions::Subscription;
 use crate::domain::ids::SubscriptionId;
-use crate::http::edge::extract::{Json, Member, Path};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::codes::Code;
+use crate::http::edge::errors::{DATABASE, STRIPE};
+use crate::http::edge::extract::{JSON, Json, MEMBER, Member, PATH, Path};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::purchases::cancel::CancelAt;
 
@@ -34,26 +37,40 @@ enum End {
     Now,
 }
 
+/// What may stand in the way of cancelling.
+const CANCELLING: &[Code] = &[
+    Code::NotCancellable,
+    Code::AwaitingPayment,
+    Code::PaymentProcessing,
+    Code::AlreadyEnded,
+    Code::CancelNowNotAllowed,
+    Code::InProgress,
+];
+
+/// What may stand in the way of withdrawing it.
+const RESUMING: &[Code] = &[
+    Code::NotResumable,
+    Code::AwaitingPayment,
+    Code::PaymentProcessing,
+    Code::AlreadyEnded,
+    Code::OnHold,
+    Code::InProgress,
+];
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(cancel_subscription))
-        .routes(routes!(resume_subscription))
+        .routes(
+            routes!(cancel_subscription)
+                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, CANCELLING]),
+        )
+        .routes(routes!(resume_subscription).problems(&[MEMBER, PATH, DATABASE, STRIPE, RESUMING]))
 }
 
 /// Cancel: it ends with the period that is paid, or at once where its plan allows that. Cancelling again changes
 /// nothing. The answer is the subscription as Stripe has it then.
 #[utoipa::path(post, path = "/v1/subscriptions/{id}/cancel", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)), request_body = Option<Cancel>,
-    responses(
-        (status = 200, body = Subscription),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`not_cancellable`, `awaiting_payment`, `payment_processing`, `already_ended`, \
-            `cancel_now_not_allowed`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time: repeat it.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, body = Subscription)))]
 async fn cancel_subscription(
     State(state): State<AppState>,
     Member(member): Member,
@@ -75,15 +92,7 @@ async fn cancel_subscription(
 /// Withdraw a cancellation that is not in force yet: it renews again. Withdrawing it again changes nothing.
 #[utoipa::path(post, path = "/v1/subscriptions/{id}/resume", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
-    responses(
-        (status = 200, body = Subscription),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`not_resumable`, `awaiting_payment`, `payment_processing`, `already_ended`, \
-            `on_hold`.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time: repeat it.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, body = Subscription)))]
 async fn resume_subscription(
     State(state): State<AppState>,
     Member(member): Member,

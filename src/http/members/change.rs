@@ -10,8 +10,11 @@ use uuid::Uuid;
 
 use super::subscriptions::Subscription;
 use crate::domain::ids::SubscriptionId;
-use crate::http::edge::extract::{Json, Member, Path};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::codes::Code;
+use crate::http::edge::errors::{DATABASE, PLANS, STRIPE};
+use crate::http::edge::extract::{JSON, Json, MEMBER, Member, PATH, Path};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::purchases::change::{self, ChangeWish};
 use crate::services::members::Members;
@@ -69,29 +72,41 @@ struct ChangeLine {
     period_end: Option<OffsetDateTime>,
 }
 
+/// What may stand in the way of a change.
+const CHANGING: &[Code] = &[
+    Code::NotChangeable,
+    Code::AwaitingPayment,
+    Code::PaymentProcessing,
+    Code::AlreadyEnded,
+    Code::OnHold,
+    Code::Cancelled,
+    Code::PaymentRetrying,
+    Code::RequirementUnmet,
+    Code::InProgress,
+];
+
+/// What may be wrong with the wish itself.
+const WRONG_FIELDS: &str = "`plan`: `required`, `unknown_plan`, `other_upgrade_group`, `same_price`, \
+    `unavailable_currency`; `quantity`: `not_allowed`, `out_of_range`; `proration_date`: `out_of_range`.";
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(change_subscription))
-        .routes(routes!(preview_change))
+        .routes(
+            routes!(change_subscription)
+                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, PLANS, CHANGING])
+                .problems(&[&[Code::PaymentFailed]]),
+        )
+        .routes(
+            routes!(preview_change)
+                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, PLANS, CHANGING]),
+        )
 }
 
 /// Change plan or quantity in the middle of a period. What is due at once must be paid, else nothing changes. The
 /// same change again changes nothing. The answer is the subscription as Stripe has it then.
 #[utoipa::path(post, path = "/v1/subscriptions/{id}/change", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)), request_body = Change,
-    responses(
-        (status = 200, body = Subscription),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 402, description = "`payment_failed`: nothing has changed; `errors[0].code` and the detail say why.",
-            body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`not_changeable`, `requirement_unmet`, `awaiting_payment`, `payment_processing`, `payment_retrying`, \
-            `on_hold`, `cancelled`, `already_ended`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "`plan`: `unknown_plan`, `other_upgrade_group`, `unavailable_currency`; \
-            `quantity` or `proration_date`: `out_of_range`.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time: repeat it.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, body = Subscription), (status = 422, description = WRONG_FIELDS)))]
 async fn change_subscription(
     State(state): State<AppState>,
     Member(member): Member,
@@ -109,15 +124,7 @@ async fn change_subscription(
 /// What a change of plan or quantity would cost, without making it.
 #[utoipa::path(post, path = "/v1/subscriptions/{id}/change/preview", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)), request_body = Change,
-    responses(
-        (status = 200, body = ChangePreview),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "As with the change.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "As with the change.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, body = ChangePreview), (status = 422, description = WRONG_FIELDS)))]
 async fn preview_change(
     State(members): State<Members>,
     Member(member): Member,

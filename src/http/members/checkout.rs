@@ -19,6 +19,7 @@ use crate::settings::Settings;
 
 /// What Stripe appends on success.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct SuccessQuery {
     /// The session's id.
     #[serde(default)]
@@ -27,6 +28,7 @@ struct SuccessQuery {
 
 /// What the back link holds.
 #[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 struct CancelQuery {
     /// Our checkout id.
     #[serde(default)]

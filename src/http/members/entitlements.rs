@@ -9,8 +9,10 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::http::edge::extract::{Json, Member};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::errors::DATABASE;
+use crate::http::edge::extract::{Json, MEMBER, Member};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::Members;
 use crate::services::members::lines;
@@ -26,14 +28,11 @@ struct Entitlement {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show))
+    OpenApiRouter::new().routes(routes!(show).problems(&[MEMBER, DATABASE]))
 }
 
 /// What the member is entitled to, by kind: `membership`, `top_up`, `share`, `donation`.
-#[utoipa::path(get, path = "/v1/entitlements", tag = "subscriptions", security(("bearer" = [])), responses(
-    (status = 200, body = BTreeMap<String, Entitlement>),
-    (status = 401, body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/entitlements", tag = "subscriptions", security(("bearer" = [])), responses((status = 200, body = BTreeMap<String, Entitlement>)))]
 async fn show(
     State(members): State<Members>,
     Member(member): Member,

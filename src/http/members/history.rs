@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use crate::domain::ids::SubscriptionId;
 use crate::domain::records::{ChangeRecord, TransactionRecord};
-use crate::http::edge::extract::{Json, Member, Path, Query};
+use crate::http::edge::errors::DATABASE;
+use crate::http::edge::extract::{Json, MEMBER, Member, PATH, Path, QUERY, Query};
+use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::page::{Page, PageQuery, limit, page, parsed};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::Members;
 
@@ -62,15 +64,14 @@ struct Change {
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(list_transactions))
-        .routes(routes!(list_changes))
+        .routes(routes!(list_transactions).problems(&[MEMBER, PATH, QUERY, DATABASE]))
+        .routes(routes!(list_changes).problems(&[MEMBER, PATH, QUERY, DATABASE]))
 }
 
 /// Payments and failed payments of a subscription, newest first; the amounts are at Stripe.
 #[utoipa::path(get, path = "/v1/subscriptions/{id}/transactions", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path), PageQuery),
-    responses((status = 200, body = Page<Transaction>),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Transaction>)))]
 async fn list_transactions(
     State(members): State<Members>,
     Member(member): Member,
@@ -96,8 +97,7 @@ async fn list_transactions(
 /// The history of a subscription, newest first.
 #[utoipa::path(get, path = "/v1/subscriptions/{id}/changes", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path), PageQuery),
-    responses((status = 200, body = Page<Change>),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Change>)))]
 async fn list_changes(
     State(members): State<Members>,
     Member(member): Member,

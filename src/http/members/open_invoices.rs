@@ -9,8 +9,10 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::domain::ids::SubscriptionId;
-use crate::http::edge::extract::{Json, Member, Path};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::errors::{DATABASE, STRIPE};
+use crate::http::edge::extract::{Json, MEMBER, Member, PATH, Path};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::Members;
 use crate::services::members::open_invoices::Unpaid;
@@ -56,19 +58,14 @@ struct Cause {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_open_invoices))
+    OpenApiRouter::new()
+        .routes(routes!(list_open_invoices).problems(&[MEMBER, PATH, DATABASE, STRIPE]))
 }
 
 /// What is still to be paid: where, and why it was not paid by itself. Empty for what was bought once.
 #[utoipa::path(get, path = "/v1/subscriptions/{id}/open-invoices", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
-    responses(
-        (status = 200, body = OpenInvoices),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, body = OpenInvoices)))]
 async fn list_open_invoices(
     State(members): State<Members>,
     Member(member): Member,

@@ -10,9 +10,11 @@ use utoipa_axum::routes;
 
 use crate::catalogue::Offer;
 use crate::domain::plan::Kind;
-use crate::http::edge::extract::{Json, Query};
+use crate::http::edge::errors::{PLANS, STRIPE};
+use crate::http::edge::extract::{Json, QUERY, Query};
 use crate::http::edge::money::Language;
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::purchases::Error;
 
@@ -139,15 +141,11 @@ struct PlansQuery {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_plans))
+    OpenApiRouter::new().routes(routes!(list_plans).problems(&[QUERY, STRIPE, PLANS]))
 }
 
 /// What can be bought, with live prices; without a call to Stripe once they are known.
-#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(PlansQuery), responses(
-    (status = 200, body = Plans),
-    (status = 422, body = Problem, content_type = "application/problem+json"),
-    (status = 502, body = Problem, content_type = "application/problem+json"),
-))]
+#[utoipa::path(get, path = "/v1/plans", tag = "plans", params(PlansQuery), responses((status = 200, body = Plans)))]
 async fn list_plans(
     State(app): State<AppState>,
     headers: HeaderMap,

@@ -9,8 +9,11 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::domain::ids::SubscriptionId;
-use crate::http::edge::extract::{Json, Member};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::codes::Code;
+use crate::http::edge::errors::{DATABASE, STRIPE};
+use crate::http::edge::extract::{JSON, Json, MEMBER, Member};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::Members;
 use crate::services::members::portal::{Portal, PortalFlow, PortalWish};
@@ -58,23 +61,26 @@ struct PortalSession {
     url: String,
 }
 
+/// What may stand in the way; all but the last only with a `subscription`.
+const OPENING: &[Code] = &[
+    Code::NotFound,
+    Code::NotCancellable,
+    Code::AwaitingPayment,
+    Code::PaymentProcessing,
+    Code::AlreadyEnded,
+    Code::Cancelled,
+    Code::NoCustomer,
+];
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(open_portal))
+    OpenApiRouter::new()
+        .routes(routes!(open_portal).problems(&[MEMBER, JSON, DATABASE, STRIPE, OPENING]))
 }
 
 /// Links to Stripe's customer portal, one for each currency: change the card, see invoices, cancel.
 #[utoipa::path(post, path = "/v1/portal-sessions", tag = "portal", security(("bearer" = [])),
     request_body = Option<NewPortalSessions>,
-    responses(
-        (status = 201, body = PortalSessions),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, description = "`subscription` is not the member's.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`no_customer`: the member never paid. To cancel, as with the route to cancel, or \
-            `cancelled`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 201, body = PortalSessions), (status = 404, description = "`subscription` is not the member's.")))]
 async fn open_portal(
     State(members): State<Members>,
     Member(member): Member,

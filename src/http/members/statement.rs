@@ -6,8 +6,8 @@ use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::{Deserialize, Serialize};
@@ -18,8 +18,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use crate::http::edge::extract::{Member, Query};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::codes::Code;
+use crate::http::edge::errors::{DATABASE, STRIPE};
+use crate::http::edge::extract::{MEMBER, Member, QUERY, Query};
+use crate::http::edge::openapi::Problems as _;
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::statement::{self, MAX_ENTRIES, Range, StatementError};
 
@@ -182,18 +185,18 @@ struct HeldShares {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(show))
+    OpenApiRouter::new().routes(routes!(show).problems(&[
+        MEMBER,
+        QUERY,
+        DATABASE,
+        STRIPE,
+        &[Code::RangeTooLarge],
+    ]))
 }
 
 /// Everything that the member paid, got back and failed to pay, read live from Stripe.
 #[utoipa::path(get, path = "/v1/statement", tag = "subscriptions", security(("bearer" = [])), params(StatementQuery),
-    responses(
-        (status = 200, content((Statement = "application/json"), (String = "text/csv"))),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "A bad range, or `range_too_large`: more than 20,000 entries.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 200, content((Statement = "application/json"), (String = "text/csv")))))]
 async fn show(
     State(state): State<AppState>,
     Member(member): Member,
@@ -254,12 +257,8 @@ fn bad_query(format: Option<Format>, range: Vec<statement::Invalid>) -> ApiError
 impl From<StatementError> for ApiError {
     fn from(error: StatementError) -> Self {
         match error {
-            StatementError::TooLarge => Self::new(
-                StatusCode::UNPROCESSABLE_ENTITY,
-                "range_too_large",
-                "The range holds too many entries",
-            )
-            .detail(format!("At most {MAX_ENTRIES}: ask for a shorter range.")),
+            StatementError::TooLarge => Self::new(Code::RangeTooLarge)
+                .detail(format!("At most {MAX_ENTRIES}: ask for a shorter range.")),
             StatementError::Failed(error) => {
                 let at_stripe = error.trouble().is_at_stripe();
                 let problem = Self::from(error);

@@ -13,9 +13,14 @@ use crate::domain::ids::SubscriptionId;
 use crate::domain::plan::Kind;
 use crate::domain::records::Filter;
 use crate::domain::subscription::{self, Status};
-use crate::http::edge::extract::{IdempotencyKey, Json, Member, Path, Query};
+use crate::http::edge::codes::Code;
+use crate::http::edge::errors::{DATABASE, PLANS, STRIPE};
+use crate::http::edge::extract::{
+    IdempotencyKey, JSON, Json, KEY, MEMBER, Member, PATH, Path, QUERY, Query,
+};
+use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::page::{Page, limit, page, parsed};
-use crate::http::edge::problem::{ApiError, Problem};
+use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::members::order::{Order, OrderLine};
 use crate::services::members::subscribe::{Buyer, Opened, SubscribeError};
@@ -125,10 +130,21 @@ struct ListQuery {
     cursor: Option<String>,
 }
 
+/// What may keep a member from buying.
+const BUYING: &[Code] = &[
+    Code::IdempotencyKeyReused,
+    Code::InProgress,
+    Code::AlreadyHeld,
+    Code::RequirementUnmet,
+    Code::CurrencyLocked,
+    Code::TooManyOpenCheckouts,
+];
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(create, list))
-        .routes(routes!(show))
+        .routes(routes!(create).problems(&[MEMBER, KEY, JSON, DATABASE, STRIPE, PLANS, BUYING]))
+        .routes(routes!(list).problems(&[MEMBER, QUERY, DATABASE]))
+        .routes(routes!(show).problems(&[MEMBER, PATH, DATABASE]))
 }
 
 /// Buy: the answer's `checkout.url` is where to send the browser. The same basket again while its page is open is the
@@ -136,15 +152,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 #[utoipa::path(post, path = "/v1/subscriptions", tag = "subscriptions", security(("bearer" = [])),
     request_body = NewSubscriptions,
     params(("Idempotency-Key" = Option<String>, Header, description = "The same key and body again: the same checkout.")),
-    responses(
-        (status = 201, body = OpenedCheckout),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "`already_held`: `subscription.advice` says what to do instead; `requirement_unmet`; `currency_locked`; `in_progress`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json"),
-        (status = 429, description = "Too many open checkouts.", body = Problem, content_type = "application/problem+json"),
-        (status = 502, description = "Stripe can't be reached, or refused.", body = Problem, content_type = "application/problem+json"),
-        (status = 504, description = "Stripe did not answer in time.", body = Problem, content_type = "application/problem+json"),
-    ))]
+    responses((status = 201, body = OpenedCheckout)))]
 async fn create(
     State(state): State<AppState>,
     Member(member): Member,
@@ -171,9 +179,7 @@ async fn create(
 
 /// What the member bought, newest first.
 #[utoipa::path(get, path = "/v1/subscriptions", tag = "subscriptions", security(("bearer" = [])), params(ListQuery),
-    responses((status = 200, body = Page<Subscription>),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 422, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Subscription>)))]
 async fn list(
     State(state): State<AppState>,
     Member(member): Member,
@@ -205,9 +211,7 @@ async fn list(
 /// One of the member's subscriptions.
 #[utoipa::path(get, path = "/v1/subscriptions/{id}", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
-    responses((status = 200, body = Subscription),
-        (status = 401, body = Problem, content_type = "application/problem+json"),
-        (status = 404, body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Subscription)))]
 async fn show(
     State(state): State<AppState>,
     Member(member): Member,

@@ -6,9 +6,13 @@ use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
+use super::described;
+
 /// A request that is being put together.
 pub(crate) struct Call {
-    what: String,
+    client: Client,
+    method: Method,
+    url: String,
     request: RequestBuilder,
 }
 
@@ -24,8 +28,10 @@ pub(crate) struct Answer {
 impl Call {
     pub(crate) fn new(client: &Client, method: Method, url: &str) -> Self {
         Self {
-            what: format!("{method} {url}"),
-            request: client.request(method, url),
+            client: client.clone(),
+            request: client.request(method.clone(), url),
+            method,
+            url: url.to_owned(),
         }
     }
 
@@ -54,19 +60,22 @@ impl Call {
         self
     }
 
-    /// Sends it and reads the whole answer.
+    /// Sends it and reads the whole answer; a problem must be one that the description of the API lists.
     pub(crate) async fn send(self) -> Answer {
+        let what = format!("{} {}", self.method, self.url);
         let response = self
             .request
             .send()
             .await
-            .unwrap_or_else(|error| panic!("{}: no answer: {error:?}", self.what));
-        Answer {
-            what: self.what,
+            .unwrap_or_else(|error| panic!("{what}: no answer: {error:?}"));
+        let answer = Answer {
+            what,
             status: response.status(),
             headers: response.headers().clone(),
             text: response.text().await.expect("the answer is text"),
-        }
+        };
+        described::check(&self.client, &self.method, &self.url, &answer).await;
+        answer
     }
 }
 
@@ -122,7 +131,8 @@ impl Answer {
             .unwrap_or_default()
     }
 
-    fn story(&self) -> String {
+    /// What was asked and what came back.
+    pub(super) fn story(&self) -> String {
         format!(
             "{}\n{} {:#?}\n{}",
             self.what, self.status, self.headers, self.text

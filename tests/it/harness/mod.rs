@@ -11,6 +11,7 @@
 //! A step that fails panics with what was asked and what came back: tests need no error handling of their own.
 
 mod call;
+mod described;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
 pub(crate) mod own_affairs;
