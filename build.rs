@@ -26,6 +26,9 @@ fn main() -> io::Result<()> {
             })
             .ok_or_else(|| io::Error::other(format!("{name} is not named like 0001_schema.sql")))?;
         let path = directory.join(&*name);
+        let path = path
+            .to_str()
+            .ok_or_else(|| io::Error::other("the project's path is no text"))?;
         writeln!(
             list,
             "({version}, {description:?}, include_str!({path:?})),"

@@ -30,7 +30,7 @@ const RECENT: Duration = Duration::from_mins(1);
 /// One plans file, and what is known of its prices.
 pub struct Plans {
     file: PathBuf,
-    plans: Vec<Plan>,
+    listed: Vec<Plan>,
     offers: RwLock<Option<Priced>>,
     refreshing: Mutex<()>,
     /// Whether the last attempt to read the prices failed.
@@ -112,7 +112,7 @@ impl Plans {
         let offers = RwLock::new(None);
         Ok(Self {
             file: file.to_owned(),
-            plans: plans.plan,
+            listed: plans.plan,
             offers,
             refreshing: Mutex::new(()),
             failing: AtomicBool::new(false),
@@ -121,10 +121,10 @@ impl Plans {
 
     /// Reads every plan's price from Stripe and checks that it can be sold.
     pub async fn refresh(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
-        let prices = prices(stripe, &self.plans).await?;
-        let mut offers = Vec::with_capacity(self.plans.len());
+        let prices = prices(stripe, &self.listed).await?;
+        let mut offers = Vec::with_capacity(self.listed.len());
         let mut problems = Vec::new();
-        for plan in &self.plans {
+        for plan in &self.listed {
             match offer(plan, check::price_of(plan, &prices)) {
                 Ok(offer) => offers.push(offer),
                 Err(problem) => problems.push(format!("plan \"{}\": {problem}", plan.code)),
@@ -150,7 +150,7 @@ impl Plans {
 
     /// A plan by its code, as the plans file has it.
     pub(crate) fn plan(&self, code: &str) -> Option<&Plan> {
-        self.plans.iter().find(|plan| plan.code == code)
+        self.listed.iter().find(|plan| plan.code == code)
     }
 
     /// What is known of the plans' prices, and whether it is of late.

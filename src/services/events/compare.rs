@@ -112,10 +112,10 @@ impl Events {
             let Some((theirs, money)) = self.according_to_stripe(&ours).await? else {
                 return Ok(Vec::new());
             };
-            let mut draft = Draft::of(ours);
-            draft.after = theirs;
-            draft.transactions = money;
-            let (ours, theirs) = (&draft.before, &mut draft.after);
+            let mut mended = Draft::of(ours);
+            mended.after = theirs;
+            mended.transactions = money;
+            let (ours, theirs) = (&mended.before, &mut mended.after);
             self.purchases.follow_price(ours, theirs);
             let drift: Vec<Drift> = ours
                 .lines
@@ -126,10 +126,10 @@ impl Events {
                 .collect();
             if !drift.is_empty() && apply {
                 let by = By::reconcile();
-                let before = draft.before.clone();
-                draft.note(&before, &by);
+                let before = mended.before.clone();
+                mended.note(&before, &by);
                 let left = Left::default();
-                if self.purchases.store(draft, left, &by).await?.is_none() {
+                if self.purchases.store(mended, left, &by).await?.is_none() {
                     continue;
                 }
             }

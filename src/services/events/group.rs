@@ -96,7 +96,7 @@ impl Events {
                 }
                 first => {
                     outcomes[twin] = first;
-                    first_again(&outcomes[twin])
+                    first_again(outcomes[twin].as_ref())
                 }
             };
         }
@@ -234,18 +234,18 @@ impl Events {
     ) -> Option<Result<Judged<'a>, Error>> {
         let observation = match &told.content.observation {
             Ok(observation) => observation,
-            Err(unknown) => return Some(Ok(told.flagged(unknown.as_str(), None))),
+            Err(unknown) => return Some(Ok(told.flagged(unknown.as_str()))),
         };
         let mut own =
             (0..drafts.len()).filter(|place| observation.subject.points_at(&drafts[*place].after));
         let draft = own.next()?;
         if own.next().is_some() {
             let cause = Contradiction::SeveralCheckouts.as_str();
-            return Some(Ok(told.flagged(cause, None)));
+            return Some(Ok(told.flagged(cause)));
         }
         // Whatever is wrong with one event is wrong with that event alone.
         let merging = AssertUnwindSafe(|| self.merge(told, &mut drafts[draft], observation, cause));
-        let merged = catch_unwind(merging).unwrap_or(Err(Error::Panicked));
+        let merged = catch_unwind(merging).map_err(|_| Error::Panicked);
         Some(merged.map(|one| Judged {
             draft: Some(draft),
             ..one
@@ -258,16 +258,16 @@ impl Events {
         draft: &mut Draft,
         observation: &Observation,
         cause: Cause,
-    ) -> Result<Judged<'a>, Error> {
+    ) -> Judged<'a> {
         let by = By::event(told.id, cause);
         let left = match self.purchases.merge(draft, observation, &by) {
             Ok(left) => left,
-            Err(contradiction) => return Ok(told.flagged(contradiction.as_str(), None)),
+            Err(contradiction) => return told.flagged(contradiction.as_str()),
         };
-        Ok(if left.doubtful {
+        if left.doubtful {
             self.defer(told)
         } else if let Some(flag) = left.flag {
-            told.flagged(flag, None)
+            told.flagged(flag)
         } else {
             Judged {
                 place: told.place,
@@ -275,7 +275,7 @@ impl Events {
                 draft: None,
                 ingested: Ingested::Applied,
             }
-        })
+        }
     }
 
     /// Leaves an event to upkeep: only Stripe knows.
@@ -325,11 +325,11 @@ impl<'a> Told<'a> {
         }
     }
 
-    fn flagged(&self, cause: &'static str, draft: Option<usize>) -> Judged<'a> {
+    fn flagged(&self, cause: &'static str) -> Judged<'a> {
         let mut one = Judged {
             place: self.place,
             record: self.record,
-            draft,
+            draft: None,
             ingested: Ingested::Flagged,
         };
         one.flag(cause);
@@ -347,7 +347,7 @@ impl Judged<'_> {
 }
 
 /// What a repeat of an event is told that has just been settled.
-fn first_again(first: &Option<Outcome>) -> Option<Outcome> {
+fn first_again(first: Option<&Outcome>) -> Option<Outcome> {
     match first {
         Some(Ok(Ingested::Foreign)) => Some(Ok(Ingested::Foreign)),
         Some(Ok(_)) => Some(Ok(Ingested::Duplicate)),

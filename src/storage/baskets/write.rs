@@ -176,7 +176,9 @@ fn lines<'a>(batch: &Batch<'a>) -> Lines<'a> {
     // Everybody locks in the same order.
     rows.sort_unstable_by_key(|row| row.id);
     let mut columns = Lines::default();
-    rows.into_iter().for_each(|row| columns.push(row));
+    for row in rows {
+        columns.push(row);
+    }
     columns
 }
 
