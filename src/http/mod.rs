@@ -2,7 +2,7 @@
 //!
 //! From the outside in: the edge (id, log, metrics, problem documents), headers for browsers, CORS, a net for
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
-//! their request and response types; it offers `routes()`, which its folder names: [`members`] by who calls, [`stripe`]
+//! their request and response types; it offers `routes()`, which its folder names: `members` by who calls, `stripe`
 //! for webhooks. What all of them share is in [`edge`].
 
 pub mod edge;
