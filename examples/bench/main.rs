@@ -132,6 +132,7 @@ fn in_memory(path: &Path) -> bool {
 
 async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
     let began = Instant::now();
+    let (machine, ours) = (meter::machine()?, meter::ours()?);
     println!("Starting Postgres …");
     let cluster = Cluster::demo(&scratch.join("postgres")).await?;
     let explained = fill::set_up(&cluster, !cli.no_analyze, cli.explain).await?;
@@ -180,12 +181,10 @@ async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
         report::events(cli, results);
     }
     report::goals(cli, purchases.as_deref(), events.as_ref());
-    println!(
-        "\n{:.0} s in all; load at the end {}",
-        began.elapsed().as_secs_f64(),
-        report::load_average()
-    );
     sandbox.stop().await?;
+    let ours = meter::ours()?.saturating_sub(ours) + meter::cluster(cluster.server_pid())?;
+    let all = meter::machine()?.saturating_sub(machine);
+    report::end(began.elapsed(), all, ours);
     cluster.close().await?;
     Ok(())
 }

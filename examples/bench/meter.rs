@@ -61,6 +61,24 @@ pub(crate) fn cluster(postmaster: u32) -> anyhow::Result<Duration> {
     Ok(duration(ticks))
 }
 
+/// CPU time of this process, and of all children that have ended and were waited for.
+pub(crate) fn ours() -> anyhow::Result<Duration> {
+    let times = times(std::process::id())?;
+    Ok(duration(times.own + times.reaped))
+}
+
+/// CPU time that the whole machine has spent on anything so far.
+pub(crate) fn machine() -> anyhow::Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("no /proc on this machine")?;
+    let line = stat.lines().next().unwrap_or_default();
+    let fields = line.split_whitespace().skip(1);
+    let fields: Vec<u64> = fields.map(str::parse).collect::<Result<_, _>>()?;
+    // user, nice, system, idle, iowait, irq, softirq, steal: all but the two in which nothing is done.
+    let busy = fields.iter().enumerate().take(8);
+    let busy = busy.filter(|(at, _)| !matches!(at, 3 | 4));
+    Ok(duration(busy.map(|(_, ticks)| ticks).sum()))
+}
+
 /// Forgets the highest memory of a process so far; where that is forbidden, peaks are those since its start.
 pub(crate) fn reset_peak(pid: u32) {
     drop(fs::write(format!("/proc/{pid}/clear_refs"), "5"));

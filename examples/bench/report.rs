@@ -1,6 +1,8 @@
 //! What is printed in the end: figures, ratios, and the goals of the design.
 
-use crate::figures::{Results, Who};
+use std::time::Duration;
+
+use crate::figures::{Figures, Results, Who, number};
 use crate::options::{Cli, rows};
 use crate::servers;
 use crate::subscribe::Purchase;
@@ -16,7 +18,8 @@ const PURCHASE: f64 = 10.0;
 pub(crate) fn head(cli: &Cli, postgres: &str) -> anyhow::Result<()> {
     let settings = servers::settings(&servers::variables("postgres:///x", "http://127.0.0.1:9"))?;
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let load = load_average();
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let load = load.split(' ').next().unwrap_or("unknown");
     println!(
         "Machine   {cores} cores, which servers, Postgres and load share; load before the start {load}"
     );
@@ -40,10 +43,20 @@ pub(crate) fn head(cli: &Cli, postgres: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the whole machine had to do in the last minute.
-pub(crate) fn load_average() -> String {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    load.split(' ').next().unwrap_or("unknown").to_owned()
+/// How far the figures can be trusted: whoever else was at work took from all, but not from all alike.
+pub(crate) fn end(took: Duration, machine: Duration, ours: Duration) {
+    let cores = number(std::thread::available_parallelism().map_or(1, usize::from));
+    let whole = took.as_secs_f64() * cores;
+    let others = machine.saturating_sub(ours).as_secs_f64() / whole * 100.0;
+    println!(
+        "\n{:.0} s in all, in which others used {others:.0} % of the machine.",
+        took.as_secs_f64()
+    );
+    if others > 10.0 {
+        println!(
+            "So much that rates and times say little, and CPU times more: repeat it when the machine is idle."
+        );
+    }
 }
 
 pub(crate) fn purchases(purchases: &[Purchase]) {
@@ -101,21 +114,26 @@ pub(crate) fn events(cli: &Cli, results: &Results) {
             }
         }
     }
-    println!("\nRatios of rates:\n");
-    println!("  rows conns │ service/naive service/bare naive/pgbench");
-    println!("─────────────┼─────────────────────────────────────────");
+    println!("\nRatios of rates, and of all CPU time an event (server and Postgres):\n");
+    println!("  rows conns │ service/naive service/bare naive/pgbench │ CPU: naive/service");
+    println!("─────────────┼──────────────────────────────────────────┼───────────────────");
     for &size in &cli.sizes {
         for &connections in &cli.connections {
-            let ratio = |one, other| optional(ratio(results, size, connections, one, other), 2);
+            let ratio = |one, other| ratio(results, size, connections, one, other);
+            let cpu = |who| {
+                let Figures {
+                    server, postgres, ..
+                } = results.of((size, connections, who))?;
+                Some(server? + postgres)
+            };
+            let cheaper = cpu(Who::Naive).zip(cpu(Who::Service));
             println!(
-                "{:>6} {connections:>5} │ {:>13} {:>12} {:>13}",
+                "{:>6} {connections:>5} │ {:>13} {:>12} {:>13}  │ {:>18}",
                 rows(size),
-                ratio(Who::Service, Who::Naive),
-                optional(
-                    self::ratio(results, size, connections, Who::Service, Who::Bare),
-                    3
-                ),
-                ratio(Who::Naive, Who::Pgbench),
+                optional(ratio(Who::Service, Who::Naive), 2),
+                optional(ratio(Who::Service, Who::Bare), 3),
+                optional(ratio(Who::Naive, Who::Pgbench), 2),
+                optional(cheaper.map(|(naive, service)| naive / service), 2),
             );
         }
     }
