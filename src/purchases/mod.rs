@@ -1,9 +1,9 @@
 //! The floor under every use case: the one way in for whatever is said about a purchase, by Stripe, a member, an
 //! operator or our own upkeep.
 //!
-//! Whoever has something to say finds the rows ([`rows`]), reads Stripe where it must, merges, and writes guarded by
-//! what was read. [`session`], [`subscription`] and [`payment`] ask Stripe and write what it answers; [`repair`] finds a
-//! session that was lost; [`cancel`] and [`change`] carry out wishes; [`follow`] lets the plan follow the price.
+//! Whoever has something to say finds the rows (`rows`), reads Stripe where it must, merges, and writes guarded by
+//! what was read. `session`, `subscription` and `payment` ask Stripe and write what it answers; `repair` finds a
+//! session that was lost; [`cancel`] and [`change`] carry out wishes; `follow` lets the plan follow the price.
 
 pub mod cancel;
 pub mod change;
