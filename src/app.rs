@@ -147,10 +147,10 @@ impl App {
 
         let drain = state.settings.http.shutdown;
         let mut worker = tokio::spawn(state.services.upkeep.clone().run(stop.clone()));
-        // The writers answer what the server has taken: they are told to stop only when it is done.
+        // The writer answers what the server has taken: it is told to stop only when that is done.
         let written = CancellationToken::new();
         let events = state.services.events.clone();
-        let mut writers = tokio::spawn(events.write_queue(written.clone()));
+        let mut writer = tokio::spawn(events.write_queue(written.clone()));
         let server = server::serve(
             listener,
             http::router(state.clone()),
@@ -179,14 +179,11 @@ impl App {
                 worker.abort();
             }
         }
-        if tokio::time::timeout(WORKER_CUT, &mut writers)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(WORKER_CUT, &mut writer).await.is_err() {
             tracing::warn!(
                 "webhooks were still being written at the deadline: Stripe delivers them again"
             );
-            writers.abort();
+            writer.abort();
         }
         tracing::info!("stopped");
     }

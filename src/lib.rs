@@ -22,7 +22,7 @@
 //! 1. `http::stripe` takes the bytes and the signature and calls [`services::events::Events::ingest`].
 //! 2. [`stripe::signature`] checks that Stripe signed them just now; [`stripe::event`] reads a lean envelope, and
 //!    [`stripe::observe`] says what the object means: an [`domain::facts::Observation`].
-//! 3. `services::events::queue` lets it wait in its customer's lane; the lane's writer takes whatever waits as a group.
+//! 3. `services::events::queue` lets it wait; the writer takes whatever has come as a group.
 //! 4. `services::events::group` asks [`storage::baskets::find`] for every basket that the group names, and lets
 //!    [`purchases`] merge what each event says, in order: the subject is checked against the rows
 //!    ([`domain::facts::Subject::check`]), [`domain::lifecycle::merge`] derives the status, the plan follows the price.

@@ -119,7 +119,7 @@ fn describe() {
     );
     metrics::describe_gauge!(
         "webhook_deliveries_waiting",
-        "Webhooks that wait for a writer of this process"
+        "Webhooks that wait for this process's writer"
     );
     metrics::describe_histogram!("webhook_group_size", "Webhooks that were written together");
     metrics::describe_counter!(

@@ -64,8 +64,8 @@ async fn blocked_writers(app: &TestApp) -> usize {
     usize::try_from(blocked).expect("a count")
 }
 
-/// Delivers events one after the other while nothing can be written: each is taken by a free writer, which then is
-/// blocked, or waits behind one that is, or needs no writing.
+/// Delivers events one after the other while nothing can be written: each is taken by the writer, which then is blocked,
+/// or waits behind it, or needs no writing.
 async fn arrive(app: &TestApp, events: &[Value]) -> Vec<JoinHandle<Answer>> {
     let mut calls = Vec::new();
     for event in events {
@@ -124,10 +124,10 @@ async fn what_arrives_while_others_are_written_is_written_together() {
     .fetch_one(&app.pool)
     .await
     .expect("the events");
-    // Of each lane the one that had begun, and all that waited behind it; a few may have gone round again, because
+    // The one that had begun, and all that waited behind it; a few may have gone round again, because
     // what was deferred was settled meanwhile.
     assert!(
-        writes <= app.count("webhook_events").await / 2,
+        writes <= app.count("webhook_events").await / 4,
         "{} events were written in {writes} transactions",
         app.count("webhook_events").await
     );

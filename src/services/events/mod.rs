@@ -30,7 +30,7 @@ pub struct Events {
     clock: Clock,
     /// When Stripe's last webhook came, or else this process was started: Unix seconds.
     last_webhook: Arc<AtomicI64>,
-    /// Where deliveries wait for the writers.
+    /// Where deliveries wait for the writer.
     queue: Arc<Queue>,
 }
 
@@ -59,7 +59,7 @@ impl Events {
         }
     }
 
-    /// How many deliveries wait for a writer of this process.
+    /// How many deliveries wait for this process's writer.
     pub fn waiting_deliveries(&self) -> usize {
         self.queue.len()
     }
