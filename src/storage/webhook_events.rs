@@ -62,29 +62,6 @@ pub struct Deferred {
     pub attempt: i32,
 }
 
-/// Records an event without touching any row that it may be about; false if it was recorded before.
-pub async fn insert(
-    db: impl PgExecutor<'_>,
-    event: &EventRecord<'_>,
-    now: OffsetDateTime,
-) -> Result<bool, StorageError> {
-    let inserted = sqlx::query(
-        "INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(event.id)
-    .bind(event.kind)
-    .bind(event.object_id)
-    .bind(event.created)
-    .bind(now)
-    .bind(event.state.as_str())
-    .bind(event.next_attempt_at)
-    .bind(event.cause)
-    .execute(db)
-    .await?;
-    Ok(inserted.rows_affected() > 0)
-}
-
 /// Takes due deferred events, at most one an object, the newest, and puts each off until `lease_until`: other replicas
 /// leave them alone meanwhile, and a worker that dies gives them back by dying.
 pub async fn lock_deferred(

@@ -49,17 +49,23 @@ impl Draft {
 
     /// The lines that are to be written, as they were and as they will be.
     pub fn moved(&self) -> impl Iterator<Item = (&Subscription, &Subscription)> {
+        let pairs = self.lines().filter(|(.., changed)| *changed);
+        pairs.map(|(before, after, _)| (before, after))
+    }
+
+    /// Every line as it was and as it will be, and whether it is to be written: with its checkout, or for itself.
+    pub fn lines(&self) -> impl Iterator<Item = (&Subscription, &Subscription, bool)> {
         let checkout_moved = self.before.checkout != self.after.checkout;
         let pairs = self.before.lines.iter().zip(&self.after.lines);
-        pairs.filter(move |(before, after)| checkout_moved || before != after)
+        pairs.map(move |(before, after)| (before, after, checkout_moved || before != after))
     }
 
     /// The basket as it is in the database once the draft was written: every line that was has another version.
     pub fn written(self) -> Basket {
-        let moved: Vec<SubscriptionId> = self.moved().map(|(line, _)| line.id).collect();
+        let changed: Vec<bool> = self.lines().map(|(.., changed)| changed).collect();
         let mut basket = self.after;
-        for line in &mut basket.lines {
-            line.version += i64::from(moved.contains(&line.id));
+        for (line, changed) in basket.lines.iter_mut().zip(changed) {
+            line.version += i64::from(changed);
         }
         basket
     }

@@ -136,15 +136,14 @@ columns! {
 fn lines<'a>(batch: &Batch<'a>) -> Lines<'a> {
     let mut rows: Vec<Line<'a>> = Vec::new();
     for (basket, draft) in numbered(batch) {
-        let checkout_moved = draft.before.checkout != draft.after.checkout;
-        for (before, after) in draft.before.lines.iter().zip(&draft.after.lines) {
+        for (before, after, changed) in draft.lines() {
             let held = after.stripe;
             rows.push(Line {
                 basket,
                 size: number(draft.before.lines.len()),
                 id: before.id.0,
                 version: before.version,
-                changed: checkout_moved || before != after,
+                changed,
                 plan: &after.plan,
                 kind: after.kind.as_str(),
                 single: after.single,
