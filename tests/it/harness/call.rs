@@ -1,6 +1,7 @@
 //! A request as a sentence, and its answer.
 
 use std::fmt::Display;
+use std::io::Read as _;
 
 use reqwest::header::HeaderMap;
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
@@ -72,11 +73,24 @@ impl Call {
             what,
             status: response.status(),
             headers: response.headers().clone(),
-            text: response.text().await.expect("the answer is text"),
+            text: text(response).await,
         };
         described::check(&self.client, &self.method, &self.url, &answer).await;
         answer
     }
+}
+
+/// An answer's body, unpacked.
+async fn text(response: reqwest::Response) -> String {
+    if response.headers().get("content-encoding").is_none() {
+        return response.text().await.expect("the answer is text");
+    }
+    let packed = response.bytes().await.expect("the answer's bytes");
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&*packed)
+        .read_to_string(&mut text)
+        .expect("the answer is packed text");
+    text
 }
 
 impl Answer {
