@@ -3,8 +3,10 @@
 //! There is one writer in a process. A statement costs much the same for one event as for thirty, so a second writer
 //! would not do more, it would halve the groups; and events of one basket would get into each other's way.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};
 
+use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -84,15 +86,18 @@ impl Events {
             }
             // Nobody waits for it any more, so Stripe will deliver it again.
             group.retain(|delivery| !delivery.answer.is_closed());
-            // In a task of its own: whatever goes wrong with a group, the writer goes on.
-            if let Err(error) = tokio::spawn(self.clone().answer(group)).await {
+            // Whatever goes wrong with a group, the writer goes on; its deliveries are answered 5xx.
+            let answered = AssertUnwindSafe(self.answer(group)).catch_unwind().await;
+            if answered.is_err() {
                 counter!("webhook_groups_died_total").increment(1);
-                tracing::error!(%error, "a group of webhooks could not be written");
+                tracing::error!(
+                    "a group of webhooks could not be written: this is a fault of Dues"
+                );
             }
         }
     }
 
-    async fn answer(self, group: Vec<Delivery>) {
+    async fn answer(&self, group: Vec<Delivery>) {
         let events: Vec<&Event> = group.iter().map(|delivery| &delivery.event).collect();
         let size = u32::try_from(events.len()).unwrap_or(u32::MAX);
         histogram!("webhook_group_size").record(size);
