@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::lifecycle::text;
@@ -154,6 +155,13 @@ async fn a_service_that_does_not_know_the_prices_yet_asks_for_them_before_it_jud
     ]);
     let database = app.settings.database.url.expose().to_owned();
     let mut replica = Replica::start(&database, app.sandbox.url(), &more).await;
+    // Its first walk through Stripe's events would find the change before it is told.
+    app.until("the replica has walked", async || {
+        let metrics = replica.request(Method::GET, "/metrics").send().await;
+        let walked = r#"job_runs_total{job="reconcile",outcome="done"}"#;
+        metrics.text.contains(walked).then_some(())
+    })
+    .await;
     app.no_more_faults().await;
     let yearly = app.price("membership_annual").await;
     app.move_at_stripe(&id, Some(&yearly), 1).await;
