@@ -137,6 +137,32 @@ pub(crate) fn events(cli: &Cli, results: &Results) {
             );
         }
     }
+    println!(
+        "\nWhat limits: how many cores a server and Postgres keep busy at these rates (the load takes part of another;"
+    );
+    println!("what is missing to all of them is waiting, for the disk and for each other):\n");
+    println!("  rows conns │ service + Postgres │ naive + Postgres");
+    println!("─────────────┼────────────────────┼─────────────────");
+    for &size in &cli.sizes {
+        for &connections in &cli.connections {
+            let busy = |who| {
+                let figures = results.of((size, connections, who))?;
+                let cores = |milliseconds: f64| figures.rate * milliseconds / 1000.0;
+                Some(format!(
+                    "{:.2} + {:.2}",
+                    cores(figures.server?),
+                    cores(figures.postgres)
+                ))
+            };
+            let or_none = |busy: Option<String>| busy.unwrap_or_else(|| "–".to_owned());
+            println!(
+                "{:>6} {connections:>5} │ {:>18} │ {:>16}",
+                rows(size),
+                or_none(busy(Who::Service)),
+                or_none(busy(Who::Naive))
+            );
+        }
+    }
     if cli.sizes.len() > 1 {
         println!("\nFlatness: the lowest rate over all sizes, as a part of the highest:\n");
         for &connections in &cli.connections {
