@@ -44,11 +44,6 @@ impl TestApp {
         rows
     }
 
-    /// How many calls the service has made, but for the walk of its worker over events.
-    async fn calls_but_events(&self) -> usize {
-        self.service_calls("").await - self.service_calls("GET /v1/events").await
-    }
-
     /// Opens a checkout of alice's and pays it; waits for the webhooks.
     async fn buy_basket(&self, body: Value) -> Purchase {
         let purchase = self.open_basket(&self.member("alice"), body).await;
@@ -174,10 +169,10 @@ async fn a_basket_is_one_payment_with_a_line_for_each_purchase() {
     let app = TestApp::start().await;
     let lines = json!([{"plan": "membership-monthly"}, {"plan": "share", "quantity": 2}, {"plan": "donation", "amount": 700}]);
     let purchase = app.buy_basket(json!({ "lines": lines })).await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let statement = app.statement("").await;
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         3,
         "charges, invoices, sessions"
     );
@@ -454,10 +449,10 @@ async fn a_credit_note_tells_what_its_refund_was_for_by_name_or_by_line() {
         app.advance(HOUR).await;
         app.at_stripe(Method::POST, "/v1/credit_notes", &form).await;
         app.settle().await;
-        let calls = app.calls_but_events().await;
+        let calls = app.service_calls_but_events().await;
         let statement = app.statement("").await;
         assert_eq!(
-            app.calls_but_events().await - calls,
+            app.service_calls_but_events().await - calls,
             4,
             "three lists and the credit notes"
         );
@@ -530,10 +525,10 @@ async fn a_dispute_takes_the_money_until_it_is_won() {
         .dispute(&app.payment_of(&single).await, "product_not_received")
         .await;
     app.dispute(&app.payment_of(&asked).await, "inquiry").await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let statement = app.statement("").await;
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         6,
         "three lists, and one for each disputed payment"
     );
@@ -601,10 +596,10 @@ async fn amounts_are_exact_in_every_currency_and_no_cell_is_a_formula() {
     app.advance(HOUR).await;
     app.buy_basket(json!({"plan": "share", "currency": "eur"}))
         .await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let statement = app.statement("").await;
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         9,
         "three lists of three customers"
     );

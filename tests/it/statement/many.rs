@@ -54,12 +54,12 @@ async fn five_hundred_payments_take_as_many_calls_as_they_have_pages() {
         let amount = (100 + nth).to_string();
         app.pay_beside(&customer, &[("Mug", amount.as_str())]).await;
     }
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let started = Instant::now();
     let statement = app.statement("").await;
     eprintln!("500 payments: {:?}", started.elapsed());
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         11,
         "five pages of charges and sessions, one of invoices"
     );
@@ -89,11 +89,11 @@ async fn a_hundred_and_five_renewals_are_there_each_once() {
     for _ in 0..105 {
         app.move_clocks(31 * DAY + 2 * HOUR).await;
     }
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let from = app.clock.now() - time::Duration::days(3650);
     let statement = app.statement(&format!("?from={}", from.date())).await;
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         5,
         "two pages of charges and invoices, one of sessions"
     );
@@ -126,10 +126,10 @@ async fn long_objects_are_read_to_their_end() {
     app.move_clocks(HOUR).await;
     let lines = [("Mug", "200"); 13];
     app.pay_beside(&customer, &lines).await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let statement = app.statement("").await;
     assert_eq!(
-        app.calls_but_events().await - calls,
+        app.service_calls_but_events().await - calls,
         5,
         "three lists, the refunds, the lines"
     );
@@ -214,12 +214,12 @@ async fn at_most_eight_calls_of_a_statement_are_in_flight() {
     let stall = Duration::from_millis(300);
     app.fault(json!({"kind": "stall", "method": "GET", "times": 24, "stall_ms": 300}))
         .await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let started = Instant::now();
     let statement = app.statement("").await;
     let took = started.elapsed();
     assert_eq!(statement["entries"], json!([]));
-    assert_eq!(app.calls_but_events().await - calls, 24);
+    assert_eq!(app.service_calls_but_events().await - calls, 24);
     assert!(
         took >= stall * 3,
         "24 calls of {stall:?}, eight at once, can't take {took:?}"

@@ -8,7 +8,7 @@ use crate::harness::purchase::GOOD_CARD;
 #[tokio::test]
 async fn who_never_bought_anything_has_an_empty_statement_and_stripe_is_not_asked() {
     let app = TestApp::start().await;
-    let calls = app.calls_but_events().await;
+    let calls = app.service_calls_but_events().await;
     let statement = app.statement("").await;
     assert_eq!(statement["entries"], json!([]));
     assert_eq!(statement["totals"], json!([]));
@@ -20,7 +20,7 @@ async fn who_never_bought_anything_has_an_empty_statement_and_stripe_is_not_aske
         (&json!([]), &json!(0))
     );
     assert!(app.statement_rows().await.is_empty());
-    assert_eq!(app.calls_but_events().await, calls);
+    assert_eq!(app.service_calls_but_events().await, calls);
     app.get("/v1/statement")
         .send()
         .await
