@@ -141,25 +141,22 @@ pub(crate) fn events(cli: &Cli, results: &Results) {
         "\nWhat limits: how many cores a server and Postgres keep busy at these rates (the load takes part of another;"
     );
     println!("what is missing to all of them is waiting, for the disk and for each other):\n");
-    println!("  rows conns │ service + Postgres │ naive + Postgres");
-    println!("─────────────┼────────────────────┼─────────────────");
+    println!("  rows conns │ service Postgres │ naive Postgres");
+    println!("─────────────┼──────────────────┼───────────────");
     for &size in &cli.sizes {
         for &connections in &cli.connections {
-            let busy = |who| {
-                let figures = results.of((size, connections, who))?;
-                let cores = |milliseconds: f64| figures.rate * milliseconds / 1000.0;
-                Some(format!(
-                    "{:.2} + {:.2}",
-                    cores(figures.server?),
-                    cores(figures.postgres)
-                ))
+            let busy = |who, cpu: fn(&Figures) -> Option<f64>| {
+                let figures = results.of((size, connections, who));
+                let cores = figures.and_then(|of| Some(of.rate * cpu(&of)? / 1000.0));
+                optional(cores, 2)
             };
-            let or_none = |busy: Option<String>| busy.unwrap_or_else(|| "–".to_owned());
             println!(
-                "{:>6} {connections:>5} │ {:>18} │ {:>16}",
+                "{:>6} {connections:>5} │ {:>7} {:>8} │ {:>5} {:>8}",
                 rows(size),
-                or_none(busy(Who::Service)),
-                or_none(busy(Who::Naive))
+                busy(Who::Service, |figures| figures.server),
+                busy(Who::Service, |figures| Some(figures.postgres)),
+                busy(Who::Naive, |figures| figures.server),
+                busy(Who::Naive, |figures| Some(figures.postgres)),
             );
         }
     }
