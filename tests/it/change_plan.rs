@@ -15,19 +15,17 @@ use crate::harness::replica::Replica;
 
 /// What the service has asked Stripe about subscriptions and previews so far, as method and last part of the path.
 async fn calls(app: &TestApp) -> Vec<String> {
-    let calls = app.calls("").await.into_iter();
-    let ours = calls.filter(|call| {
-        let agent = call["headers"]["user-agent"].as_str().unwrap_or_default();
+    let calls = app.calls_of_service("").await.into_iter();
+    let about = calls.filter(|call| {
         let path = text(&call["path"]);
-        agent.starts_with("dues/")
-            && (path.starts_with("/v1/subscriptions") || path.starts_with("/v1/invoices"))
+        path.starts_with("/v1/subscriptions") || path.starts_with("/v1/invoices")
     });
     let words = |call: Value| match text(&call["path"]).rsplit_once('/') {
         Some((_, last)) if last.starts_with("sub_") => text(&call["method"]),
         Some((_, last)) => format!("{} {last}", text(&call["method"])),
         None => text(&call["path"]),
     };
-    ours.map(words).collect()
+    about.map(words).collect()
 }
 
 /// The invoices of a line at Stripe, newest first: total and reason.

@@ -99,12 +99,7 @@ async fn a_customer_whom_stripe_keeps_to_another_currency_is_told_so_and_nothing
 async fn a_returning_customers_checkout_is_one_call_and_a_new_ones_two() {
     let app = TestApp::start().await;
     let alice = app.member("alice");
-    // But for the worker's walk through Stripe's events, which comes when it comes.
-    let calls = async || {
-        let all = app.calls("").await;
-        let other = all.iter().filter(|call| call["path"] != "/v1/events");
-        other.count()
-    };
+    let calls = async || app.service_calls_but_events().await;
     let before = calls().await;
     let basket = json!({"lines": [{"plan": "membership-annual"}, {"plan": "share", "quantity": 2},
                                   {"plan": "donation", "amount": 900}]});

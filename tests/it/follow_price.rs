@@ -159,10 +159,7 @@ async fn a_service_that_does_not_know_the_prices_yet_asks_for_them_before_it_jud
         .await
         .expect("the walk is forgotten");
     let mut replica = Replica::start(&database, app.sandbox.url(), &more).await;
-    app.until("the replica has walked", async || {
-        (app.count("cursors").await > 0).then_some(())
-    })
-    .await;
+    app.first_walk_is_over().await;
     app.no_more_faults().await;
     let yearly = app.price("membership_annual").await;
     app.move_at_stripe(&id, Some(&yearly), 1).await;

@@ -21,10 +21,7 @@ async fn service() -> TestApp {
         .setting("DUES__STRIPE__REQUESTS_PER_SECOND", 1000)
         .start()
         .await;
-    app.until("the first walk is over", async || {
-        (app.count("cursors").await > 0).then_some(())
-    })
-    .await;
+    app.first_walk_is_over().await;
     app
 }
 

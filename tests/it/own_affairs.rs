@@ -32,12 +32,9 @@ impl<'a> Calls<'a> {
     }
 
     async fn all(app: &TestApp) -> Vec<String> {
-        let calls = app.calls("").await.into_iter();
-        let ours = calls.filter(|call| {
-            let agent = call["headers"]["user-agent"].as_str().unwrap_or_default();
-            agent.starts_with("dues/") && text(&call["path"]).starts_with("/v1/subscriptions")
-        });
-        ours.map(|call| text(&call["method"])).collect()
+        let calls = app.calls_of_service("").await.into_iter();
+        let about = calls.filter(|call| text(&call["path"]).starts_with("/v1/subscriptions"));
+        about.map(|call| text(&call["method"])).collect()
     }
 
     async fn made(&mut self) -> Vec<String> {

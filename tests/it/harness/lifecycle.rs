@@ -30,10 +30,7 @@ pub(crate) async fn busy() -> TestApp {
 /// A service whose first walk through Stripe's events is over: for a while a webhook that is lost stays lost.
 pub(crate) async fn forgetful() -> TestApp {
     let app = TestApp::start().await;
-    app.until("the first walk is over", async || {
-        (app.count("cursors").await > 0).then_some(())
-    })
-    .await;
+    app.first_walk_is_over().await;
     app
 }
 
@@ -228,28 +225,27 @@ impl TestApp {
         self.settle().await;
     }
 
-    /// How many calls the service itself has made to Stripe.
+    /// The calls that the service itself has made to Stripe, and not the test.
+    pub(crate) async fn calls_of_service(&self, what: &str) -> Vec<Value> {
+        let mut calls = self.calls(what).await;
+        calls.retain(|call| {
+            let agent = call["headers"]["user-agent"].as_str().unwrap_or_default();
+            agent.starts_with("dues/")
+        });
+        calls
+    }
+
+    /// How many they are.
     pub(crate) async fn service_calls(&self, what: &str) -> usize {
-        self.calls(what)
-            .await
-            .iter()
-            .filter(|call| is_ours(call))
-            .count()
+        self.calls_of_service(what).await.len()
     }
 
     /// The same, but for the walk of its worker over events; counted at one moment, for the worker may be at it.
     pub(crate) async fn service_calls_but_events(&self) -> usize {
-        let calls = self.calls("").await;
-        let walks = |call: &Value| call["path"] == "/v1/events";
-        let counted = |call: &&Value| is_ours(call) && !walks(call);
-        calls.iter().filter(counted).count()
+        let mut calls = self.calls_of_service("").await;
+        calls.retain(|call| call["path"] != "/v1/events");
+        calls.len()
     }
-}
-
-/// Whether the service made a call, and not the test.
-fn is_ours(call: &Value) -> bool {
-    let agent = call["headers"]["user-agent"].as_str().unwrap_or_default();
-    agent.starts_with("dues/")
 }
 
 /// A text that must be there.

@@ -129,13 +129,18 @@ impl TestApp {
         assert_eq!(settled["failed"], 0, "{settled}");
     }
 
-    /// Keeps Stripe's webhooks back until they are released. The worker's first walk over Stripe's events is waited
-    /// for, so that it doesn't bring what the webhooks keep back.
-    pub(crate) async fn hold_deliveries(&self) {
+    /// Waits until the worker has walked once through Stripe's events: for a while it brings nothing more.
+    pub(crate) async fn first_walk_is_over(&self) {
         self.until("the first walk is over", async || {
             (self.count("cursors").await > 0).then_some(())
         })
         .await;
+    }
+
+    /// Keeps Stripe's webhooks back until they are released. The worker's first walk over Stripe's events is waited
+    /// for, so that it doesn't bring what the webhooks keep back.
+    pub(crate) async fn hold_deliveries(&self) {
+        self.first_walk_is_over().await;
         self.sandbox
             .post("/_sandbox/deliveries/hold", json!({}))
             .await;
