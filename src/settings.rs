@@ -42,6 +42,8 @@ pub struct Settings {
     pub changes: Changes,
     /// Stripe's customer portal.
     pub portal: Portal,
+    /// What time does to a purchase.
+    pub lifecycle: Lifecycle,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -253,6 +255,13 @@ pub enum Proration {
 pub struct Portal {
     /// `bpc_…`; `None` takes the account's own.
     pub configuration: Option<String>,
+}
+
+/// What time does to a purchase.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifecycle {
+    /// How long after its paid time a subscription goes on while nothing is paid; `None`: for ever.
+    pub grace: Option<time::Duration>,
 }
 
 /// Work that no request waits for.

@@ -8,7 +8,10 @@ const STATES = {
   ACTIVE: {
     paid: (held) => ['Active', until(held.current_period_end, 'Renews on') || until(held.term_ends_at, 'Yours until')],
     trialing: (held) => ['Trial', until(held.current_period_end, 'Free until')],
-    payment_retrying: () => ['Payment open', 'The last payment failed. It stays yours meanwhile.'],
+    payment_retrying: (held) => [
+      'Payment open',
+      `The last payment failed. ${until(held.paid_until, 'It is paid until') || 'It stays yours meanwhile.'}`,
+    ],
     collection_paused: () => ['Active', 'Payments are paused.'],
   },
   CANCELLED: {
@@ -22,6 +25,8 @@ const STATES = {
   },
   ON_HOLD: {
     unpaid: () => ['On hold', 'The last renewal was not paid.'],
+    overdue: (held) => ['On hold', `Nothing was paid for long. ${until(held.paid_until, 'It was paid until')}`],
+    collection_void: (held) => ['On hold', `It rests, and costs nothing. ${until(held.paid_until, 'It was paid until')}`],
     paused: () => ['On hold', 'It is paused.'],
     disputed: () => ['On hold', 'Your bank is looking into the payment.'],
     dispute_lost: () => ['On hold', 'Your bank has taken the payment back.'],

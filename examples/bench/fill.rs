@@ -42,11 +42,11 @@ const ROWS: [&[&str]; 2] = [
     "INSERT INTO subscriptions (id, checkout_id, position, user_id, plan, kind, quantity, single, recurring,
             upgrade_group, status, status_reason, version, stripe_subscription_id, stripe_price_id,
             stripe_line_item_id, stripe_status, stripe_state_at, first_paid_at, last_paid_at, current_period_end,
-            created_at, updated_at)
+            paid_from, paid_until, created_at, updated_at)
      SELECT bench_uuid(3, n), bench_uuid(2, n), 0, 'member-' || n, 'membership-annual', 'membership', 1, true, true,
             'membership', 'ACTIVE', 'paid', 4, 'sub_' || bench_key(n), $3, 'li_' || bench_key(n), 'active',
             $2 - interval '401 days', $2 - interval '700 days', $2 - interval '401 days', $2 + interval '9 days',
-            $2 - interval '700 days', $2 - interval '401 days'
+            $2 - interval '356 days', $2 + interval '9 days', $2 - interval '700 days', $2 - interval '401 days'
        FROM generate_series(1, $1) AS n",
     "INSERT INTO status_changes (subscription_id, to_status, reason, cause, actor, at)
      SELECT bench_uuid(3, n), 'PENDING_ACTIVATION', 'awaiting_payment', 'member', 'member-' || n,
@@ -56,6 +56,8 @@ const ROWS: [&[&str]; 2] = [
     "INSERT INTO cursors (name, position, updated_at)
      SELECT 'events', to_char($2 AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'), $2
       WHERE $1 > 0 ON CONFLICT DO NOTHING",
+    // And all were judged by the grace that the settings have.
+    "INSERT INTO cursors (name, position, updated_at) SELECT 'grace', '35', $2 WHERE $1 > 0 ON CONFLICT DO NOTHING",
     ],
     &[
     "INSERT INTO checkouts (id, user_id, currency, mode, status, customer_id, stripe_customer_id, stripe_session_id,

@@ -4,7 +4,8 @@ use time::OffsetDateTime;
 
 use super::ids::{CheckoutId, SubscriptionId};
 use super::subscription::{
-    Basket, Dispute, Mode, Payment, Refund, RefundProgress, StripeStatus, Subscription,
+    Basket, Collection, Dispute, Mode, Payment, Period, Refund, RefundProgress, StripeStatus,
+    Subscription,
 };
 
 /// Everything that one source says about one checkout.
@@ -74,8 +75,17 @@ pub enum Fact {
     CancelRequested(OffsetDateTime),
     /// A payment arrived, or a first invoice of zero.
     Paid(OffsetDateTime, Scope),
-    /// An invoice was paid then, as it says itself.
-    InvoicePaid(OffsetDateTime),
+    /// An invoice was paid.
+    InvoicePaid {
+        /// When, as it says itself.
+        at: OffsetDateTime,
+        /// When it was made.
+        made_at: Option<OffsetDateTime>,
+    },
+    /// A paid invoice covers that period, whatever its total.
+    PaidPeriod(Period),
+    /// Stripe was asked then what was paid, and all that it said is told beside this.
+    Looked(OffsetDateTime),
     /// The first payment failed for good.
     FirstPaymentFailed(OffsetDateTime),
     /// The subscription at Stripe, as it was when it was looked at.
@@ -87,7 +97,7 @@ pub enum Fact {
     /// The line item at Stripe of one of our lines.
     LineItem(SubscriptionId, String),
     /// How many of one of our lines the buyer took, as the completed session says.
-    Quantity(SubscriptionId, i32),
+    Quantity(SubscriptionId, i64),
     /// Money moved, or failed to.
     Transaction(Transaction, Scope),
     /// So much of the payment that the subject names was paid back, in all; the lines are those that the refund names.
@@ -111,12 +121,14 @@ pub struct Snapshot {
     pub cancel_at: Option<OffsetDateTime>,
     /// Whether it ends with its period.
     pub cancel_at_period_end: bool,
-    /// Whether `pause_collection` is set.
-    pub collection_paused: bool,
+    /// Whether Stripe collects its payments.
+    pub collection: Collection,
+    /// Whether it need not be paid now, or need not have been just before: a trial, or a pause.
+    pub excused: bool,
     /// `price_…` of its item; none where it does not tell, or has several.
     pub price: Option<String>,
-    /// How many of that price; none where it does not tell.
-    pub quantity: Option<i32>,
+    /// How many of that price; none where it does not tell. Stripe also knows zero.
+    pub quantity: Option<i64>,
 }
 
 /// What a transaction is.

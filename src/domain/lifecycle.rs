@@ -9,8 +9,8 @@ use time::{Duration, OffsetDateTime};
 use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
 use super::ids::SubscriptionId;
 use super::subscription::{
-    Basket, Checkout, Dispute, DisputeState, Held, Reason, Refund, SessionStatus, Status,
-    StripeStatus, Subscription,
+    Basket, Checkout, Collection, Dispute, DisputeState, Held, Period, Reason, Refund,
+    SessionStatus, Status, StripeStatus, Subscription,
 };
 
 /// What a merge leaves to be done beside writing the basket.
@@ -20,15 +20,42 @@ pub struct Merged {
     pub transactions: Vec<(SubscriptionId, Transaction)>,
     /// A snapshot could not be ordered against the one in the row: Stripe must be read.
     pub doubtful: bool,
+    /// Why a person should look, though all of it was merged.
+    pub flag: Option<&'static str>,
 }
 
+/// By what statuses are derived and snapshots ordered, beside the facts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How far apart two snapshots must be to be ordered by their times.
+    pub margin: Duration,
+    /// How long after the paid time a subscription goes on; none: for ever.
+    pub grace: Option<Duration>,
+}
+
+/// Why a person should look: Stripe's answer is to be judged by somebody who knows what was meant.
+const PAID_AFTER_END: &str =
+    "an invoice of a subscription that has ended was paid: give the money back, or sell anew";
+const QUANTITY_OUT_OF_RANGE: &str = "the subscription at Stripe bills a quantity that a line can't have (zero, for one): \
+     the quantity stays as it was";
+const PART_OF_SEVERAL: &str = "a part of the payment for several of a kind went back: how many are left is not told, so \
+     the quantity stays as it was";
+const PART_DISPUTED: &str = "a dispute claims a part of a payment for several lines, and names none: all of them stay as \
+     they are";
+
+/// The invoice with which a subscription ends at once (`invoice_now`) is charged within an hour; what is paid later
+/// than this after the end was owed from before.
+const FINAL_INVOICE: Duration = Duration::DAY;
+/// A payment is told of soon after it was made: only then is it worth asking Stripe for the period that it covers.
+const FIRST_LOOK: Duration = Duration::DAY;
+/// Whatever is overdue is looked at again so often.
+const LOOK_AGAIN: Duration = Duration::WEEK;
+
 /// Merges what one source says into the basket and derives every line's status as of `now`.
-///
-/// `margin` is how far apart two snapshots must be to be ordered by their times.
 pub fn merge(
     basket: &mut Basket,
     observation: &Observation,
-    margin: Duration,
+    rules: Rules,
     now: OffsetDateTime,
 ) -> Merged {
     let mut merged = Merged::default();
@@ -40,7 +67,14 @@ pub fn merge(
         .collect();
     bind(basket, observation);
     for fact in &observation.facts {
-        merge_fact(basket, fact, observation, &concerned, margin, &mut merged);
+        merge_fact(
+            basket,
+            fact,
+            observation,
+            &concerned,
+            rules.margin,
+            &mut merged,
+        );
     }
     // A webhook's session has no line items: how many were bought must be read.
     let finished = observation.facts.contains(&Fact::SessionCompleted);
@@ -52,9 +86,38 @@ pub fn merge(
             .term
             .zip(line.first_paid_at)
             .map(|(term, paid)| term.end(paid));
-        (line.status, line.reason) = derive(line, &basket.checkout, now);
+        (line.status, line.reason) = derive(line, &basket.checkout, rules.grace, now);
     }
     merged
+}
+
+/// From when on it is worth asking Stripe what of a line was paid; none while nothing is to be found out.
+pub fn look_due(line: &Subscription, grace: Option<Duration>) -> Option<OffsetDateTime> {
+    let held = line.stripe?;
+    let in_force = match line.status {
+        Status::Active | Status::Cancelled => true,
+        Status::OnHold => line.reason == Reason::Overdue,
+        Status::PendingActivation | Status::PendingCompletion | Status::Ended => false,
+    };
+    let first = line.first_paid_at.filter(|_| line.recurring && in_force)?;
+    let payable = held.status != StripeStatus::Trialing && held.collection == Collection::Running;
+    match line.paid_period {
+        None => {
+            let due = first + FIRST_LOOK;
+            Some(line.looked_at.map_or(due, |looked| looked + LOOK_AGAIN))
+        }
+        Some(_) if !payable => None,
+        Some(period) => {
+            let due = overdue_from(line, period, grace?);
+            let again = line.looked_at.filter(|looked| *looked > due);
+            Some(again.map_or(due, |looked| looked + LOOK_AGAIN))
+        }
+    }
+}
+
+/// When the grace after a paid period is over.
+fn overdue_from(line: &Subscription, period: Period, grace: Duration) -> OffsetDateTime {
+    line.excused_at.map_or(period.end, |at| at.max(period.end)) + grace
 }
 
 /// Takes over the foreign keys that [`super::facts::Subject::check`] has found to be free or equal.
@@ -100,9 +163,25 @@ fn merge_fact(
                 merge_min(&mut line.first_paid_at, *at);
             }
         }
-        Fact::InvoicePaid(at) => {
+        Fact::InvoicePaid { at, made_at } => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
+                let is_news = line.last_paid_at.is_none_or(|newest| *at > newest);
                 merge_max(&mut line.last_paid_at, *at);
+                let owed = |end: &OffsetDateTime| made_at.is_none_or(|made| made < *end);
+                let late = line.ended_at.filter(owed).is_some_and(|end| *at > end);
+                if is_news && late {
+                    merged.flag = Some(PAID_AFTER_END);
+                }
+            }
+        }
+        Fact::PaidPeriod(period) => {
+            for line in in_scope(basket, Scope::Recurring, concerned) {
+                line.paid_period = line.paid_period.max(Some(*period));
+            }
+        }
+        Fact::Looked(at) => {
+            for line in in_scope(basket, Scope::Recurring, concerned) {
+                merge_max(&mut line.looked_at, *at);
             }
         }
         Fact::FirstPaymentFailed(at) => {
@@ -112,7 +191,12 @@ fn merge_fact(
         }
         Fact::Ended(at) => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
+                let is_news = line.ended_at.is_none();
                 merge_min(&mut line.ended_at, *at);
+                let late = |paid: OffsetDateTime| paid > *at + FINAL_INVOICE;
+                if is_news && line.last_paid_at.is_some_and(late) {
+                    merged.flag = Some(PAID_AFTER_END);
+                }
             }
         }
         Fact::PaymentIntent(id) => {
@@ -129,8 +213,7 @@ fn merge_fact(
         Fact::Quantity(id, quantity) => {
             let open = |line: &&mut Subscription| line.id == *id && line.quantity_open;
             for line in basket.lines.iter_mut().filter(open) {
-                line.quantity = *quantity;
-                line.quantity_open = false;
+                merge_quantity(line, *quantity, merged);
             }
         }
         Fact::Transaction(transaction, scope) => {
@@ -155,14 +238,15 @@ fn merge_fact(
             }
         }
         Fact::Disputes(disputes) => {
+            let several = concerned.len() > 1;
             for line in in_scope(basket, Scope::Concerned, concerned) {
-                merge_disputes(line, disputes);
+                merge_disputes(line, disputes, several, merged);
             }
         }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                merged.doubtful |= !merge_snapshot(line, snapshot, observation, margin);
+                merge_snapshot(line, snapshot, observation, margin, merged);
             }
         }
     }
@@ -178,11 +262,14 @@ fn merge_refund(
     freshness: Freshness,
     merged: &mut Merged,
 ) {
-    let alone = basket.lines.len() == 1;
+    let alone = concerned.len() == 1;
     // Told of a payment that the rows don't know yet: by the time they do, nobody says it again.
     merged.doubtful |= freshness == Freshness::Event && concerned.is_empty();
     for line in one_offs(basket, concerned) {
         let meant = refund != Refund::Part || alone || named.contains(&line.id);
+        if refund == Refund::Part && meant && line.quantity > 1 {
+            merged.flag = Some(PART_OF_SEVERAL);
+        }
         match freshness {
             Freshness::Live if meant => line.refund = refund,
             // So much is certain: it isn't all of it any more.
@@ -200,22 +287,32 @@ fn one_offs<'a>(
     in_scope(basket, Scope::Concerned, concerned).filter(|line| !line.recurring)
 }
 
-/// Takes over disputes as they were read; when one was lost is known best by who heard it first.
-fn merge_disputes(line: &mut Subscription, disputes: &[Dispute]) {
+/// Takes over disputes as they were read; when one was lost is known best by who heard it first. One over a part of
+/// what was paid for several lines is flagged when it is new, and when it is decided.
+fn merge_disputes(
+    line: &mut Subscription,
+    disputes: &[Dispute],
+    several: bool,
+    merged: &mut Merged,
+) {
     for dispute in disputes {
-        match line
-            .disputes
-            .iter_mut()
-            .find(|held| held.reference == dispute.reference)
-        {
-            Some(held) => {
-                let lost_at = [held.lost_at, dispute.lost_at].into_iter().flatten().min();
-                *held = Dispute {
-                    lost_at,
-                    ..dispute.clone()
-                };
-            }
-            None => line.disputes.push(dispute.clone()),
+        let held = line.disputes.iter_mut();
+        let held = { held }.find(|held| held.reference == dispute.reference);
+        let new = Dispute {
+            lost_at: {
+                let known = held.as_ref().and_then(|held| held.lost_at);
+                [known, dispute.lost_at].into_iter().flatten().min()
+            },
+            part: dispute.part && several,
+            ..dispute.clone()
+        };
+        let moved = held.as_ref().is_none_or(|held| held.state != new.state);
+        if new.part && moved {
+            merged.flag = Some(PART_DISPUTED);
+        }
+        match held {
+            Some(held) => *held = new,
+            None => line.disputes.push(new),
         }
     }
     line.disputes
@@ -232,31 +329,39 @@ fn dispute_in_force(line: &Subscription) -> Option<DisputeState> {
             (DisputeState::Open, Some(newest)) => {
                 dispute.payment_at.is_none_or(|paid| paid >= newest)
             }
-            // … and a payment after the loss makes up for it.
-            (DisputeState::Lost, Some(newest)) => dispute.lost_at.is_none_or(|lost| newest <= lost),
+            // … and a payment after the loss makes up for it; where nobody told when that was, one after the opening.
+            (DisputeState::Lost, Some(newest)) => newest <= dispute.lost_at.unwrap_or(dispute.at),
         };
     let states = line
         .disputes
         .iter()
+        .filter(|dispute| !dispute.part)
         .filter(in_force)
         .map(|dispute| dispute.state);
     states.max_by_key(|state| *state == DisputeState::Lost)
 }
 
-/// Applies a snapshot if it is newer than the row's, leaves it if it is older or the same; false if that can't be told.
+/// Applies a snapshot if it is newer than the row's, leaves it if it is older or the same; doubts it if that can't be
+/// told.
 fn merge_snapshot(
     line: &mut Subscription,
     snapshot: &Snapshot,
     observation: &Observation,
     margin: Duration,
-) -> bool {
+    merged: &mut Merged,
+) {
     let at = observation.at;
+    // However old it is, then it was so.
+    if snapshot.excused {
+        merge_max(&mut line.excused_at, at);
+    }
     if let (Some(held), Freshness::Event) = (line.stripe, observation.freshness) {
         if held.at - at > margin {
-            return true;
+            return;
         }
         if at - held.at <= margin && !says_nothing_new(line, snapshot) {
-            return false;
+            merged.doubtful = true;
+            return;
         }
     }
     line.stripe = Some(Held {
@@ -265,16 +370,23 @@ fn merge_snapshot(
         current_period_end: snapshot.current_period_end,
         cancel_at: snapshot.cancel_at,
         cancel_at_period_end: snapshot.cancel_at_period_end,
-        collection_paused: snapshot.collection_paused,
+        collection: snapshot.collection,
     });
     if let Some(price) = &snapshot.price {
         line.stripe_price.clone_from(price);
     }
     if let Some(quantity) = snapshot.quantity {
-        line.quantity = quantity;
-        line.quantity_open = false;
+        merge_quantity(line, quantity, merged);
     }
-    true
+}
+
+/// Takes over how many Stripe says, if a line can have so many.
+fn merge_quantity(line: &mut Subscription, quantity: i64, merged: &mut Merged) {
+    match i32::try_from(quantity) {
+        Ok(quantity) if quantity > 0 => line.quantity = quantity,
+        _ => merged.flag = Some(QUANTITY_OUT_OF_RANGE),
+    }
+    line.quantity_open = false;
 }
 
 /// Whether all that a snapshot tells is in the row already.
@@ -283,6 +395,7 @@ fn says_nothing_new(line: &Subscription, snapshot: &Snapshot) -> bool {
         let told = Snapshot {
             price: snapshot.price.clone().or_else(|| held.price.clone()),
             quantity: snapshot.quantity.or(held.quantity),
+            excused: false,
             ..snapshot.clone()
         };
         held == told
@@ -295,9 +408,11 @@ fn snapshot_of(line: &Subscription) -> Option<Snapshot> {
         current_period_end: held.current_period_end,
         cancel_at: held.cancel_at,
         cancel_at_period_end: held.cancel_at_period_end,
-        collection_paused: held.collection_paused,
+        collection: held.collection,
+        // Not of the moment: the newest time of it is kept for itself.
+        excused: false,
         price: Some(line.stripe_price.clone()),
-        quantity: Some(line.quantity),
+        quantity: Some(line.quantity.into()),
     })
 }
 
@@ -358,16 +473,29 @@ fn merge_max(held: &mut Option<OffsetDateTime>, at: OffsetDateTime) {
 }
 
 /// The status that the facts of a line and its checkout give at `now`, and why: the first rule that fits decides.
-pub fn derive(line: &Subscription, checkout: &Checkout, now: OffsetDateTime) -> (Status, Reason) {
+/// `grace` is how long after its paid time a subscription goes on; none: for ever.
+pub fn derive(
+    line: &Subscription,
+    checkout: &Checkout,
+    grace: Option<Duration>,
+    now: OffsetDateTime,
+) -> (Status, Reason) {
     if line.recurring {
-        derive_recurring(line, checkout)
+        derive_recurring(line, checkout, grace)
     } else {
         derive_one_off(line, checkout, now)
     }
 }
 
-fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason) {
+fn derive_recurring(
+    line: &Subscription,
+    checkout: &Checkout,
+    grace: Option<Duration>,
+) -> (Status, Reason) {
     let stripe = line.stripe.map(|held| held.status);
+    let collection = line
+        .stripe
+        .map_or(Collection::Running, |held| held.collection);
     if line.ended_at.is_some() {
         return (Status::Ended, Reason::Ended);
     }
@@ -378,7 +506,7 @@ fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason
         let completed = checkout.status == SessionStatus::Complete;
         return if completed && line.payment_failed_at.is_some() {
             (Status::OnHold, Reason::FirstPaymentFailed)
-        } else if completed || line.stripe_subscription.is_some() {
+        } else if completed || stripe.is_some_and(|status| status != StripeStatus::Incomplete) {
             (Status::PendingCompletion, Reason::PaymentProcessing)
         } else {
             unpaid(checkout)
@@ -390,16 +518,37 @@ fn derive_recurring(line: &Subscription, checkout: &Checkout) -> (Status, Reason
         Some(StripeStatus::Paused) => (Status::OnHold, Reason::Paused),
         _ if dispute == Some(DisputeState::Open) => (Status::OnHold, Reason::Disputed),
         _ if dispute == Some(DisputeState::Lost) => (Status::OnHold, Reason::DisputeLost),
+        _ if is_overdue(line, grace) => (Status::OnHold, Reason::Overdue),
+        _ if collection == Collection::Void && is_unpaid_now(line) => {
+            (Status::OnHold, Reason::CollectionVoid)
+        }
         Some(StripeStatus::Canceled) => (Status::Cancelled, Reason::CancelScheduled),
         _ if line.will_end() => (Status::Cancelled, Reason::CancelScheduled),
-        _ if line.stripe.is_some_and(|held| held.collection_paused) => {
-            (Status::Active, Reason::CollectionPaused)
-        }
+        _ if collection != Collection::Running => (Status::Active, Reason::CollectionPaused),
         Some(StripeStatus::Trialing) => (Status::Active, Reason::Trialing),
         Some(StripeStatus::PastDue) => (Status::Active, Reason::PaymentRetrying),
         Some(StripeStatus::Active | StripeStatus::Incomplete | StripeStatus::IncompleteExpired)
         | None => (Status::Active, Reason::Paid),
     }
+}
+
+/// Whether Stripe was asked after the grace was over, and nothing more was paid by then. Our clock alone never decides.
+fn is_overdue(line: &Subscription, grace: Option<Duration>) -> bool {
+    let payable = line.stripe.is_none_or(|held| {
+        held.status != StripeStatus::Trialing && held.collection == Collection::Running
+    });
+    let (Some(period), Some(grace), Some(looked)) = (line.paid_period, grace, line.looked_at)
+    else {
+        return false;
+    };
+    payable && looked > overdue_from(line, period, grace)
+}
+
+/// Whether the newest snapshot is from after the time that was paid.
+fn is_unpaid_now(line: &Subscription) -> bool {
+    line.stripe
+        .zip(line.paid_period)
+        .is_some_and(|(held, period)| held.at > period.end)
 }
 
 fn derive_one_off(

@@ -1,6 +1,6 @@
 //! The internal subscription, its checkout, and the words for their states.
 
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 
 use super::ids::{CheckoutId, SubscriptionId, UserId};
 use super::plan::{Kind, Term};
@@ -92,6 +92,12 @@ text_enum! {
         Disputed = "disputed",
         /// The payment was disputed, and the dispute lost.
         DisputeLost = "dispute_lost",
+        /// Nothing was paid for longer than the grace allows.
+        Overdue = "overdue",
+        /// Stripe voids the invoices for now: no service is meant.
+        CollectionVoid = "collection_void",
+        /// One that a newer version of Dues has given, which may run beside this one while it is rolled out.
+        Newer = "newer_version",
     }
 }
 
@@ -182,6 +188,8 @@ pub struct Dispute {
     pub payment_at: Option<OffsetDateTime>,
     /// The earliest time at which it is known to be lost.
     pub lost_at: Option<OffsetDateTime>,
+    /// Whether it claims less than was left of a payment for several lines: then nobody can say for which.
+    pub part: bool,
 }
 
 text_enum! {
@@ -192,6 +200,26 @@ text_enum! {
         /// One line renews.
         Subscription = "subscription",
     }
+}
+
+/// Whether Stripe collects the payments of a subscription (`pause_collection`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Collection {
+    /// As ever.
+    Running,
+    /// Not for now: invoices are kept as drafts or given up. Service goes on.
+    Paused,
+    /// Not for now, and invoices are voided: no service is meant.
+    Void,
+}
+
+/// A stretch of time. Of two the one that begins later is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Period {
+    /// Its beginning.
+    pub start: OffsetDateTime,
+    /// Its end, which belongs to the next.
+    pub end: OffsetDateTime,
 }
 
 /// What the newest snapshot of the subscription at Stripe says that can also go back: only a newer one replaces it.
@@ -207,8 +235,8 @@ pub struct Held {
     pub cancel_at: Option<OffsetDateTime>,
     /// Whether it ends with its period.
     pub cancel_at_period_end: bool,
-    /// Whether `pause_collection` is set.
-    pub collection_paused: bool,
+    /// Whether Stripe collects its payments.
+    pub collection: Collection,
 }
 
 impl Held {
@@ -274,6 +302,12 @@ pub struct Subscription {
     pub first_paid_at: Option<OffsetDateTime>,
     /// When the newest paid invoice was paid.
     pub last_paid_at: Option<OffsetDateTime>,
+    /// The newest period that a paid invoice covers.
+    pub paid_period: Option<Period>,
+    /// The newest time at which it was not to be paid: in its trial, or while it was paused.
+    pub excused_at: Option<OffsetDateTime>,
+    /// When Stripe was last asked what of it was paid.
+    pub looked_at: Option<OffsetDateTime>,
     /// When the first payment failed for good.
     pub payment_failed_at: Option<OffsetDateTime>,
     /// `first_paid_at` plus `term`.
@@ -295,7 +329,7 @@ impl Subscription {
     pub fn entitled(&self, now: OffsetDateTime) -> bool {
         match self.status {
             Status::Active => self.term_ends_at.is_none_or(|end| now < end),
-            Status::Cancelled => self.until().is_some_and(|end| now < end),
+            Status::Cancelled => self.cancelled_until().is_some_and(|end| now < end),
             Status::PendingActivation
             | Status::PendingCompletion
             | Status::OnHold
@@ -303,11 +337,37 @@ impl Subscription {
         }
     }
 
-    /// Until when she may, as far as is known today; none: for ever.
-    pub fn until(&self) -> Option<OffsetDateTime> {
-        self.cancel_at()
-            .or(self.current_period_end())
-            .or(self.term_ends_at)
+    /// When access ends if nothing more is paid, given how long after the paid time it goes on; none: there is no
+    /// bound, or no access. Never in the past while she is entitled: it takes more than our clock to end it.
+    pub fn until(&self, now: OffsetDateTime, grace: Option<Duration>) -> Option<OffsetDateTime> {
+        let collection = self.stripe.map(|held| held.collection);
+        match self.status {
+            Status::Active if !self.recurring => self.term_ends_at,
+            Status::Active => match collection {
+                Some(Collection::Paused) => None,
+                Some(Collection::Void) => self.paid_until().map(|end| end.max(now)),
+                Some(Collection::Running) | None => {
+                    let end = self.paid_until().zip(grace).map(|(end, grace)| end + grace);
+                    end.map(|end| end.max(now))
+                }
+            },
+            Status::Cancelled => self.cancelled_until(),
+            Status::PendingActivation
+            | Status::PendingCompletion
+            | Status::OnHold
+            | Status::Ended => None,
+        }
+    }
+
+    fn cancelled_until(&self) -> Option<OffsetDateTime> {
+        self.cancel_at().or(self.current_period_end())
+    }
+
+    /// The end of the newest period that a paid invoice covers. Of what was paid before Dues noted it, and not looked
+    /// up since, the period that Stripe bills stands in.
+    pub fn paid_until(&self) -> Option<OffsetDateTime> {
+        let paid = self.paid_period.map(|period| period.end);
+        paid.or_else(|| self.first_paid_at.and(self.current_period_end()))
     }
 
     /// By which Stripe bills, as the newest snapshot says.
@@ -361,6 +421,11 @@ pub struct Basket {
 }
 
 impl Basket {
+    /// One of its lines.
+    pub fn line(&self, id: SubscriptionId) -> Option<&Subscription> {
+        self.lines.iter().find(|line| line.id == id)
+    }
+
     /// Whether every line has left the two pending states, so that the buyer's return needs no answer from Stripe.
     pub fn is_settled(&self) -> bool {
         self.lines.iter().all(|line| {

@@ -177,8 +177,9 @@ impl Purchases {
             let detail = "The plan is not sold in the subscription's currency.";
             return Err(wrong("plan", "unavailable_currency", detail));
         }
-        let is_new =
-            target.price.is_some() || i64::from(target.quantity) != i64::from(line.row.quantity);
+        // Stripe may have a quantity that our row can't.
+        let at_stripe = item.quantity.unwrap_or(line.row.quantity.into());
+        let is_new = target.price.is_some() || i64::from(target.quantity) != at_stripe;
         // A wish that was fulfilled may have begun a period that is younger than its preview.
         if is_new {
             check_date(wish.proration_date, at, &item)?;

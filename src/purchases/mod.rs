@@ -2,13 +2,14 @@
 //! operator or our own upkeep.
 //!
 //! Whoever has something to say finds the rows (`rows`), reads Stripe where it must, merges, and writes guarded by
-//! what was read. `session`, `subscription` and `payment` ask Stripe and write what it answers; `repair` finds a
-//! session that was lost; [`cancel`] and [`change`] carry out wishes; `follow` lets the plan follow the price.
+//! what was read. `session`, `subscription`, `invoice` and `payment` ask Stripe and write what it answers; `repair`
+//! finds a session that was lost; [`cancel`] and [`change`] carry out wishes; `follow` lets the plan follow the price.
 
 pub mod cancel;
 pub mod change;
 mod customer;
 mod follow;
+mod invoice;
 pub mod line;
 mod payment;
 mod repair;
@@ -17,6 +18,7 @@ mod session;
 mod subscription;
 
 pub(crate) use self::follow::{HELD_ALREADY, keep_plans};
+pub(crate) use self::invoice::Look;
 pub(crate) use self::repair::{Repaired, SKEW};
 pub(crate) use self::rows::{Left, MAX_TRIES, tell};
 

@@ -4,6 +4,7 @@
 use super::{Error, MAX_TRIES, Purchases};
 use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation, Subject};
+use crate::domain::subscription::Subscription;
 use crate::storage::webhook_events::{self, Settled};
 use crate::stripe::event::EventType;
 use crate::stripe::money::PaymentNow;
@@ -72,8 +73,11 @@ impl Purchases {
                 closed_at,
             };
             let (observation, flag) = self.account.observer.payment_now(&now, intent.at);
-            if self.write(&basket, &observation, by).await?.is_some() {
-                let flag = flag.filter(|_| basket.lines.len() > 1);
+            if let Some(applied) = self.write(&basket, &observation, by).await? {
+                // What is paid for one line alone names it by itself.
+                let paid_for = |line: &&Subscription| subject.concerns(&basket, line);
+                let several = basket.lines.iter().filter(paid_for).count() > 1;
+                let flag = applied.left.flag.or(flag.filter(|_| several));
                 return Ok(flag.map_or(Settled::Applied, Settled::Flagged));
             }
         }

@@ -9,7 +9,7 @@ use super::follow::{Followed, HELD_ALREADY, UNKNOWN_PRICE, keep_plans};
 use super::{Error, Purchases};
 use crate::domain::actor::By;
 use crate::domain::facts::{Contradiction, Observation, Subject, TransactionKind};
-use crate::domain::lifecycle;
+use crate::domain::lifecycle::{self, Rules};
 use crate::domain::subscription::{Basket, Payment};
 use crate::storage::StorageError;
 use crate::storage::baskets::{self, Batch, Draft, Question};
@@ -38,6 +38,15 @@ pub(crate) struct Applied {
 }
 
 impl Purchases {
+    /// By what statuses are derived, beside the facts.
+    pub(crate) fn rules(&self) -> Rules {
+        let margin = self.settings.stripe.snapshot_margin;
+        Rules {
+            margin: Duration::try_from(margin).unwrap_or(Duration::MAX),
+            grace: self.settings.lifecycle.grace,
+        }
+    }
+
     /// The checkout that a subject points at, with its lines; none if it isn't ours.
     pub(crate) async fn find_one(&self, subject: &Subject) -> Result<Option<Basket>, StorageError> {
         let mut asked = Question::default();
@@ -53,12 +62,10 @@ impl Purchases {
         by: &By,
     ) -> Result<Left, Contradiction> {
         observation.subject.check(&draft.after)?;
-        let margin =
-            Duration::try_from(self.settings.stripe.snapshot_margin).unwrap_or(Duration::MAX);
         let now = self.clock.now();
         // On a copy: whatever goes wrong on the way leaves no half of it in the draft.
         let mut after = draft.after.clone();
-        let merged = lifecycle::merge(&mut after, observation, margin, now);
+        let merged = lifecycle::merge(&mut after, observation, self.rules(), now);
         let followed = self.follow_price(&draft.after, &mut after);
         let before = std::mem::replace(&mut draft.after, after);
         for (line, transaction) in &merged.transactions {
@@ -75,7 +82,9 @@ impl Purchases {
         Ok(Left {
             doubtful: merged.doubtful || followed == Followed::Later,
             needs_prices: followed == Followed::Later,
-            flag: (followed == Followed::Unknown).then_some(UNKNOWN_PRICE),
+            flag: (followed == Followed::Unknown)
+                .then_some(UNKNOWN_PRICE)
+                .or(merged.flag),
         })
     }
 
@@ -109,6 +118,7 @@ impl Purchases {
                 drafts: std::slice::from_ref(&draft),
                 events: &[],
                 now: self.clock.now(),
+                grace: self.settings.lifecycle.grace,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) if written == [true] => break,

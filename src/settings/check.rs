@@ -12,8 +12,8 @@ use url::{Host, Url};
 use super::raw::{self, Raw};
 use super::{
     Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Http,
-    Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError, Stripe,
-    Worker, is_live_key,
+    Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError,
+    Stripe, Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -22,6 +22,9 @@ const STRIPE_API: &str = "https://api.stripe.com/";
 const HS256_SECRET_BYTES: usize = 32;
 /// Stripe repeats an event for 30 days; one that we have forgotten by then would be applied again.
 const PURGE_AFTER_DAYS: u32 = 31;
+
+/// Longer than any two renewals lie apart.
+const MAX_GRACE_DAYS: u16 = 3650;
 
 /// Checks every section, so that one start reports all that is wrong.
 pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, SettingsError> {
@@ -38,6 +41,7 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
     let checkout = check.checkout(raw.checkout);
     let changes = check.changes(&raw.changes);
     let portal = check.portal(raw.portal);
+    let lifecycle = check.lifecycle(&raw.lifecycle);
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -53,6 +57,7 @@ pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, Sett
             checkout,
             changes: changes?,
             portal,
+            lifecycle,
             worker,
             clock: clock?,
             log: log?,
@@ -397,6 +402,22 @@ impl Check {
             );
         }
         Portal { configuration }
+    }
+
+    fn lifecycle(&mut self, raw: &raw::Lifecycle) -> Lifecycle {
+        let days = raw.grace_days.as_deref().map(|text| {
+            let days: Option<u16> = text.trim().parse().ok();
+            days.filter(|days| (1..=MAX_GRACE_DAYS).contains(days))
+        });
+        if days == Some(None) {
+            self.problem(
+                "lifecycle.grace_days",
+                format!("is not a number of days from 1 to {MAX_GRACE_DAYS}; empty means for ever"),
+            );
+        }
+        Lifecycle {
+            grace: days.flatten().map(|days| time::Duration::days(days.into())),
+        }
     }
 
     fn worker(&mut self, raw: &raw::Worker) -> Worker {

@@ -25,6 +25,7 @@ pub(super) struct Raw {
     pub(super) changes: Changes,
     #[serde(default)]
     pub(super) portal: Portal,
+    pub(super) lifecycle: Lifecycle,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -170,6 +171,13 @@ pub(super) struct Changes {
 pub(super) struct Portal {
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) configuration: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lifecycle {
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) grace_days: Option<String>,
 }
 
 #[derive(Deserialize)]

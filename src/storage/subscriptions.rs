@@ -10,7 +10,9 @@ use super::baskets::Columns;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::plan::Kind;
 use crate::domain::records::Filter;
-use crate::domain::subscription::{Held, Reason, Refund, Status, StripeStatus, Subscription};
+use crate::domain::subscription::{
+    Collection, Held, Period, Reason, Refund, Status, StripeStatus, Subscription,
+};
 
 /// The columns that [`SubscriptionRow`] reads, in their order.
 macro_rules! columns {
@@ -19,7 +21,8 @@ macro_rules! columns {
          status, status_reason, version, stripe_subscription_id, stripe_price_id, \
          stripe_line_item_id, stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, \
          last_paid_at, payment_failed_at, current_period_end, cancel_at, cancel_at_period_end, collection_paused, \
-         term_ends_at, ended_at, refund_state, refund_failed, created_at"
+         collection_void, paid_from, paid_until, excused_at, looked_at, term_ends_at, ended_at, refund_state, \
+         refund_failed, created_at"
     };
 }
 
@@ -51,6 +54,11 @@ pub(super) struct SubscriptionRow {
     cancel_at: Option<OffsetDateTime>,
     cancel_at_period_end: bool,
     collection_paused: bool,
+    collection_void: bool,
+    paid_from: Option<OffsetDateTime>,
+    paid_until: Option<OffsetDateTime>,
+    excused_at: Option<OffsetDateTime>,
+    looked_at: Option<OffsetDateTime>,
     term_ends_at: Option<OffsetDateTime>,
     ended_at: Option<OffsetDateTime>,
     refund_state: String,
@@ -93,6 +101,11 @@ impl SubscriptionRow {
             cancel_at: columns.next()?,
             cancel_at_period_end: columns.next()?,
             collection_paused: columns.next()?,
+            collection_void: columns.next()?,
+            paid_from: columns.next()?,
+            paid_until: columns.next()?,
+            excused_at: columns.next()?,
+            looked_at: columns.next()?,
             term_ends_at: columns.next()?,
             ended_at: columns.next()?,
             refund_state: columns.next()?,
@@ -121,10 +134,19 @@ impl SubscriptionRow {
                     current_period_end: self.current_period_end,
                     cancel_at: self.cancel_at,
                     cancel_at_period_end: self.cancel_at_period_end,
-                    collection_paused: self.collection_paused,
+                    collection: match (self.collection_paused, self.collection_void) {
+                        (false, _) => Collection::Running,
+                        (true, false) => Collection::Paused,
+                        (true, true) => Collection::Void,
+                    },
                 })
             }
             _ => return Err(impossible("stripe_status and stripe_state_at")),
+        };
+        let paid_period = match (self.paid_from, self.paid_until) {
+            (None, None) => None,
+            (Some(start), Some(end)) => Some(Period { start, end }),
+            _ => return Err(impossible("paid_from and paid_until")),
         };
         let term = self
             .term
@@ -134,8 +156,8 @@ impl SubscriptionRow {
             id,
             kind: Kind::parse(&self.kind).ok_or_else(|| impossible("kind"))?,
             status: Status::parse(&self.status).ok_or_else(|| impossible("status"))?,
-            reason: Reason::parse(&self.status_reason)
-                .ok_or_else(|| impossible("status_reason"))?,
+            // A replica of a newer version may know more reasons.
+            reason: Reason::parse(&self.status_reason).unwrap_or(Reason::Newer),
             refund: Refund::parse(&self.refund_state).ok_or_else(|| impossible("refund_state"))?,
             plan: self.plan,
             quantity: self.quantity,
@@ -152,6 +174,9 @@ impl SubscriptionRow {
             stripe,
             first_paid_at: self.first_paid_at,
             last_paid_at: self.last_paid_at,
+            paid_period,
+            excused_at: self.excused_at,
+            looked_at: self.looked_at,
             payment_failed_at: self.payment_failed_at,
             term_ends_at: self.term_ends_at,
             ended_at: self.ended_at,
@@ -393,6 +418,70 @@ pub async fn find_terms_over(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+}
+
+/// Takes recurring subscriptions of which it may be worth asking Stripe what was paid, and leaves each alone until
+/// `lease_until`: other replicas meanwhile, and this one where Stripe can't be asked.
+pub async fn lock_looks(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    lease_until: OffsetDateTime,
+    limit: i64,
+) -> Result<Vec<(CheckoutId, SubscriptionId)>, StorageError> {
+    let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
+        "UPDATE subscriptions s SET next_look_at = $2
+           FROM (SELECT id FROM subscriptions WHERE next_look_at <= $1
+                  ORDER BY next_look_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
+          WHERE s.id = due.id RETURNING s.checkout_id, s.id",
+    )
+    .bind(now)
+    .bind(lease_until)
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|(checkout, id)| (CheckoutId(checkout), SubscriptionId(id)))
+        .collect())
+}
+
+/// Says when it may be worth asking again; none: there is nothing to ask.
+pub async fn update_next_look(
+    db: impl PgExecutor<'_>,
+    id: SubscriptionId,
+    at: Option<OffsetDateTime>,
+) -> Result<(), StorageError> {
+    sqlx::query("UPDATE subscriptions SET next_look_at = $2 WHERE id = $1")
+        .bind(id.0)
+        .bind(at)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
+/// Has the next live recurring subscriptions after one looked at now; returns the last of them, none at the end.
+pub async fn update_looks_due(
+    db: impl PgExecutor<'_>,
+    after: Option<SubscriptionId>,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<Option<SubscriptionId>, StorageError> {
+    let last: Option<Uuid> = sqlx::query_scalar(
+        "WITH next AS MATERIALIZED (
+            SELECT id FROM subscriptions
+             WHERE id > $1 AND recurring AND status IN ('ACTIVE', 'CANCELLED', 'ON_HOLD')
+             ORDER BY id LIMIT $3
+         ), due AS (
+            UPDATE subscriptions s SET next_look_at = $2 FROM next WHERE s.id = next.id
+         )
+         SELECT id FROM next ORDER BY id DESC LIMIT 1",
+    )
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(now)
+    .bind(limit)
+    .fetch_optional(db)
+    .await?;
+    Ok(last.map(SubscriptionId))
 }
 
 /// Takes recurring subscriptions whose first payment failed for good, with their ids at Stripe, and leaves each alone

@@ -59,6 +59,8 @@ operations! {
     CancelSubscription = "DELETE /v1/subscriptions/{subscription_exposed_id}",
     /// List invoices.
     ListInvoices = "GET /v1/invoices",
+    /// Read an invoice.
+    RetrieveInvoice = "GET /v1/invoices/{invoice}",
     /// List the lines of an invoice.
     ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.

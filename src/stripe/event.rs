@@ -1,6 +1,7 @@
 //! A webhook's body: a lean envelope, then only the object of a type that we know.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use time::OffsetDateTime;
 
@@ -75,6 +76,8 @@ pub enum Reading {
     Subscription,
     /// The payment that it is about, with its refunds and disputes.
     Payment,
+    /// The invoice that it is about, with all its lines.
+    Invoice,
     /// All payments of the invoice that it is about.
     InvoicePayments,
     /// Nothing: it never leaves a doubt.
@@ -104,9 +107,8 @@ impl EventType {
             | Self::DisputeFundsWithdrawn
             | Self::DisputeFundsReinstated => Reading::Payment,
             Self::CreditNoteCreated => Reading::InvoicePayments,
+            Self::InvoicePaid | Self::InvoicePaymentSucceeded => Reading::Invoice,
             Self::CustomerDeleted
-            | Self::InvoicePaid
-            | Self::InvoicePaymentSucceeded
             | Self::InvoicePaymentFailed
             | Self::InvoicePaymentActionRequired
             | Self::InvoiceFinalizationFailed
@@ -132,6 +134,27 @@ struct Envelope<'a> {
 struct Data<'a> {
     #[serde(borrow)]
     object: &'a RawValue,
+    #[serde(borrow)]
+    previous_attributes: Option<&'a RawValue>,
+}
+
+/// What an updated subscription was before, as far as it tells whether a trial or a pause has ended.
+#[derive(Default, Deserialize)]
+struct Before {
+    status: Option<String>,
+    pause_collection: Option<IgnoredAny>,
+}
+
+/// What is new about a subscription, given what it was before.
+fn resumed(before: Option<&RawValue>) -> News {
+    let before = before.and_then(|before| serde_json::from_str::<Before>(before.get()).ok());
+    let before = before.unwrap_or_default();
+    let waited = matches!(before.status.as_deref(), Some("trialing" | "paused"));
+    if waited || before.pause_collection.is_some() {
+        News::Resumed
+    } else {
+        News::Plain
+    }
 }
 
 /// An event as we need it.
@@ -196,7 +219,7 @@ impl Observer {
         })?;
         let content = match EventType::parse(envelope.kind) {
             Some(kind) => {
-                let content = self.content(kind, envelope.data.object, created);
+                let content = self.content(kind, &envelope.data, created);
                 content.map_err(|error| ParseError::Object { kind, error })?
             }
             None => None,
@@ -212,10 +235,10 @@ impl Observer {
     fn content(
         &self,
         kind: EventType,
-        object: &RawValue,
+        data: &Data<'_>,
         at: OffsetDateTime,
     ) -> Result<Option<Content>, serde_json::Error> {
-        let json = object.get();
+        let json = data.object.get();
         let told = |object_id, observation| {
             Ok(Some(Content {
                 kind,
@@ -258,10 +281,11 @@ impl Observer {
             }
             EventType::SessionAsyncPaymentFailed => session(News::FirstPaymentFailed),
             EventType::SessionExpired => session(News::SessionExpired),
-            EventType::SubscriptionCreated
-            | EventType::SubscriptionUpdated
-            | EventType::SubscriptionPaused
-            | EventType::SubscriptionResumed => subscription(News::Plain),
+            EventType::SubscriptionCreated | EventType::SubscriptionPaused => {
+                subscription(News::Plain)
+            }
+            EventType::SubscriptionUpdated => subscription(resumed(data.previous_attributes)),
+            EventType::SubscriptionResumed => subscription(News::Resumed),
             EventType::SubscriptionDeleted => subscription(News::Deleted),
             EventType::InvoicePaid
             | EventType::InvoicePaymentSucceeded
@@ -301,20 +325,23 @@ impl Observer {
             }
             EventType::CustomerDeleted => {
                 let customer: Reference = serde_json::from_str(json)?;
-                let subject = Subject {
-                    customer: Some(customer.id.clone()),
-                    ..Subject::default()
-                };
-                told(
-                    customer.id,
-                    Ok(Observation {
-                        subject,
-                        at,
-                        freshness: Freshness::Event,
-                        facts: Vec::new(),
-                    }),
-                )
+                let about_nothing = customer_deleted(&customer.id, at);
+                told(customer.id, Ok(about_nothing))
             }
         }
+    }
+}
+
+/// What `customer.deleted` says about purchases: nothing by itself.
+fn customer_deleted(id: &str, at: OffsetDateTime) -> Observation {
+    let subject = Subject {
+        customer: Some(id.to_owned()),
+        ..Subject::default()
+    };
+    Observation {
+        subject,
+        at,
+        freshness: Freshness::Event,
+        facts: Vec::new(),
     }
 }

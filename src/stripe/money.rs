@@ -189,7 +189,7 @@ impl Observer {
         facts.push(Fact::Disputes(
             now.disputes
                 .iter()
-                .filter_map(|dispute| dispute_now(dispute, now))
+                .filter_map(|dispute| dispute_now(dispute, charge, now))
                 .collect(),
         ));
         let mut observation = by_payment(Some(now.intent.id.clone()), at, facts);
@@ -202,14 +202,24 @@ impl Observer {
 }
 
 /// A dispute as it is now; none for an inquiry and for what was prevented: no money was claimed.
-fn dispute_now(dispute: &Dispute, now: &PaymentNow) -> Option<subscription::Dispute> {
+fn dispute_now(
+    dispute: &Dispute,
+    charge: Option<&Charge>,
+    now: &PaymentNow,
+) -> Option<subscription::Dispute> {
     let state = match dispute.status.as_deref()? {
         "won" => DisputeState::Won,
         "lost" => DisputeState::Lost,
         status if status == "prevented" || status.starts_with("warning_") => return None,
         _ => DisputeState::Open,
     };
+    let left = charge.and_then(|charge| {
+        let taken = charge.amount_captured.or(charge.amount)?;
+        Some(taken - charge.amount_refunded.unwrap_or_default())
+    });
+    let part = dispute.amount.zip(left);
     Some(subscription::Dispute {
+        part: part.is_some_and(|(claimed, left)| claimed < left),
         reference: dispute.id.clone(),
         state,
         payment_intent: Some(now.intent.id.clone()),

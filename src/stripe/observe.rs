@@ -8,7 +8,7 @@ use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
 };
 use crate::domain::ids::SubscriptionId;
-use crate::domain::subscription::{Mode, StripeStatus};
+use crate::domain::subscription::{Collection, Mode, Period, StripeStatus};
 
 /// Translates objects into observations.
 #[derive(Clone, Debug)]
@@ -48,6 +48,8 @@ pub enum News {
     FirstPaymentFailed,
     /// `customer.subscription.deleted`.
     Deleted,
+    /// `customer.subscription.resumed`, and an update that ends a trial or a pause.
+    Resumed,
     /// `invoice.payment_failed`.
     PaymentFailed,
 }
@@ -97,7 +99,7 @@ impl Observer {
         // Until the buyer has finished she may still change how many.
         let finished = facts.contains(&Fact::SessionCompleted);
         for item in session.line_items.iter().flat_map(|items| &items.data) {
-            let quantity = item.quantity.filter(|_| finished).and_then(count_of);
+            let quantity = item.quantity.filter(|_| finished);
             for id in self.internal_ids(item.metadata.as_ref()) {
                 facts.push(Fact::LineItem(id, item.id.clone()));
                 facts.extend(quantity.map(|quantity| Fact::Quantity(id, quantity)));
@@ -259,14 +261,19 @@ fn subscription_facts(
 ) -> Result<(), Unknown> {
     if let Some(status) = &subscription.status {
         let status = StripeStatus::parse(status).ok_or(Unknown::SubscriptionStatus)?;
+        let collection = collection_of(subscription);
+        let excused = matches!(status, StripeStatus::Trialing | StripeStatus::Paused)
+            || collection != Collection::Running
+            || news == News::Resumed;
         facts.push(Fact::Snapshot(Snapshot {
             status,
             current_period_end: subscription.period_end().and_then(time_of),
             cancel_at: subscription.cancel_at.and_then(time_of),
             cancel_at_period_end: subscription.cancel_at_period_end,
-            collection_paused: subscription.pause_collection.is_some(),
+            collection,
+            excused,
             price: subscription.price_id().map(str::to_owned),
-            quantity: subscription.item_quantity().and_then(count_of),
+            quantity: subscription.item_quantity(),
         }));
     }
     // One that was never paid in time has an end too, but its status says more.
@@ -279,6 +286,14 @@ fn subscription_facts(
             .map(Fact::Ended),
     );
     Ok(())
+}
+
+fn collection_of(subscription: &Subscription) -> Collection {
+    match &subscription.pause_collection {
+        None => Collection::Running,
+        Some(pause) if pause.behavior.as_deref() == Some("void") => Collection::Void,
+        Some(_) => Collection::Paused,
+    }
 }
 
 fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut Vec<Fact>) {
@@ -297,8 +312,12 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
         let at = invoice.paid_at().and_then(time_of).unwrap_or(at);
         if first || invoice.total.is_some_and(|total| total > 0) {
             facts.push(Fact::Paid(at, scope));
-            facts.push(Fact::InvoicePaid(at));
+            facts.push(Fact::InvoicePaid {
+                at,
+                made_at: invoice.created.and_then(time_of),
+            });
         }
+        facts.extend(paid_period(invoice));
         if invoice.amount_paid.is_some_and(|paid| paid > 0) {
             facts.push(transaction(
                 TransactionKind::Payment,
@@ -316,7 +335,13 @@ fn invoice_facts(invoice: &Invoice, at: OffsetDateTime, news: News, facts: &mut 
     }
 }
 
-/// A quantity that a line can have; Stripe also knows zero.
-fn count_of(quantity: i64) -> Option<i32> {
-    i32::try_from(quantity).ok().filter(|count| *count > 0)
+/// The period that a paid invoice covers; unclear where the lines that would tell are left out.
+fn paid_period(invoice: &Invoice) -> Option<Fact> {
+    let period = invoice.service_period();
+    let period = period.and_then(|period| {
+        let (start, end) = time_of(period.start).zip(time_of(period.end))?;
+        Some(Fact::PaidPeriod(Period { start, end }))
+    });
+    let cut = invoice.lines.as_ref().is_some_and(|lines| lines.has_more);
+    period.or_else(|| cut.then_some(Fact::Unclear))
 }

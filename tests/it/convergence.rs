@@ -125,7 +125,7 @@ async fn money_that_goes_back_is_claimed_back_or_stays_after_all() {
     }
     // Of a basket, one line is paid back, and its refund says which.
     let paid = stage.payment_of(&basket).await;
-    let named = ("metadata[dues_subscription_id]", basket.lines[1].as_str());
+    let named = ("metadata[dues_subscription_id]", basket.lines[2].as_str());
     stage.refund(&paid, &[("amount", "5000"), named]).await;
     // A membership's payment is lost after the next one has come.
     let paid = stage.payment_of(&disputed).await;

@@ -235,3 +235,101 @@ async fn a_dispute_about_a_payment_that_nobody_told_us_of_finds_its_membership()
     app.assert_line(id, "ON_HOLD", "disputed", false).await;
     assert_eq!(app.money(id).await, ["payment", "dispute"]);
 }
+
+#[tokio::test]
+async fn a_dispute_over_a_part_of_a_basket_is_recorded_and_flagged_and_ends_nothing() {
+    let app = TestApp::start().await;
+    let plans = [MONTHLY, "share", "credits-20"];
+    let (purchase, lines) = app.sell_basket(&plans, GOOD_CARD).await;
+    let intent = app.payment_of(&purchase).await;
+    let body = json!({"payment_intent": intent, "amount": 700});
+    let dispute = text(&app.sandbox.post("/_sandbox/disputes", body).await["id"]);
+    app.settle().await;
+    for state in ["open", "lost"] {
+        for line in &lines {
+            app.assert_line(line, "ACTIVE", "paid", true).await;
+            assert_eq!(disputes(&app, line).await, [state]);
+        }
+        if state == "open" {
+            app.close_dispute(&dispute, "lost").await;
+        }
+    }
+    let flags = app.flags().await;
+    assert!(flags.len() >= 2, "{flags:?}");
+    assert!(
+        flags
+            .iter()
+            .all(|flag| flag.starts_with("a dispute claims a part")),
+        "{flags:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_dispute_over_what_is_left_after_a_refund_is_over_all_of_it() {
+    let app = TestApp::start().await;
+    let (purchase, lines) = app.sell_basket(&["share", "credits-20"], GOOD_CARD).await;
+    let intent = app.payment_of(&purchase).await;
+    app.refund(
+        &intent,
+        &[
+            ("amount", "500"),
+            ("metadata[dues_subscription_id]", &lines[0]),
+        ],
+    )
+    .await;
+    let body = json!({"payment_intent": intent, "amount": 4_000});
+    app.sandbox.post("/_sandbox/disputes", body).await;
+    app.settle().await;
+    for line in &lines {
+        app.assert_line(line, "ON_HOLD", "disputed", false).await;
+    }
+    assert!(app.flags().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_dispute_over_a_part_of_a_single_line_means_that_line() {
+    let app = TestApp::start().await;
+    let purchase = app.sell("share", GOOD_CARD).await;
+    let intent = app.payment_of(&purchase).await;
+    let body = json!({"payment_intent": intent, "amount": 700});
+    app.sandbox.post("/_sandbox/disputes", body).await;
+    app.settle().await;
+    let id = &purchase.subscription;
+    app.assert_line(id, "ON_HOLD", "disputed", false).await;
+    assert!(app.flags().await.is_empty());
+}
+
+#[tokio::test]
+async fn an_inquiry_that_was_settled_before_it_became_a_dispute_changes_nothing() {
+    let app = TestApp::start().await;
+    let purchase = app.sell("share", GOOD_CARD).await;
+    let dispute = app
+        .dispute(&app.payment_of(&purchase).await, "inquiry")
+        .await;
+    app.close_dispute(&dispute, "prevented").await;
+    let id = &purchase.subscription;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    assert_eq!(app.money(id).await, ["payment"]);
+}
+
+#[tokio::test]
+async fn a_payment_after_the_opening_makes_up_for_a_loss_that_nobody_dated() {
+    let app = forgetful().await;
+    let purchase = app.sell(MONTHLY, GOOD_CARD).await;
+    let id = &purchase.subscription;
+    let dispute = app
+        .dispute(&app.payment_of(&purchase).await, "fraudulent")
+        .await;
+    app.advance(DAY).await;
+    // The word of its end is lost, and what comes later finds it lost.
+    app.hold_deliveries().await;
+    let path = format!("/_sandbox/disputes/{dispute}/close");
+    app.sandbox.post(&path, json!({ "status": "lost" })).await;
+    app.release_deliveries(json!({"drop": ["charge.dispute.closed"]}))
+        .await;
+    app.forge(json!({"type": "charge.dispute.updated", "object": dispute}))
+        .await;
+    app.assert_line(id, "ON_HOLD", "dispute_lost", false).await;
+    app.advance(MONTH).await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+}

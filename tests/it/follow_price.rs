@@ -246,3 +246,24 @@ async fn changes_that_are_told_backwards_and_twice_end_where_stripe_is() {
         "membership_annual"
     );
 }
+
+#[tokio::test]
+async fn a_quantity_of_zero_is_flagged_and_a_change_is_judged_by_what_stripe_has() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.open_and_pay("seats", 3).await;
+    app.move_at_stripe(&id, None, 0).await;
+    app.settle().await;
+    let flags = app.flags().await;
+    assert_eq!(flags.len(), 1, "{flags:?}");
+    assert!(
+        flags[0].contains("a quantity that a line can't have"),
+        "{flags:?}"
+    );
+    let (_, quantity, _) = app.terms(&id).await;
+    assert_eq!(quantity, 3);
+    let change = app.act(&id, "change", json!({ "quantity": 3 })).await;
+    change.assert_status(200);
+    let held = app.stripe_subscription(&id).await;
+    assert_eq!(held["items"]["data"][0]["quantity"], 3, "{held}");
+}

@@ -400,21 +400,40 @@ async fn a_paused_membership_is_on_hold_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_membership_whose_collection_is_paused_stays_in_force() {
-    let app = TestApp::start().await;
-    let purchase = app.sell(MONTHLY, GOOD_CARD).await;
-    let id = &purchase.subscription;
-    app.change_at_stripe(id, &[("pause_collection[behavior]", "void")])
-        .await;
-    app.assert_line(id, "ACTIVE", "collection_paused", true)
-        .await;
-    // Its renewal costs nothing and is no payment.
-    app.advance(MONTH).await;
-    app.assert_line(id, "ACTIVE", "collection_paused", true)
-        .await;
-    assert_eq!(app.money(id).await, ["payment"]);
-    app.change_at_stripe(id, &[("pause_collection", "")]).await;
-    app.assert_line(id, "ACTIVE", "paid", true).await;
+async fn a_membership_whose_collection_is_paused_stays_in_force_unless_no_service_is_meant() {
+    for (behavior, status, reason) in [
+        ("keep_as_draft", "ACTIVE", "collection_paused"),
+        ("mark_uncollectible", "ACTIVE", "collection_paused"),
+        ("void", "ON_HOLD", "collection_void"),
+    ] {
+        let app = TestApp::start().await;
+        let purchase = app.sell(MONTHLY, GOOD_CARD).await;
+        let id = &purchase.subscription;
+        app.change_at_stripe(id, &[("pause_collection[behavior]", behavior)])
+            .await;
+        app.assert_line(id, "ACTIVE", "collection_paused", true)
+            .await;
+        let until = entitlement(&app).await["until"].clone();
+        let paid_until = app.subscription(&app.member("alice"), id).await["paid_until"].clone();
+        let wanted = if behavior == "void" {
+            &paid_until
+        } else {
+            &Value::Null
+        };
+        assert_eq!(until, *wanted, "{behavior}");
+        // What renews meanwhile is no payment.
+        app.advance(3 * MONTH).await;
+        app.assert_line(id, status, reason, status == "ACTIVE")
+            .await;
+        assert_eq!(app.money(id).await, ["payment"]);
+        let shown = app.subscription(&app.member("alice"), id).await;
+        assert_eq!(shown["paid_until"], paid_until, "{behavior}");
+        // After it, the grace begins anew: the next invoice comes with the next period.
+        app.change_at_stripe(id, &[("pause_collection", "")]).await;
+        app.assert_line(id, "ACTIVE", "paid", true).await;
+        app.advance(DAY).await;
+        app.assert_line(id, "ACTIVE", "paid", true).await;
+    }
 }
 
 /// A subscription that somebody makes through Stripe's API for an order whose page was left open.
@@ -444,7 +463,7 @@ async fn a_subscription_whose_first_payment_is_awaited_is_pending_and_expires_af
     let id = &purchase.subscription;
     let incomplete = app.stripe_subscription(id).await;
     assert_eq!(incomplete["status"], "incomplete");
-    app.assert_line(id, "PENDING_COMPLETION", "payment_processing", false)
+    app.assert_line(id, "PENDING_ACTIVATION", "awaiting_payment", false)
         .await;
     app.advance(23 * HOUR + 60).await;
     let expired = app.stripe_subscription(id).await;

@@ -26,6 +26,7 @@ mod openapi;
 mod operation;
 mod operator;
 mod own_affairs;
+mod paid_until;
 mod plans_check;
 mod portal;
 mod purchase;

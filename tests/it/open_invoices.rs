@@ -27,6 +27,7 @@ async fn a_renewal_that_failed_is_paid_on_the_page_that_its_invoice_has() {
     let unpaid = open_invoices(&app, &id).await;
     let calls = app.service_calls("GET /v1/").await - before;
     assert!(calls <= 2, "{calls} calls");
+    assert_eq!(unpaid[0]["status"], "due");
     assert_eq!(unpaid.len(), 1);
     let unpaid = &unpaid[0];
     assert_eq!(
@@ -87,4 +88,25 @@ async fn what_was_bought_once_or_never_paid_has_no_open_invoices_and_others_see_
         .await
         .assert_problem(404, "not_found");
     app.get(&path).send().await.assert_status(401);
+}
+
+#[tokio::test]
+async fn what_is_on_its_way_is_not_to_be_paid_again() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let purchase = app.sell("basic", GOOD_CARD).await;
+    let account = json!({ "iban": "AT321904300235473204" });
+    let path = format!(
+        "/_sandbox/customers/{}/card",
+        app.customer_of(&purchase).await
+    );
+    app.sandbox.post(&path, account).await;
+    app.advance(MONTH).await;
+    let unpaid = open_invoices(&app, &purchase.subscription).await;
+    assert_eq!(unpaid.len(), 1, "{unpaid:?}");
+    assert_eq!(unpaid[0]["status"], "on_its_way", "{unpaid:?}");
+    assert_eq!(
+        (&unpaid[0]["pay_url"], &unpaid[0]["cause"]),
+        (&Value::Null, &Value::Null)
+    );
 }

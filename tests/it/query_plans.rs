@@ -15,7 +15,7 @@ fn hot() -> [(&'static str, &'static str, usize); 4] {
     assert_eq!((FIND.count(), WRITE.count()), (6, 6));
     [
         ("find", FIND.with([true; 6]), 7),
-        ("write", WRITE.with([true; 6]), 68),
+        ("write", WRITE.with([true; 6]), 75),
         (
             "find_buyer",
             include_str!("../../src/storage/checkouts/find_buyer.sql"),

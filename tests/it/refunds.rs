@@ -366,3 +366,26 @@ async fn a_refund_that_failed_is_not_believed_when_it_is_told_late() {
     app.assert_line(&purchase.subscription, "ACTIVE", "paid", true)
         .await;
 }
+
+#[tokio::test]
+async fn a_part_of_the_price_of_several_shares_is_flagged_for_a_person() {
+    let app = TestApp::with().cooperative().start().await;
+    app.buy_with(&app.member("alice"), "monthly", GOOD_CARD)
+        .await;
+    let body = json!({"lines": [{"plan": "share", "quantity": 4}]});
+    let purchase = app.open_basket(&app.member("alice"), body).await;
+    app.pay(&purchase).await;
+    app.settle().await;
+    let intent = app.payment_of(&purchase).await;
+    app.refund(&intent, &[("amount", "700")]).await;
+    let flags = app.flags().await;
+    assert_eq!(flags.len(), 1, "{flags:?}");
+    assert!(
+        flags[0].starts_with("a part of the payment for several"),
+        "{flags:?}"
+    );
+    let id = &purchase.subscription;
+    assert_eq!(refunded(&app, id).await, "part");
+    assert_eq!(refunds(&app, id).await, ["succeeded"]);
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+}

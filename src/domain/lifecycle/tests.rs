@@ -7,7 +7,11 @@ use crate::domain::facts::{Subject, TransactionKind};
 use crate::domain::plan::Term;
 use crate::domain::samples::{PAYMENT, at, basket, line};
 
-const MARGIN: Duration = Duration::seconds(2);
+const GRACE: Duration = Duration::days(35);
+const RULES: Rules = Rules {
+    margin: Duration::seconds(2),
+    grace: Some(GRACE),
+};
 
 fn observe(facts: Vec<Fact>, at: OffsetDateTime, freshness: Freshness) -> Observation {
     Observation {
@@ -24,7 +28,8 @@ fn snapshot(status: StripeStatus) -> Snapshot {
         current_period_end: Some(at(86_400)),
         cancel_at: None,
         cancel_at_period_end: false,
-        collection_paused: false,
+        collection: Collection::Running,
+        excused: false,
         price: Some("price_1".into()),
         quantity: Some(1),
     }
@@ -37,12 +42,26 @@ fn status_after(recurring: bool, facts: &[Fact], now: i64) -> (Status, Reason) {
         basket.checkout.stripe_session = None;
     }
     let observation = observe(facts.to_vec(), at(0), Freshness::Event);
-    merge(&mut basket, &observation, MARGIN, at(now));
+    merge(&mut basket, &observation, RULES, at(now));
     (basket.lines[0].status, basket.lines[0].reason)
 }
 
 fn paid() -> Fact {
     Fact::Paid(at(10), Scope::Basket)
+}
+
+fn invoice_paid(seconds: i64) -> Fact {
+    Fact::InvoicePaid {
+        at: at(seconds),
+        made_at: None,
+    }
+}
+
+fn period(start: i64, end: i64) -> Period {
+    Period {
+        start: at(start),
+        end: at(end),
+    }
 }
 
 #[test]
@@ -80,6 +99,16 @@ fn every_row_of_the_recurring_table() {
         ),
         (
             &[Fact::SessionCompleted],
+            Status::PendingCompletion,
+            Reason::PaymentProcessing,
+        ),
+        (
+            &[snap(S::Incomplete)],
+            Status::PendingActivation,
+            Reason::AwaitingPayment,
+        ),
+        (
+            &[snap(S::Active)],
             Status::PendingCompletion,
             Reason::PaymentProcessing,
         ),
@@ -156,7 +185,7 @@ fn every_row_of_the_recurring_table() {
             Reason::CancelScheduled,
         ),
         (
-            &[paid(), with(|s| s.collection_paused = true)],
+            &[paid(), with(|s| s.collection = Collection::Paused)],
             Status::Active,
             Reason::CollectionPaused,
         ),
@@ -187,22 +216,330 @@ fn every_row_of_the_recurring_table() {
 }
 
 #[test]
-fn a_subscription_at_stripe_without_a_completed_session_waits_for_its_money() {
+fn a_subscription_that_is_known_without_a_snapshot_counts_as_incomplete() {
     let mut basket = basket(vec![line(true)]);
-    let mut observation = observe(
-        vec![Fact::Snapshot(snapshot(StripeStatus::Active))],
-        at(0),
-        Freshness::Event,
-    );
-    observation.subject.stripe_subscription = Some("sub_1".into());
-    merge(&mut basket, &observation, MARGIN, at(1));
+    let mut tell = |facts| {
+        let mut observation = observe(facts, at(0), Freshness::Event);
+        observation.subject.stripe_subscription = Some("sub_1".into());
+        merge(&mut basket, &observation, RULES, at(1));
+        let line = &basket.lines[0];
+        assert_eq!(line.stripe_subscription.as_deref(), Some("sub_1"));
+        (line.status, line.reason)
+    };
     assert_eq!(
-        basket.lines[0].stripe_subscription.as_deref(),
-        Some("sub_1")
+        tell(Vec::new()),
+        (Status::PendingActivation, Reason::AwaitingPayment)
     );
+    let active = Fact::Snapshot(snapshot(StripeStatus::Active));
     assert_eq!(
-        (basket.lines[0].status, basket.lines[0].reason),
+        tell(vec![active]),
         (Status::PendingCompletion, Reason::PaymentProcessing)
+    );
+}
+
+/// In seconds.
+const DAY: i64 = 86_400;
+
+/// The status of a paid membership whose paid time is over after ten days, after these facts as well.
+fn after_its_time(facts: Vec<Fact>) -> (Status, Reason) {
+    let mut told = vec![paid(), Fact::PaidPeriod(period(0, 10 * DAY))];
+    told.extend(facts);
+    let mut basket = basket(vec![line(true)]);
+    // The snapshot comes after the paid time.
+    merge(
+        &mut basket,
+        &observe(told, at(11 * DAY), Freshness::Event),
+        RULES,
+        at(90 * DAY),
+    );
+    (basket.lines[0].status, basket.lines[0].reason)
+}
+
+#[test]
+fn what_is_not_paid_goes_on_for_the_grace_and_until_stripe_was_asked_then() {
+    let past_due = || Fact::Snapshot(snapshot(StripeStatus::PastDue));
+    let retrying = (Status::Active, Reason::PaymentRetrying);
+    let overdue = (Status::OnHold, Reason::Overdue);
+    assert_eq!(
+        after_its_time(vec![past_due()]),
+        retrying,
+        "nobody has asked"
+    );
+    let asked = |day| Fact::Looked(at(day * DAY));
+    assert_eq!(
+        after_its_time(vec![past_due(), asked(45)]),
+        retrying,
+        "to the second"
+    );
+    assert_eq!(after_its_time(vec![past_due(), asked(46)]), overdue);
+    let paid_again = Fact::PaidPeriod(period(10 * DAY, 20 * DAY));
+    assert_eq!(
+        after_its_time(vec![past_due(), asked(46), paid_again]),
+        retrying
+    );
+    // A debit that fails leaves the subscription active, and one that is cancelled is no better.
+    let active = Fact::Snapshot(snapshot(StripeStatus::Active));
+    assert_eq!(after_its_time(vec![active, asked(46)]), overdue);
+    let mut cancelled = snapshot(StripeStatus::Active);
+    cancelled.cancel_at = Some(at(400 * DAY));
+    assert_eq!(
+        after_its_time(vec![Fact::Snapshot(cancelled), asked(46)]),
+        overdue
+    );
+    // Whoever is in a trial, or need not pay, is not overdue; and after that the grace begins anew.
+    let mut trial = snapshot(StripeStatus::Trialing);
+    trial.excused = true;
+    let trial = Fact::Snapshot(trial);
+    assert_eq!(
+        after_its_time(vec![trial.clone(), asked(46)]),
+        (Status::Active, Reason::Trialing)
+    );
+    let mut ended = snapshot(StripeStatus::PastDue);
+    ended.excused = true;
+    assert_eq!(
+        after_its_time(vec![Fact::Snapshot(ended.clone()), asked(46)]),
+        retrying
+    );
+    assert_eq!(
+        after_its_time(vec![Fact::Snapshot(ended), asked(47)]),
+        overdue
+    );
+}
+
+#[test]
+fn without_a_grace_nothing_is_overdue() {
+    let mut basket = basket(vec![line(true)]);
+    let facts = vec![
+        paid(),
+        Fact::PaidPeriod(period(0, 10)),
+        Fact::Snapshot(snapshot(StripeStatus::PastDue)),
+        Fact::Looked(at(9000 * DAY)),
+    ];
+    let for_ever = Rules {
+        grace: None,
+        ..RULES
+    };
+    merge(
+        &mut basket,
+        &observe(facts, at(0), Freshness::Event),
+        for_ever,
+        at(9001 * DAY),
+    );
+    assert_eq!(basket.lines[0].reason, Reason::PaymentRetrying);
+    assert_eq!(look_due(&basket.lines[0], None), None);
+}
+
+#[test]
+fn what_is_paused_without_service_is_on_hold_once_the_paid_time_is_over() {
+    let paused = |collection| {
+        let mut paused = snapshot(StripeStatus::Active);
+        (paused.collection, paused.excused) = (collection, true);
+        Fact::Snapshot(paused)
+    };
+    assert_eq!(
+        after_its_time(vec![paused(Collection::Void)]),
+        (Status::OnHold, Reason::CollectionVoid)
+    );
+    assert_eq!(
+        after_its_time(vec![paused(Collection::Paused)]),
+        (Status::Active, Reason::CollectionPaused)
+    );
+    let longer = Fact::PaidPeriod(period(1, 12 * DAY));
+    assert_eq!(
+        after_its_time(vec![paused(Collection::Void), longer]),
+        (Status::Active, Reason::CollectionPaused)
+    );
+}
+
+#[test]
+fn the_period_that_begins_later_counts_also_when_it_ends_earlier() {
+    let paid_until = |periods: [Period; 2]| {
+        let facts = periods.map(Fact::PaidPeriod).to_vec();
+        let mut basket = basket(vec![line(true), line(false)]);
+        merge(
+            &mut basket,
+            &observe(facts, at(0), Freshness::Event),
+            RULES,
+            at(1),
+        );
+        assert_eq!(basket.lines[1].paid_period, None);
+        basket.lines[0].paid_period
+    };
+    let (annual, monthly) = (period(0, 365 * DAY), period(30 * DAY, 60 * DAY));
+    assert_eq!(paid_until([annual, monthly]), Some(monthly));
+    assert_eq!(paid_until([monthly, annual]), Some(monthly));
+}
+
+#[test]
+fn a_look_is_due_when_the_grace_is_over_and_not_while_nothing_can_be_overdue() {
+    let mut line = line(true);
+    assert_eq!(look_due(&line, RULES.grace), None, "nothing was paid");
+    line.first_paid_at = Some(at(10));
+    line.status = Status::Active;
+    line.stripe = Some(Held {
+        status: StripeStatus::Active,
+        at: at(10),
+        current_period_end: Some(at(99)),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        collection: Collection::Running,
+    });
+    let due = |line: &Subscription| look_due(line, RULES.grace);
+    assert_eq!(
+        due(&line),
+        Some(at(10) + FIRST_LOOK),
+        "the period is not known"
+    );
+    line.looked_at = Some(at(20));
+    assert_eq!(
+        due(&line),
+        Some(at(20) + LOOK_AGAIN),
+        "and Stripe knows none"
+    );
+    line.paid_period = Some(period(0, 100));
+    assert_eq!(due(&line), Some(at(100) + GRACE));
+    line.excused_at = Some(at(150));
+    assert_eq!(due(&line), Some(at(150) + GRACE));
+    let late = at(151) + GRACE;
+    line.looked_at = Some(late);
+    assert_eq!(due(&line), Some(late + LOOK_AGAIN), "it is overdue");
+    for (status, reason, wanted) in [
+        (Status::OnHold, Reason::Overdue, true),
+        (Status::OnHold, Reason::Unpaid, false),
+        (Status::Cancelled, Reason::CancelScheduled, true),
+        (Status::Ended, Reason::Ended, false),
+    ] {
+        (line.status, line.reason) = (status, reason);
+        assert_eq!(due(&line).is_some(), wanted, "{status:?} {reason:?}");
+    }
+    line.status = Status::Active;
+    for (status, collection) in [
+        (StripeStatus::Trialing, Collection::Running),
+        (StripeStatus::Active, Collection::Paused),
+        (StripeStatus::Active, Collection::Void),
+    ] {
+        let held = line.stripe.as_mut().expect("it has a snapshot");
+        (held.status, held.collection) = (status, collection);
+        assert_eq!(due(&line), None, "{status:?} {collection:?}");
+    }
+    line.recurring = false;
+    assert_eq!(due(&line), None);
+}
+
+#[test]
+fn access_lasts_as_long_as_paid_time_and_grace_and_never_ends_in_the_past() {
+    let mut held = line(true);
+    (held.status, held.first_paid_at) = (Status::Active, Some(at(0)));
+    held.paid_period = Some(period(0, 100));
+    let mut stripe = Held {
+        status: StripeStatus::Active,
+        at: at(0),
+        current_period_end: Some(at(900)),
+        cancel_at: None,
+        cancel_at_period_end: false,
+        collection: Collection::Running,
+    };
+    held.stripe = Some(stripe);
+    let grace = Some(Duration::seconds(50));
+    assert_eq!(held.until(at(10), grace), Some(at(150)));
+    assert_eq!(
+        held.until(at(151), grace),
+        Some(at(151)),
+        "Stripe was not asked yet"
+    );
+    assert_eq!(held.until(at(10), None), None, "for ever");
+    stripe.collection = Collection::Void;
+    held.stripe = Some(stripe);
+    assert_eq!(
+        held.until(at(10), grace),
+        Some(at(100)),
+        "no service is meant"
+    );
+    stripe.collection = Collection::Paused;
+    held.stripe = Some(stripe);
+    assert_eq!(held.until(at(10), grace), None);
+    (held.status, held.paid_period) = (Status::Cancelled, None);
+    assert_eq!(held.until(at(10), grace), Some(at(900)));
+    assert_eq!(
+        held.paid_until(),
+        Some(at(900)),
+        "nobody has noted what was paid"
+    );
+    held.status = Status::OnHold;
+    assert_eq!(held.until(at(10), grace), None);
+}
+
+#[test]
+fn money_that_comes_after_the_end_is_flagged_once_in_any_order() {
+    let pay = |seconds: i64, made_at: Option<i64>| Fact::InvoicePaid {
+        at: at(seconds),
+        made_at: made_at.map(at),
+    };
+    let flags = |facts: Vec<Fact>| {
+        let mut basket = basket(vec![line(true)]);
+        let tell = |fact: Fact| {
+            let observation = observe(vec![fact], at(0), Freshness::Event);
+            merge(&mut basket, &observation, RULES, at(300 * DAY))
+                .flag
+                .is_some()
+        };
+        facts.into_iter().map(tell).collect::<Vec<_>>()
+    };
+    let ended = || Fact::Ended(at(10 * DAY));
+    let late = || pay(12 * DAY, Some(DAY));
+    assert_eq!(flags(vec![ended(), late(), late()]), [false, true, false]);
+    assert_eq!(flags(vec![late(), ended(), ended()]), [false, true, false]);
+    assert_eq!(
+        flags(vec![ended(), pay(9 * DAY, Some(DAY))]),
+        [false, false],
+        "paid before"
+    );
+    // The last invoice of what is ended at once is made with the end and charged within an hour.
+    let last = || pay(10 * DAY + 3_600, Some(10 * DAY));
+    assert_eq!(flags(vec![ended(), last()]), [false, false]);
+    assert_eq!(flags(vec![last(), ended()]), [false, false]);
+    assert_eq!(
+        flags(vec![ended(), pay(12 * DAY, None)]),
+        [false, true],
+        "who knows when it was made"
+    );
+}
+
+#[test]
+fn a_quantity_that_a_line_can_t_have_is_flagged_and_left_out() {
+    for wrong in [0, -1, i64::from(i32::MAX) + 1] {
+        let mut basket = basket(vec![line(true)]);
+        basket.lines[0].quantity = 3;
+        let mut told = snapshot(StripeStatus::Active);
+        told.quantity = Some(wrong);
+        let observation = observe(vec![Fact::Snapshot(told)], at(10), Freshness::Event);
+        assert!(
+            merge(&mut basket, &observation, RULES, at(20))
+                .flag
+                .is_some(),
+            "{wrong}"
+        );
+        assert_eq!(basket.lines[0].quantity, 3);
+    }
+}
+
+#[test]
+fn a_part_of_what_several_of_a_kind_cost_is_flagged_and_of_one_it_is_not() {
+    let flagged = |quantity, lines: Vec<Subscription>, refund| {
+        let mut basket = basket(lines);
+        basket.lines[0].quantity = quantity;
+        let named = vec![basket.lines[0].id];
+        let facts = vec![paid(), Fact::Refunded(refund, named)];
+        let read = observe(facts, at(20), Freshness::Live);
+        merge(&mut basket, &read, RULES, at(30)).flag.is_some()
+    };
+    assert!(flagged(4, vec![line(false)], Refund::Part));
+    assert!(flagged(4, vec![line(false), line(false)], Refund::Part));
+    assert!(!flagged(4, vec![line(false)], Refund::Full));
+    assert!(!flagged(1, vec![line(false)], Refund::Part));
+    assert!(
+        !flagged(4, vec![line(true)], Refund::Part),
+        "it renews: nothing ends by it"
     );
 }
 
@@ -264,7 +601,7 @@ fn every_row_of_the_one_off_table() {
     merge(
         &mut refunded,
         &observe(vec![paid()], at(0), Freshness::Event),
-        MARGIN,
+        RULES,
         at(30),
     );
     assert_eq!(
@@ -282,7 +619,7 @@ fn a_fixed_term_runs_from_the_earliest_payment_and_ends_to_the_second() {
         merge(
             &mut basket,
             &observe(facts, at(paid), Freshness::Event),
-            MARGIN,
+            RULES,
             at(30),
         );
     }
@@ -292,7 +629,7 @@ fn a_fixed_term_runs_from_the_earliest_payment_and_ends_to_the_second() {
         (basket.lines[0].first_paid_at, basket.lines[0].last_paid_at),
         (Some(at(10)), None)
     );
-    let status = |now| derive(&basket.lines[0], &basket.checkout, now);
+    let status = |now| derive(&basket.lines[0], &basket.checkout, RULES.grace, now);
     assert_eq!(
         status(end - Duration::SECOND),
         (Status::Active, Reason::Paid)
@@ -312,7 +649,7 @@ fn a_cancelled_subscription_entitles_until_its_date_and_one_on_hold_not_at_all()
         current_period_end: Some(at(100)),
         cancel_at: None,
         cancel_at_period_end: true,
-        collection_paused: false,
+        collection: Collection::Running,
     };
     held.stripe = Some(stripe);
     assert!(held.entitled(at(99)) && !held.entitled(at(100)));
@@ -351,7 +688,7 @@ fn a_later_invoice_counts_for_the_recurring_line_alone() {
     let merged = merge(
         &mut basket,
         &observe(facts, at(10), Freshness::Event),
-        MARGIN,
+        RULES,
         at(30),
     );
     assert_eq!(merged.transactions, [(basket.lines[0].id, payment.clone())]);
@@ -366,7 +703,7 @@ fn a_later_invoice_counts_for_the_recurring_line_alone() {
     let merged = merge(
         &mut basket,
         &observe(facts, at(10), Freshness::Event),
-        MARGIN,
+        RULES,
         at(30),
     );
     assert_eq!(
@@ -386,7 +723,7 @@ fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
             at(seconds),
             freshness,
         );
-        merge(basket, &observation, MARGIN, at(1000)).doubtful
+        merge(basket, &observation, RULES, at(1000)).doubtful
     };
     let state = |basket: &Basket| basket.lines[0].stripe.map(|held| (held.status, held.at));
     let mut basket = basket(vec![line(true)]);
@@ -428,7 +765,7 @@ fn a_snapshot_is_applied_kept_out_or_doubted_by_its_time() {
         "and time does not go back"
     );
     let observation = observe(vec![Fact::Unclear], at(0), Freshness::Event);
-    assert!(merge(&mut basket, &observation, MARGIN, at(1000)).doubtful);
+    assert!(merge(&mut basket, &observation, RULES, at(1000)).doubtful);
 }
 
 #[test]
@@ -439,7 +776,7 @@ fn a_line_item_is_noted_at_its_own_line_and_stays() {
         merge(
             &mut basket,
             &observe(facts, at(0), Freshness::Live),
-            MARGIN,
+            RULES,
             at(1),
         );
     }
@@ -458,21 +795,21 @@ fn a_quantity_that_the_buyer_could_change_is_read_once_she_has_finished() {
     let id = basket.lines[1].id;
     let completed = || vec![Fact::SessionCompleted];
     let event = |facts| observe(facts, at(0), Freshness::Event);
-    assert!(merge(&mut basket, &event(completed()), MARGIN, at(1)).doubtful);
+    assert!(merge(&mut basket, &event(completed()), RULES, at(1)).doubtful);
     let expired = event(vec![Fact::SessionExpired]);
-    assert!(!merge(&mut basket, &expired, MARGIN, at(1)).doubtful);
+    assert!(!merge(&mut basket, &expired, RULES, at(1)).doubtful);
     // What was read settles it, whether it names the line or not.
     let live = observe(completed(), at(0), Freshness::Live);
-    assert!(!merge(&mut basket, &live, MARGIN, at(1)).doubtful);
+    assert!(!merge(&mut basket, &live, RULES, at(1)).doubtful);
     assert!(basket.lines[1].quantity_open);
     let told = observe(vec![Fact::Quantity(id, 5)], at(0), Freshness::Live);
-    merge(&mut basket, &told, MARGIN, at(1));
+    merge(&mut basket, &told, RULES, at(1));
     assert_eq!(
         (basket.lines[1].quantity, basket.lines[1].quantity_open),
         (5, false)
     );
     assert_eq!(basket.lines[0].quantity, 1);
-    assert!(!merge(&mut basket, &event(completed()), MARGIN, at(1)).doubtful);
+    assert!(!merge(&mut basket, &event(completed()), RULES, at(1)).doubtful);
 }
 
 #[test]
@@ -485,7 +822,7 @@ fn a_snapshot_s_quantity_and_price_are_newer_than_the_session_s() {
                 *id = basket.lines[0].id;
             }
             let observation = observe(vec![fact], at(10), Freshness::Event);
-            merge(&mut basket, &observation, MARGIN, at(20));
+            merge(&mut basket, &observation, RULES, at(20));
         }
         let line = &basket.lines[0];
         (line.quantity, line.quantity_open, line.stripe_price.clone())
@@ -511,20 +848,20 @@ fn a_snapshot_that_tells_less_but_nothing_else_is_no_doubt() {
     let mut basket = basket(vec![line(true)]);
     let mut told = snapshot(StripeStatus::Active);
     let first = observe(vec![Fact::Snapshot(told.clone())], at(10), Freshness::Event);
-    merge(&mut basket, &first, MARGIN, at(20));
+    merge(&mut basket, &first, RULES, at(20));
     (told.price, told.quantity) = (None, None);
     let same = observe(vec![Fact::Snapshot(told.clone())], at(11), Freshness::Event);
-    assert!(!merge(&mut basket, &same, MARGIN, at(20)).doubtful);
+    assert!(!merge(&mut basket, &same, RULES, at(20)).doubtful);
     told.quantity = Some(9);
     let other = observe(vec![Fact::Snapshot(told)], at(12), Freshness::Event);
-    assert!(merge(&mut basket, &other, MARGIN, at(20)).doubtful);
+    assert!(merge(&mut basket, &other, RULES, at(20)).doubtful);
 }
 
 #[test]
 fn a_checkout_that_got_its_session_meanwhile_is_not_given_up() {
     let mut basket = basket(vec![line(true)]);
     let observation = observe(vec![Fact::SessionNeverOpened], at(0), Freshness::Event);
-    merge(&mut basket, &observation, MARGIN, at(1));
+    merge(&mut basket, &observation, RULES, at(1));
     assert_eq!(basket.checkout.status, SessionStatus::Open);
 }
 
@@ -541,16 +878,13 @@ fn dispute(
         at: at(20),
         payment_at: payment_at.map(at),
         lost_at: lost_at.map(at),
+        part: false,
     }
 }
 
 /// The status of a single paid line (the newest invoice at 10) with these disputes.
 fn disputed(recurring: bool, disputes: &[Dispute]) -> (Status, Reason) {
-    let facts = [
-        paid(),
-        Fact::InvoicePaid(at(10)),
-        Fact::Disputes(disputes.to_vec()),
-    ];
+    let facts = [paid(), invoice_paid(10), Fact::Disputes(disputes.to_vec())];
     status_after(recurring, &facts, 30)
 }
 
@@ -614,6 +948,63 @@ fn only_the_newest_payment_s_dispute_holds_a_membership_up_and_a_later_payment_m
 }
 
 #[test]
+fn a_loss_that_nobody_dated_counts_from_the_opening() {
+    use DisputeState::Lost;
+    // It was opened at 20; the newest invoice was paid at 10.
+    assert_eq!(
+        disputed(true, &[dispute("du_1", Lost, Some(10), None)]),
+        (Status::OnHold, Reason::DisputeLost)
+    );
+    let facts = [
+        paid(),
+        invoice_paid(21),
+        Fact::Disputes(vec![dispute("du_1", Lost, Some(10), None)]),
+    ];
+    assert_eq!(
+        status_after(true, &facts, 30),
+        (Status::Active, Reason::Paid)
+    );
+}
+
+#[test]
+fn a_dispute_over_a_part_of_a_basket_ends_nothing_and_is_flagged_when_it_moves() {
+    use DisputeState::{Lost, Open};
+    let part = |state| Dispute {
+        part: true,
+        ..dispute("du_1", state, Some(10), None)
+    };
+    let tell = |basket: &mut Basket, state| {
+        let facts = vec![paid(), invoice_paid(10), Fact::Disputes(vec![part(state)])];
+        merge(
+            basket,
+            &observe(facts, at(50), Freshness::Live),
+            RULES,
+            at(60),
+        )
+        .flag
+        .is_some()
+    };
+    let mut several = basket(vec![line(true), line(false), line(false)]);
+    let flags = [Open, Open, Lost].map(|state| tell(&mut several, state));
+    assert_eq!(flags, [true, false, true]);
+    let paid = (Status::Active, Reason::Paid);
+    assert!(
+        several
+            .lines
+            .iter()
+            .all(|line| (line.status, line.reason) == paid)
+    );
+    // What is paid for one line alone names it by itself, also in a basket of several.
+    let mut one = basket(vec![line(false)]);
+    assert!(!tell(&mut one, Open));
+    assert_eq!(one.lines[0].status, Status::OnHold);
+    let mut renewal = basket(vec![line(true), line(false)]);
+    renewal.payments.truncate(1);
+    assert!(!tell(&mut renewal, Open));
+    assert_eq!(renewal.lines[0].status, Status::OnHold);
+}
+
+#[test]
 fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_stays() {
     let mut basket = basket(vec![line(true)]);
     for (state, lost_at) in [
@@ -631,7 +1022,7 @@ fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_st
         merge(
             &mut basket,
             &observe(facts, at(50), Freshness::Live),
-            MARGIN,
+            RULES,
             at(60),
         );
     }
@@ -649,7 +1040,7 @@ fn a_dispute_is_overwritten_by_a_newer_read_but_the_earliest_time_of_its_loss_st
     merge(
         &mut basket,
         &observe(facts, at(50), Freshness::Live),
-        MARGIN,
+        RULES,
         at(60),
     );
     assert_eq!(
@@ -666,7 +1057,7 @@ fn a_full_refund_ends_every_one_off_line_and_no_recurring_one() {
     merge(
         &mut basket,
         &observe(facts, at(20), Freshness::Event),
-        MARGIN,
+        RULES,
         at(30),
     );
     let statuses: Vec<_> = basket
@@ -686,7 +1077,7 @@ fn a_partial_refund_of_a_basket_is_read_and_touches_the_lines_that_it_names() {
         at(20),
         Freshness::Event,
     );
-    assert!(merge(&mut basket, &event, MARGIN, at(30)).doubtful);
+    assert!(merge(&mut basket, &event, RULES, at(30)).doubtful);
     assert!(basket.lines.iter().all(|line| line.refund == Refund::None));
     let named = vec![basket.lines[1].id];
     let live = observe(
@@ -694,7 +1085,7 @@ fn a_partial_refund_of_a_basket_is_read_and_touches_the_lines_that_it_names() {
         at(20),
         Freshness::Live,
     );
-    assert!(!merge(&mut basket, &live, MARGIN, at(30)).doubtful);
+    assert!(!merge(&mut basket, &live, RULES, at(30)).doubtful);
     let refunds: Vec<_> = basket.lines.iter().map(|line| line.refund).collect();
     assert_eq!(refunds, [Refund::None, Refund::Part, Refund::None]);
     assert!(
@@ -710,7 +1101,7 @@ fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
     let mut basket = basket(vec![line(false)]);
     let mut tell = |fact, freshness| {
         let observation = observe(vec![paid(), fact], at(20), freshness);
-        let doubtful = merge(&mut basket, &observation, MARGIN, at(30)).doubtful;
+        let doubtful = merge(&mut basket, &observation, RULES, at(30)).doubtful;
         (basket.lines[0].refund, doubtful)
     };
     let refunded = |refund| Fact::Refunded(refund, Vec::new());
@@ -751,7 +1142,7 @@ fn a_refund_only_grows_until_one_has_failed_and_then_stripe_is_read() {
             at(20),
             Freshness::Event,
         ),
-        MARGIN,
+        RULES,
         at(30),
     );
     assert_eq!(
@@ -767,7 +1158,7 @@ fn a_refund_of_a_payment_that_no_line_knows_yet_is_read() {
     let facts = vec![Fact::Refunded(Refund::Full, Vec::new())];
     let mut tell = |freshness| {
         let observation = observe(facts.clone(), at(20), freshness);
-        merge(&mut basket, &observation, MARGIN, at(30)).doubtful
+        merge(&mut basket, &observation, RULES, at(30)).doubtful
     };
     assert!(tell(Freshness::Event));
     assert!(!tell(Freshness::Live));
@@ -783,10 +1174,10 @@ fn a_refund_that_is_read_as_failed_keeps_older_events_from_being_believed() {
         Fact::RefundFailed,
     ];
     let read = observe(read, at(20), Freshness::Live);
-    assert!(!merge(&mut basket, &read, MARGIN, at(30)).doubtful);
+    assert!(!merge(&mut basket, &read, RULES, at(30)).doubtful);
     let old = vec![Fact::Refunded(Refund::Full, Vec::new())];
     let old = observe(old, at(10), Freshness::Event);
-    assert!(merge(&mut basket, &old, MARGIN, at(30)).doubtful);
+    assert!(merge(&mut basket, &old, RULES, at(30)).doubtful);
     assert_eq!(basket.lines[0].refund, Refund::None);
 }
 
@@ -815,7 +1206,7 @@ fn a_refund_named_twice_by_one_source_is_one_row_that_has_come_furthest() {
     let merged = merge(
         &mut basket,
         &observe(facts, at(20), Freshness::Event),
-        MARGIN,
+        RULES,
         at(30),
     );
     let (kind, reference) = (TransactionKind::Refund(Succeeded), "re_1".into());
@@ -857,7 +1248,9 @@ fn growing_fact() -> impl Strategy<Value = Fact> {
         Just(Fact::PaymentIntent("pi_1".into())),
         // The session never says another quantity of the same line; which line is filled in below.
         (0..2_usize).prop_map(|line| Fact::Quantity(NO_LINE, [3, 4][line])),
-        seconds.clone().prop_map(|s| Fact::InvoicePaid(at(s))),
+        seconds.clone().prop_map(invoice_paid),
+        (seconds.clone(), 1..3_i64).prop_map(|(s, long)| Fact::PaidPeriod(period(s, s + long))),
+        seconds.clone().prop_map(|s| Fact::Looked(at(s))),
         prop_oneof![Just(Refund::Part), Just(Refund::Full)]
             .prop_map(|refund| Fact::Refunded(refund, Vec::new())),
         (seconds, scope, 0..3_u8).prop_map(|(s, scope, n)| {
@@ -891,7 +1284,7 @@ fn merge_all(mut basket: Basket, facts: &[Fact]) -> Basket {
         merge(
             &mut basket,
             &observe(vec![fact.clone()], at(0), Freshness::Event),
-            MARGIN,
+            RULES,
             at(300),
         );
     }
@@ -918,7 +1311,7 @@ proptest! {
         prop_assert_eq!(&merge_all(start.clone(), &shuffled), &once);
         let together = {
             let mut basket = start.clone();
-            merge(&mut basket, &observe(facts.clone(), at(0), Freshness::Event), MARGIN, at(300));
+            merge(&mut basket, &observe(facts.clone(), at(0), Freshness::Event), RULES, at(300));
             basket
         };
         prop_assert_eq!(&together, &once);
@@ -929,7 +1322,7 @@ proptest! {
     #[test]
     fn snapshots_in_any_order_end_at_the_truth_once_a_doubt_is_settled_by_reading(
         (history, delivered) in prop::collection::vec(
-            (0..6_i64, 0..StripeStatus::ALL.len(), any::<bool>(), 1..3_i32, 0..3_u8),
+            (0..6_i64, 0..StripeStatus::ALL.len(), any::<bool>(), 1..3_i64, 0..3_u8),
             1..8,
         )
             .prop_map(|steps| {
@@ -953,11 +1346,11 @@ proptest! {
         let mut doubtful = false;
         for (seconds, state) in delivered {
             let observation = observe(vec![Fact::Snapshot(state)], at(seconds), Freshness::Event);
-            doubtful |= merge(&mut basket, &observation, MARGIN, at(300)).doubtful;
+            doubtful |= merge(&mut basket, &observation, RULES, at(300)).doubtful;
         }
         if doubtful {
             let read = vec![Fact::Snapshot(truth.clone())];
-            merge(&mut basket, &observe(read, at(100), Freshness::Live), MARGIN, at(300));
+            merge(&mut basket, &observe(read, at(100), Freshness::Live), RULES, at(300));
         }
         prop_assert_eq!(snapshot_of(&basket.lines[0]), Some(truth));
     }
@@ -993,17 +1386,17 @@ proptest! {
     ) {
         let mut basket = basket(vec![line(false)]);
         let now = |facts, freshness| observe(facts, at(100), freshness);
-        merge(&mut basket, &now(vec![paid()], Freshness::Event), MARGIN, at(300));
+        merge(&mut basket, &now(vec![paid()], Freshness::Event), RULES, at(300));
         // The worker reads whenever it gets round to it: in the middle, and at the end.
         for told in [&told[..cut], &told[cut..]] {
             let mut doubtful = false;
             for fact in told {
                 let event = now(vec![fact.clone()], Freshness::Event);
-                doubtful |= merge(&mut basket, &event, MARGIN, at(300)).doubtful;
+                doubtful |= merge(&mut basket, &event, RULES, at(300)).doubtful;
             }
             if doubtful {
                 let read = vec![Fact::Refunded(truth, Vec::new()), Fact::Disputes(disputes.clone())];
-                merge(&mut basket, &now(read, Freshness::Live), MARGIN, at(300));
+                merge(&mut basket, &now(read, Freshness::Live), RULES, at(300));
             }
         }
         prop_assert_eq!(basket.lines[0].refund, truth);

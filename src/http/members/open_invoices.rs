@@ -33,7 +33,10 @@ struct OpenInvoice {
     /// ISO 4217, lower case.
     #[schema(example = "eur")]
     currency: String,
-    /// Stripe's page, where it can be paid with any card: for the member alone.
+    /// `due`, or `on_its_way` while a payment is under way that takes days, as a debit does.
+    #[schema(example = "due")]
+    status: &'static str,
+    /// Stripe's page, where it can be paid with any card: for the member alone. Null while a payment is on its way.
     pay_url: Option<String>,
     /// When it was made.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -41,7 +44,7 @@ struct OpenInvoice {
     /// When Stripe tries by itself again; null when it does not.
     #[serde(with = "time::serde::rfc3339::option")]
     next_attempt_at: Option<OffsetDateTime>,
-    /// Why the newest one was not paid; null while nobody has tried.
+    /// Why it was not paid; null while nobody has tried, or a payment is on its way.
     cause: Option<Cause>,
 }
 
@@ -62,7 +65,8 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(list_open_invoices).problems(&[MEMBER, PATH, DATABASE, STRIPE]))
 }
 
-/// What is still to be paid: where, and why it was not paid by itself. Empty for what was bought once.
+/// What is still to be paid: where, and why it was not paid by itself. Empty for what was bought once, and for
+/// what has ended.
 #[utoipa::path(get, path = "/v1/subscriptions/{id}/open-invoices", tag = "subscriptions", security(("bearer" = [])),
     params(("id" = Uuid, Path)),
     responses((status = 200, body = OpenInvoices)))]
@@ -84,6 +88,7 @@ impl From<Unpaid> for OpenInvoice {
             amount_due,
             currency,
             pay_url,
+            on_its_way,
             created_at,
             next_attempt_at,
             decline,
@@ -91,6 +96,7 @@ impl From<Unpaid> for OpenInvoice {
         Self {
             amount_due,
             currency,
+            status: if on_its_way { "on_its_way" } else { "due" },
             pay_url,
             created_at,
             next_attempt_at,

@@ -95,7 +95,10 @@ pub(super) struct Subscription {
     status_reason: &'static str,
     /// Whether the member may use it now.
     entitled: bool,
-    /// Paid until; it renews then unless it was cancelled.
+    /// The end of the newest period that was paid.
+    #[serde(with = "time::serde::rfc3339::option")]
+    paid_until: Option<OffsetDateTime>,
+    /// The end of the period that Stripe bills, paid or not; it renews then unless it was cancelled.
     #[serde(with = "time::serde::rfc3339::option")]
     current_period_end: Option<OffsetDateTime>,
     /// When it will end, if it was cancelled.
@@ -312,6 +315,7 @@ impl Subscription {
             status: line.status.as_str(),
             status_reason: line.reason.as_str(),
             entitled: line.entitled(now),
+            paid_until: line.paid_until(),
             current_period_end: line.current_period_end(),
             cancel_at: line.stripe.and_then(|held| {
                 let with_period = held

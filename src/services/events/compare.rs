@@ -168,12 +168,8 @@ impl Events {
             line.ended_at = None;
             line.stripe = None;
         }
-        let merged = lifecycle::merge(
-            &mut theirs,
-            &observation,
-            time::Duration::ZERO,
-            self.clock.now(),
-        );
+        let rules = self.purchases.rules();
+        let merged = lifecycle::merge(&mut theirs, &observation, rules, self.clock.now());
         Ok(Some((theirs, merged.transactions)))
     }
 }

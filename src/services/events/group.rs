@@ -208,6 +208,7 @@ impl Events {
                 drafts,
                 events: &events,
                 now: self.clock.now(),
+                grace: self.settings.lifecycle.grace,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) => return Ok(Some(written)),

@@ -81,6 +81,7 @@ impl Events {
                 Ok(flag.map_or(Settled::Applied, Settled::Flagged))
             }
             Reading::Payment => self.purchases.read_payment(id, &by).await,
+            Reading::Invoice => self.purchases.read_invoice(id, &by).await,
             Reading::InvoicePayments => {
                 let payments = self.account.client.list_payments_of_invoice(id).await?;
                 let mut settled = Settled::Ignored;

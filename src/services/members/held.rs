@@ -51,9 +51,8 @@ impl Advice {
             (Status::PendingActivation | Status::PendingCompletion | Status::Ended, _)
             | (Status::OnHold, Reason::FirstPaymentFailed | Reason::Disputed) => Self::Wait,
             (Status::Cancelled, _) => Self::Resume,
-            (Status::OnHold, Reason::Unpaid) | (Status::Active, Reason::PaymentRetrying) => {
-                Self::Pay
-            }
+            (Status::OnHold, Reason::Unpaid | Reason::Overdue)
+            | (Status::Active, Reason::PaymentRetrying) => Self::Pay,
             (Status::Active, _) if !line.recurring => Self::Wait,
             (Status::Active, _) if wants_other_plan => Self::ChangePlan,
             (Status::Active | Status::OnHold, _) => Self::Portal,

@@ -52,7 +52,7 @@ impl Members {
             let mut ends = held
                 .iter()
                 .filter(|line| line.kind == kind && line.entitled(now))
-                .map(Subscription::until);
+                .map(|line| line.until(now, self.settings.lifecycle.grace));
             let first = ends.next();
             // One without an end outlasts all others.
             let until = ends.fold(first.flatten(), |latest, end| {

@@ -29,7 +29,7 @@ struct Job {
 
 impl Upkeep {
     /// All jobs. To add one, add a row.
-    fn jobs(&self) -> [Job; 7] {
+    fn jobs(&self) -> [Job; 9] {
         let worker = &self.settings.worker;
         let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
         [
@@ -56,6 +56,18 @@ impl Upkeep {
                 every: often,
                 woken: false,
                 run: |upkeep, _| Box::pin(async move { upkeep.cancel_unpaid().await }),
+            },
+            Job {
+                name: "look_at_due",
+                every: often,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.look_at_due().await }),
+            },
+            Job {
+                name: "judge_by_new_grace",
+                every: Duration::from_hours(1),
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.judge_by_new_grace().await }),
             },
             Job {
                 name: "purge_events",

@@ -2,6 +2,7 @@
 //! replicas may run it at once.
 
 mod jobs;
+mod looks;
 mod repair;
 
 use std::sync::Arc;

@@ -45,7 +45,8 @@ SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen
               s.status, s.status_reason, s.version, s.stripe_subscription_id, s.stripe_price_id,
               s.stripe_line_item_id, s.stripe_payment_intent_id, s.stripe_status, s.stripe_state_at,
               s.first_paid_at, s.last_paid_at, s.payment_failed_at, s.current_period_end, s.cancel_at,
-              s.cancel_at_period_end, s.collection_paused, s.term_ends_at, s.ended_at, s.refund_state,
+              s.cancel_at_period_end, s.collection_paused, s.collection_void, s.paid_from, s.paid_until, s.excused_at,
+              s.looked_at, s.term_ends_at, s.ended_at, s.refund_state,
               s.refund_failed, s.created_at, s.payments, s.disputes
          FROM hit
         CROSS JOIN LATERAL (SELECT * FROM checkouts WHERE id = hit.id OFFSET 0) AS c
@@ -62,7 +63,7 @@ SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen
                          NULL) AS payments,
                      (SELECT jsonb_agg(jsonb_build_object('reference', d.stripe_reference, 'state', d.state,
                                  'payment_intent', d.stripe_payment_intent_id, 'at', d.occurred_at,
-                                 'payment_at', d.payment_at, 'lost_at', d.lost_at) ORDER BY d.stripe_reference)
+                                 'payment_at', d.payment_at, 'lost_at', d.lost_at, 'part', d.part) ORDER BY d.stripe_reference)
                         FROM transactions d WHERE d.subscription_id = s.id AND d.kind = 'dispute') AS disputes
                 FROM subscriptions s WHERE s.checkout_id = c.id OFFSET 0) AS s
         ORDER BY c.id, s.position

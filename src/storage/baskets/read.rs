@@ -190,6 +190,7 @@ struct DisputeJson {
     payment_at: Option<OffsetDateTime>,
     #[serde(with = "time::serde::rfc3339::option")]
     lost_at: Option<OffsetDateTime>,
+    part: bool,
 }
 
 impl DisputeJson {
@@ -206,6 +207,7 @@ impl DisputeJson {
             at,
             payment_at,
             lost_at,
+            part,
             ..
         } = self;
         Ok(Dispute {
@@ -215,6 +217,7 @@ impl DisputeJson {
             at,
             payment_at,
             lost_at,
+            part,
         })
     }
 }

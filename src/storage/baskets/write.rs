@@ -3,13 +3,14 @@
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryScalar;
-use time::OffsetDateTime;
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::Draft;
 use crate::domain::facts::TransactionKind;
 use crate::domain::ids::{TransactionId, UserId};
-use crate::domain::subscription::SessionStatus;
+use crate::domain::lifecycle;
+use crate::domain::subscription::{Collection, SessionStatus};
 use crate::storage::StorageError;
 use crate::storage::parts::Parts;
 use crate::storage::webhook_events::EventRecord;
@@ -23,6 +24,8 @@ pub struct Batch<'a> {
     pub events: &'a [(EventRecord<'a>, Option<usize>)],
     /// By our clock.
     pub now: OffsetDateTime,
+    /// How long after its paid time a subscription goes on; none: for ever.
+    pub grace: Option<Duration>,
 }
 
 /// The write, with a part for each table.
@@ -130,6 +133,12 @@ columns! {
         ended_at: Option<Time>,
         refund: &'a str,
         refund_failed: bool,
+        collection_void: bool,
+        paid_from: Option<Time>,
+        paid_until: Option<Time>,
+        excused_at: Option<Time>,
+        looked_at: Option<Time>,
+        look_due_at: Option<Time>,
     }
 }
 
@@ -138,6 +147,7 @@ fn lines<'a>(batch: &Batch<'a>) -> Lines<'a> {
     for (basket, draft) in numbered(batch) {
         for (before, after, changed) in draft.lines() {
             let held = after.stripe;
+            let collection = held.map(|held| held.collection);
             rows.push(Line {
                 basket,
                 size: number(draft.before.lines.len()),
@@ -164,11 +174,17 @@ fn lines<'a>(batch: &Batch<'a>) -> Lines<'a> {
                 current_period_end: after.current_period_end(),
                 cancel_at: after.cancel_at(),
                 cancel_at_period_end: held.is_some_and(|held| held.cancel_at_period_end),
-                collection_paused: held.is_some_and(|held| held.collection_paused),
+                collection_paused: collection.is_some_and(|held| held != Collection::Running),
                 term_ends_at: after.term_ends_at,
                 ended_at: after.ended_at,
                 refund: after.refund.as_str(),
                 refund_failed: after.refund_failed,
+                collection_void: collection == Some(Collection::Void),
+                paid_from: after.paid_period.map(|period| period.start),
+                paid_until: after.paid_period.map(|period| period.end),
+                excused_at: after.excused_at,
+                looked_at: after.looked_at,
+                look_due_at: lifecycle::look_due(after, batch.grace),
             });
         }
     }
@@ -255,6 +271,7 @@ columns! {
         payment_at: Option<Time>,
         lost_at: Option<Time>,
         occurred_at: Time,
+        part: bool,
     }
 }
 
@@ -277,6 +294,7 @@ fn money<'a>(batch: &Batch<'a>) -> Money<'a> {
                 payment_at: None,
                 lost_at: None,
                 occurred_at: transaction.at,
+                part: false,
             });
         }
         for (before, after) in draft.moved() {
@@ -293,6 +311,7 @@ fn money<'a>(batch: &Batch<'a>) -> Money<'a> {
                     payment_at: dispute.payment_at,
                     lost_at: dispute.lost_at,
                     occurred_at: dispute.at,
+                    part: dispute.part,
                 });
             }
         }

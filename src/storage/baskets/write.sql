@@ -5,7 +5,7 @@
 -- told twice: the caller looks again and leaves it out. Only the parts are sent that have something to do
 -- (storage/parts.rs).
 --
--- $1 how many baskets   $2 now   $3… lines   $33… events   $41… checkouts   $47… transactions   $57… history
+-- $1 how many baskets   $2 now   $3… lines   $39… events   $47… checkouts   $53… transactions   $64… history
 WITH want AS MATERIALIZED (
     -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
     -- and what it is to be.
@@ -14,12 +14,14 @@ WITH want AS MATERIALIZED (
                          $15::text[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[],
                          $21::timestamptz[], $22::timestamptz[], $23::timestamptz[], $24::timestamptz[],
                          $25::timestamptz[], $26::timestamptz[], $27::boolean[], $28::boolean[], $29::timestamptz[],
-                         $30::timestamptz[], $31::text[], $32::boolean[])
+                         $30::timestamptz[], $31::text[], $32::boolean[], $33::boolean[], $34::timestamptz[],
+                         $35::timestamptz[], $36::timestamptz[], $37::timestamptz[], $38::timestamptz[])
            AS w (basket, size, id, version, changed, plan, kind, single, upgrade_group, quantity, quantity_open,
                  stripe_price_id, status, status_reason, stripe_subscription_id, stripe_line_item_id,
                  stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, last_paid_at,
                  payment_failed_at, current_period_end, cancel_at, cancel_at_period_end, collection_paused,
-                 term_ends_at, ended_at, refund_state, refund_failed)
+                 term_ends_at, ended_at, refund_state, refund_failed, collection_void, paid_from, paid_until,
+                 excused_at, looked_at, look_due_at)
 ), locked AS MATERIALIZED (
     -- Those that stand still, in the order of their ids, so that two groups never wait for each other. Their place in
     -- the table is kept: whoever joined by id might be joined the other way round, by reading the whole table.
@@ -35,8 +37,8 @@ WITH want AS MATERIALIZED (
 , event AS (
     INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
     SELECT n.id, n.type, n.object_id, n.created, $2, n.state, n.next_attempt_at, n.last_error
-      FROM unnest($33::integer[], $34::text[], $35::text[], $36::text[], $37::timestamptz[], $38::text[],
-                  $39::timestamptz[], $40::text[])
+      FROM unnest($39::integer[], $40::text[], $41::text[], $42::text[], $43::timestamptz[], $44::text[],
+                  $45::timestamptz[], $46::text[])
            AS n (basket, id, type, object_id, created, state, next_attempt_at, last_error)
      WHERE n.basket = 0 OR (SELECT ok FROM ready)[n.basket]
      ORDER BY n.id
@@ -47,7 +49,7 @@ WITH want AS MATERIALIZED (
     UPDATE checkouts c SET status = n.status, stripe_session_id = n.stripe_session_id,
            stripe_customer_id = n.stripe_customer_id, cancel_requested_at = n.cancel_requested_at,
            next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
-      FROM unnest($41::integer[], $42::uuid[], $43::text[], $44::text[], $45::text[], $46::timestamptz[])
+      FROM unnest($47::integer[], $48::uuid[], $49::text[], $50::text[], $51::text[], $52::timestamptz[])
            AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE) AS held
      WHERE c.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
@@ -57,7 +59,7 @@ WITH want AS MATERIALIZED (
 , keys AS (
     -- A checkout that was never opened at Stripe gives its idempotency keys back.
     DELETE FROM idempotency_keys k
-     USING unnest($41::integer[], $42::uuid[], $43::text[]) AS n (basket, id, status)
+     USING unnest($47::integer[], $48::uuid[], $49::text[]) AS n (basket, id, status)
      CROSS JOIN LATERAL (SELECT ctid AS place FROM idempotency_keys
                           WHERE checkout_id = n.id AND n.status = 'failed' FOR UPDATE) AS held
      WHERE k.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
@@ -75,7 +77,10 @@ WITH want AS MATERIALIZED (
            current_period_end = n.current_period_end, cancel_at = n.cancel_at,
            cancel_at_period_end = n.cancel_at_period_end, collection_paused = n.collection_paused,
            term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
-           refund_failed = n.refund_failed
+           refund_failed = n.refund_failed, collection_void = n.collection_void, paid_from = n.paid_from,
+           paid_until = n.paid_until, excused_at = n.excused_at, looked_at = n.looked_at,
+           -- A look that is due already only finds out when the next one is: an index less to write.
+           next_look_at = CASE WHEN n.look_due_at IS NOT NULL THEN coalesce(s.next_look_at, n.look_due_at) END
       FROM locked n
      WHERE s.ctid = n.place AND n.changed AND (SELECT ok FROM ready)[n.basket]
 )
@@ -84,13 +89,13 @@ WITH want AS MATERIALIZED (
 , money AS (
     -- What is known already keeps its earliest time, learns its payment, and only moves on.
     INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
-                                      payment_at, lost_at, occurred_at, created_at)
+                                      payment_at, lost_at, occurred_at, part, created_at)
     SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.state, n.payment_at,
-           n.lost_at, n.occurred_at, $2
-      FROM unnest($47::integer[], $48::uuid[], $49::uuid[], $50::text[], $51::text[], $52::text[], $53::text[],
-                  $54::timestamptz[], $55::timestamptz[], $56::timestamptz[])
+           n.lost_at, n.occurred_at, n.part, $2
+      FROM unnest($53::integer[], $54::uuid[], $55::uuid[], $56::text[], $57::text[], $58::text[], $59::text[],
+                  $60::timestamptz[], $61::timestamptz[], $62::timestamptz[], $63::boolean[])
            AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
-                 lost_at, occurred_at)
+                 lost_at, occurred_at, part)
      WHERE (SELECT ok FROM ready)[n.basket]
     ON CONFLICT (subscription_id, kind, stripe_reference) DO UPDATE
        SET occurred_at = least(held.occurred_at, excluded.occurred_at),
@@ -98,9 +103,10 @@ WITH want AS MATERIALIZED (
            state = CASE WHEN held.kind = 'refund' AND held.state = 'failed' THEN held.state
                         WHEN held.kind = 'refund' AND held.state = 'succeeded' AND excluded.state = 'pending'
                         THEN held.state ELSE excluded.state END,
-           payment_at = excluded.payment_at, lost_at = excluded.lost_at
+           payment_at = excluded.payment_at, lost_at = excluded.lost_at, part = excluded.part
      WHERE held.occurred_at > excluded.occurred_at OR held.state IS DISTINCT FROM excluded.state
         OR held.payment_at IS DISTINCT FROM excluded.payment_at OR held.lost_at IS DISTINCT FROM excluded.lost_at
+        OR held.part <> excluded.part
         OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
 )
 --]
@@ -111,8 +117,8 @@ WITH want AS MATERIALIZED (
                                 to_quantity, cause, cause_ref, actor, at)
     SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan, n.from_quantity,
            n.to_quantity, n.cause, n.cause_ref, n.actor, $2
-      FROM unnest($57::integer[], $58::uuid[], $59::text[], $60::text[], $61::text[], $62::text[], $63::text[],
-                  $64::integer[], $65::integer[], $66::text[], $67::text[], $68::text[])
+      FROM unnest($64::integer[], $65::uuid[], $66::text[], $67::text[], $68::text[], $69::text[], $70::text[],
+                  $71::integer[], $72::integer[], $73::text[], $74::text[], $75::text[])
            WITH ORDINALITY
            AS n (basket, subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
                  to_quantity, cause, cause_ref, actor, place)

@@ -1,9 +1,8 @@
 //! Subscriptions, invoices, credit notes.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 
-use super::{Expandable, LineItem, List, Metadata, PriceReference, Recurring, Reference};
+use super::{Expandable, LineItem, List, Metadata, Period, PriceReference, Recurring, Reference};
 
 /// A subscription at Stripe.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,7 +29,7 @@ pub struct Subscription {
     /// Unix seconds.
     pub ended_at: Option<i64>,
     /// Set while Stripe collects nothing.
-    pub pause_collection: Option<IgnoredAny>,
+    pub pause_collection: Option<PauseCollection>,
     /// The newest invoice.
     pub latest_invoice: Option<Expandable<Invoice>>,
     /// ISO 4217, lower case; since 2022.
@@ -39,6 +38,13 @@ pub struct Subscription {
     pub plan: Option<Reference>,
     /// How many of it, likewise.
     pub quantity: Option<i64>,
+}
+
+/// What becomes of the invoices while Stripe collects nothing.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PauseCollection {
+    /// `keep_as_draft`, `mark_uncollectible`, `void`.
+    pub behavior: Option<String>,
 }
 
 /// An item of a subscription.
@@ -136,6 +142,12 @@ pub struct Invoice {
     pub payments: Option<List<InvoicePayment>>,
     /// When it changed.
     pub status_transitions: Option<StatusTransitions>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// `charge_automatically`, `send_invoice`.
+    pub collection_method: Option<String>,
+    /// Until when one that was sent is to be paid: Unix seconds.
+    pub due_date: Option<i64>,
     /// ISO 4217, lower case.
     pub currency: Option<String>,
     /// Minor units that are to be paid: the total less what the customer's balance and credit notes settle.
@@ -187,6 +199,8 @@ pub struct InvoiceLine {
     /// Whether it is for a part of a period; before 2025-03-31.
     #[serde(default)]
     pub proration: bool,
+    /// What it is for.
+    pub period: Option<Period>,
 }
 
 /// What a discount takes off a line.
@@ -286,6 +300,15 @@ impl InvoiceLine {
         source.subscription.as_ref().map(Expandable::id)
     }
 
+    /// Whether it is for a part of a period, wherever that stands.
+    pub fn is_proration(&self) -> bool {
+        let details = self.parent.as_ref().and_then(|parent| {
+            let of_item = parent.subscription_item_details.as_ref();
+            of_item.or(parent.invoice_item_details.as_ref())
+        });
+        details.map_or(self.proration, |details| details.proration)
+    }
+
     /// `price_…`, wherever it stands.
     pub fn price_id(&self) -> Option<&str> {
         let nested = self
@@ -374,6 +397,22 @@ pub struct InvoicePaymentSource {
 }
 
 impl Invoice {
+    /// The period of service that it bills, as Unix seconds from and to: the newest among its lines for the
+    /// subscription's items, of several that begin together the shortest. Credits and parts of a period are none, but
+    /// for the first invoice's, which may begin with a part.
+    pub fn service_period(&self) -> Option<Period> {
+        let subscription = self.subscription_id()?;
+        let first = self.billing_reason.as_deref() == Some("subscription_create");
+        let lines = self.lines.iter().flat_map(|lines| &lines.data);
+        let bills = |line: &&InvoiceLine| {
+            line.billed_subscription() == Some(subscription)
+                && line.amount.is_none_or(|amount| amount >= 0)
+                && (first || !line.is_proration())
+        };
+        let periods = lines.filter(bills).filter_map(|line| line.period);
+        periods.max_by_key(|period| (period.start, std::cmp::Reverse(period.end)))
+    }
+
     fn details(&self) -> Option<&SubscriptionDetails> {
         self.parent
             .as_ref()

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::{Expandable, List, Metadata, Reference};
 
 /// A payment intent.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 pub struct PaymentIntent {
     /// `pi_…`.
     pub id: String,

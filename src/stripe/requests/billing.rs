@@ -1,7 +1,7 @@
 //! Invoices and what paid them.
 
 use stripe_billing::credit_note::ListCreditNote;
-use stripe_billing::invoice::ListInvoice;
+use stripe_billing::invoice::{ListInvoice, RetrieveInvoice};
 use stripe_billing::invoice_line_item::ListInvoiceInvoiceLineItem;
 use stripe_billing::invoice_payment::{
     ListInvoicePayment, ListInvoicePaymentPayment, ListInvoicePaymentPaymentType,
@@ -15,6 +15,22 @@ use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{CreditNote, Invoice, InvoiceLine, InvoicePayment, List, OpenInvoice};
 
 impl Stripe {
+    /// An invoice, with its first lines.
+    pub async fn retrieve_invoice(&self, id: &str) -> Result<Answer<Invoice>, StripeError> {
+        let request = RetrieveInvoice::new(id).build();
+        self.call(Operation::RetrieveInvoice, request, None).await
+    }
+
+    /// The newest invoices of a subscription, in any state, newest first: as many as make years of renewals.
+    pub async fn list_newest_invoices(
+        &self,
+        subscription: &str,
+    ) -> Result<Answer<List<Invoice>>, StripeError> {
+        let request = ListInvoice::new().subscription(subscription).limit(PAGE);
+        self.call(Operation::ListInvoices, request.build(), None)
+            .await
+    }
+
     /// The open invoices of a subscription, newest first, with their payments.
     pub async fn list_open_invoices(
         &self,

@@ -137,6 +137,7 @@ struct NewDispute {
     payment_intent: Option<String>,
     charge: Option<String>,
     reason: Option<String>,
+    amount: Option<i64>,
 }
 
 /// Opens a dispute about a payment.
@@ -157,7 +158,7 @@ pub(super) async fn open_dispute(State(app): Shared, body: Bytes) -> Answer {
                 ));
             }
         };
-        Ok(Body(disputes::open(world, &charge, &reason)?))
+        Ok(Body(disputes::open(world, &charge, &reason, new.amount)?))
     })
 }
 

@@ -40,8 +40,13 @@ const EVIDENCE: &[&str] = &[
     "uncategorized_text",
 ];
 
-/// Opens a dispute about a charge; an inquiry moves no money.
-pub(crate) fn open(world: &mut World, charge: &str, reason: &str) -> ApiResult {
+/// Opens a dispute about a charge, or about a part of it; an inquiry moves no money.
+pub(crate) fn open(
+    world: &mut World,
+    charge: &str,
+    reason: &str,
+    amount: Option<i64>,
+) -> ApiResult {
     let before = world.require("charge", charge)?;
     if before.text("status") != "succeeded" {
         return Err(ApiError::invalid(format!(
@@ -54,6 +59,11 @@ pub(crate) fn open(world: &mut World, charge: &str, reason: &str) -> ApiResult {
             format!("Charge {charge} is disputed already."),
         ));
     }
+    let amount = amount.unwrap_or_else(|| before.int("amount"));
+    if !(1..=before.int("amount")).contains(&amount) {
+        let message = "A dispute claims something, and at most the whole charge.";
+        return Err(ApiError::invalid(message).param("amount"));
+    }
     let is_inquiry = reason == "inquiry";
     let now = world.now();
     let mut evidence = json!({"appeal": null, "enhanced_evidence": {}});
@@ -65,7 +75,7 @@ pub(crate) fn open(world: &mut World, charge: &str, reason: &str) -> ApiResult {
         .unwrap_or("visa")
         .to_owned();
     let mut dispute = json!({
-        "id": ids::new("du"), "object": "dispute", "amount": before["amount"], "balance_transactions": [], "charge": charge,
+        "id": ids::new("du"), "object": "dispute", "amount": amount, "balance_transactions": [], "charge": charge,
         "created": now, "currency": before["currency"], "enhanced_eligibility_types": [], "evidence": evidence,
         "evidence_details": {"due_by": now + DAYS_TO_RESPOND * 86_400, "enhanced_eligibility": {}, "has_evidence": false,
             "past_due": false, "submission_count": 0, "submission_method": "not_submitted"},
@@ -151,13 +161,13 @@ pub(crate) fn respond(world: &mut World, id: &str, params: &Value) -> Value {
     })
 }
 
-/// Closes a dispute: `won`, `lost` or `warning_closed`.
+/// Closes a dispute: `won`, `lost`, `warning_closed`, or `prevented`, an inquiry that was settled before it became one.
 pub(crate) fn close(world: &mut World, id: &str, status: &str) -> ApiResult {
     let before = world.require("dispute", id)?;
     let is_inquiry = before.text("status").starts_with("warning");
     let fits = match status {
         "won" | "lost" => !is_inquiry,
-        "warning_closed" => is_inquiry,
+        "warning_closed" | "prevented" => is_inquiry,
         _ => false,
     };
     let is_open = !matches!(
@@ -201,6 +211,6 @@ pub(crate) fn open_planned(world: &mut World, charge: &str) {
         .map(str::to_owned)
     {
         // Refunded or disputed in the meantime: there is nothing left to dispute.
-        let _ = open(world, charge, &reason);
+        let _ = open(world, charge, &reason, None);
     }
 }

@@ -1,0 +1,23 @@
+-- What was paid for, and until when it may go on unpaid: Stripe's billing period moves when it begins, paid or not.
+
+ALTER TABLE subscriptions
+    ADD COLUMN paid_from       timestamptz,
+    ADD COLUMN paid_until      timestamptz,
+    ADD COLUMN excused_at      timestamptz,
+    ADD COLUMN looked_at       timestamptz,
+    ADD COLUMN next_look_at    timestamptz,
+    ADD COLUMN collection_void boolean NOT NULL DEFAULT false,
+    ADD CHECK ((paid_from IS NULL) = (paid_until IS NULL));
+-- A renewal leaves next_look_at as it is, so that it still touches no index: a look that comes too early only finds out
+-- when the next one is due.
+CREATE INDEX subscriptions_look ON subscriptions (next_look_at) WHERE next_look_at IS NOT NULL;
+COMMENT ON COLUMN subscriptions.paid_from IS 'Beginning of the newest period that a paid invoice covers';
+COMMENT ON COLUMN subscriptions.paid_until IS 'Its end; null for one-off purchases, and until Stripe has been asked about one that was paid before 0004';
+COMMENT ON COLUMN subscriptions.excused_at IS 'The newest time at which it was not to be paid, in a trial or a pause: the grace counts from there';
+COMMENT ON COLUMN subscriptions.looked_at IS 'When Stripe was last asked which of its invoices were paid';
+COMMENT ON COLUMN subscriptions.next_look_at IS 'When the worker may look whether asking is due; null where there is nothing to ask';
+COMMENT ON COLUMN subscriptions.collection_void IS 'Whether invoices are voided while Stripe collects no payments: no service is meant';
+COMMENT ON COLUMN subscriptions.current_period_end IS 'Billed until, paid or not, from the newest snapshot';
+
+ALTER TABLE transactions ADD COLUMN part boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN transactions.part IS 'Of a dispute: whether it claims less than was left of a payment for several lines, so that it ends none';
