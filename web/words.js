@@ -134,7 +134,7 @@ export const PROBLEMS = {
   stripe_unavailable: 'The payment service does not answer. Try again in a minute: nothing is paid twice.',
   stripe_timeout: 'The payment service is slow to answer. Try again in a minute: nothing is paid twice.',
   stripe_refused: 'The payment service refused. Write to us if it goes on.',
-  plans_unavailable: 'We can’t sell anything just now. Try again in a minute.',
+  plan_unavailable: 'This can’t be bought just now. Everything else can.',
   not_cancellable: 'There is nothing to cancel: it was paid once and does not renew.',
   cancel_now_not_allowed: 'It can’t end at once, only with the time that you have paid for.',
   not_resumable: 'There is nothing to keep: it was paid once and does not renew.',

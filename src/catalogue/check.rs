@@ -118,7 +118,7 @@ pub async fn check(
             }
         }
     }
-    let prices = prices(stripe, &plans).await?;
+    let (prices, _) = prices(stripe, &plans).await?;
     let archived = archived(stripe, &plans, &prices).await?;
     for (index, plan) in plans.iter().enumerate() {
         let found = &mut judged[places[index]];

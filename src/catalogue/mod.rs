@@ -10,11 +10,13 @@ pub use self::offer::{Interval, Offer};
 pub use self::on_sale::Catalogue;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
+use metrics::gauge;
 use serde::Deserialize;
+use time::OffsetDateTime;
 use tokio::sync::Mutex;
 
 use self::file::file_problems;
@@ -24,15 +26,12 @@ use crate::stripe::objects::Price;
 use crate::stripe::requests::catalogue::MAX_LOOKUP_KEYS;
 use crate::stripe::{Stripe, StripeError};
 
-/// A price that Stripe charges and that is not among prices as young as this belongs to no plan.
-const RECENT: Duration = Duration::from_mins(1);
-
 /// One plans file, and what is known of its prices.
 pub struct Plans {
-    file: PathBuf,
     listed: Vec<Plan>,
     offers: RwLock<Option<Priced>>,
-    refreshing: Mutex<()>,
+    /// The last reading of the prices: whoever holds it is reading.
+    reading: Mutex<Option<Reading>>,
     /// Whether the last attempt to read the prices failed.
     failing: AtomicBool,
 }
@@ -42,8 +41,35 @@ pub struct Plans {
 pub struct Priced {
     /// In the plans file's order.
     pub offers: Arc<Vec<Offer>>,
-    /// When they were read from Stripe.
+    /// The plans whose price can't be sold.
+    pub off_sale: Arc<Vec<OffSale>>,
+    /// When reading them from Stripe was begun.
     at: Instant,
+    /// The same by Stripe's clock; none where there was nothing to read.
+    at_stripe: Option<OffsetDateTime>,
+}
+
+/// A plan that is not sold for now, because its price can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OffSale {
+    /// Its code.
+    pub plan: String,
+    /// Why, and what to do.
+    pub problem: String,
+}
+
+impl Priced {
+    /// Whether the prices are newer than what Stripe said then: who is not among them then has no plan.
+    pub(crate) fn are_newer_than(&self, at: OffsetDateTime) -> bool {
+        self.at_stripe.is_some_and(|read| read > at)
+    }
+}
+
+/// A reading of the prices that has ended.
+struct Reading {
+    begun: Instant,
+    ended: Instant,
+    outcome: Result<Priced, Arc<CatalogueError>>,
 }
 
 /// Why the plans don't hold. The text is for whoever edits the plans file.
@@ -78,6 +104,9 @@ pub enum CatalogueError {
         "the plans can't be checked at Stripe (DUES__STRIPE__SECRET_KEY, DUES__STRIPE__API_BASE): {0}"
     )]
     Stripe(#[from] StripeError),
+    /// One trouble of all who waited for the same answer.
+    #[error(transparent)]
+    Shared(Arc<CatalogueError>),
 }
 
 #[derive(Deserialize)]
@@ -111,41 +140,76 @@ impl Plans {
         }
         let offers = RwLock::new(None);
         Ok(Self {
-            file: file.to_owned(),
             listed: plans.plan,
             offers,
-            refreshing: Mutex::new(()),
+            reading: Mutex::new(None),
             failing: AtomicBool::new(false),
         })
     }
 
-    /// Reads every plan's price from Stripe and checks that it can be sold.
-    pub async fn refresh(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
-        let prices = prices(stripe, &self.listed).await?;
+    /// Reads every plan's price from Stripe. One that can't be sold takes no other off sale.
+    async fn read_prices(&self, stripe: &Stripe) -> Result<Priced, CatalogueError> {
+        let begun = Instant::now();
+        let (prices, at_stripe) = prices(stripe, &self.listed).await?;
         let mut offers = Vec::with_capacity(self.listed.len());
-        let mut problems = Vec::new();
+        let mut off_sale = Vec::new();
         for plan in &self.listed {
             match offer(plan, check::price_of(plan, &prices)) {
                 Ok(offer) => offers.push(offer),
-                Err(problem) => problems.push(format!("plan \"{}\": {problem}", plan.code)),
+                Err(problem) => off_sale.push(OffSale {
+                    plan: plan.code.clone(),
+                    problem,
+                }),
             }
         }
-        if !problems.is_empty() {
-            return Err(CatalogueError::Wrong {
-                file: self.file.clone(),
-                problems,
-            });
-        }
-        let read = Priced {
+        Ok(Priced {
             offers: Arc::new(offers),
-            at: Instant::now(),
-        };
-        let mut held = self
-            .offers
-            .write()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        *held = Some(read.clone());
-        Ok(read)
+            off_sale: Arc::new(off_sale),
+            at: begun,
+            at_stripe,
+        })
+    }
+
+    /// Sells at these prices from now on, and says what has gone off sale or come back.
+    fn hold(&self, priced: &Priced) {
+        let before = self.held();
+        let before = before.map(|priced| priced.off_sale).unwrap_or_default();
+        for off in priced.off_sale.iter().filter(|off| !before.contains(off)) {
+            tracing::error!(plan = off.plan, problem = off.problem, "a plan is off sale");
+        }
+        let is_back = |off: &&OffSale| priced.off_sale.iter().all(|other| other.plan != off.plan);
+        for off in before.iter().filter(is_back) {
+            tracing::info!(plan = off.plan, "a plan is on sale again");
+        }
+        let count = u32::try_from(priced.off_sale.len()).unwrap_or(u32::MAX);
+        gauge!("catalogue_plans_off_sale").set(count);
+        let mut held = self.offers.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Some(priced.clone());
+    }
+
+    /// Reads the prices, unless a reading that serves the caller has ended while she waited for her turn. All who wait
+    /// share one answer, also when there is none.
+    async fn read_in_turn(
+        &self,
+        stripe: &Stripe,
+        serves: impl Fn(&Reading) -> bool,
+    ) -> Result<Priced, CatalogueError> {
+        let mut last = self.reading.lock().await;
+        if let Some(reading) = last.as_ref().filter(|reading| serves(reading)) {
+            return reading.outcome.clone().map_err(CatalogueError::Shared);
+        }
+        let begun = Instant::now();
+        let outcome = self.read_prices(stripe).await.map_err(Arc::new);
+        self.failing.store(outcome.is_err(), Ordering::Relaxed);
+        if let Ok(priced) = &outcome {
+            self.hold(priced);
+        }
+        *last = Some(Reading {
+            begun,
+            ended: Instant::now(),
+            outcome: outcome.clone(),
+        });
+        outcome.map_err(CatalogueError::Shared)
     }
 
     /// A plan by its code, as the plans file has it.
@@ -153,43 +217,40 @@ impl Plans {
         self.listed.iter().find(|plan| plan.code == code)
     }
 
-    /// What is known of the plans' prices, and whether it is of late.
-    pub(crate) fn known(&self) -> (Option<Arc<Vec<Offer>>>, bool) {
-        let held = self.held();
-        let recent = held
-            .as_ref()
-            .is_some_and(|priced| priced.at.elapsed() <= RECENT);
-        (held.map(|priced| priced.offers), recent)
-    }
-
-    fn held(&self) -> Option<Priced> {
-        self.offers
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .clone()
+    /// What is known of the plans' prices.
+    pub(crate) fn held(&self) -> Option<Priced> {
+        let held = self.offers.read();
+        held.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-/// The prices that the plans name, as far as Stripe has them.
-async fn prices(stripe: &Stripe, plans: &[Plan]) -> Result<Vec<Price>, StripeError> {
+/// The prices that the plans name, as far as Stripe has them, and since when, by Stripe's clock, they are so.
+async fn prices(
+    stripe: &Stripe,
+    plans: &[Plan],
+) -> Result<(Vec<Price>, Option<OffsetDateTime>), StripeError> {
     let mut prices = Vec::with_capacity(plans.len());
+    let mut oldest: Option<OffsetDateTime> = None;
+    let mut note = |at: OffsetDateTime| oldest = Some(oldest.map_or(at, |oldest| oldest.min(at)));
     let (ids, keys): (Vec<&str>, Vec<&str>) = plans
         .iter()
         .map(|plan| plan.price.as_str())
         .partition(|price| price.starts_with("price_"));
     for keys in keys.chunks(MAX_LOOKUP_KEYS) {
-        prices.extend(
-            stripe
-                .list_prices(keys.iter().map(|&key| key.to_owned()).collect())
-                .await?,
-        );
+        let keys = keys.iter().map(|&key| key.to_owned()).collect();
+        let answer = stripe.list_prices(keys).await?;
+        note(answer.at);
+        prices.extend(answer.body.data);
     }
     for id in ids {
         match stripe.retrieve_price(id).await {
-            Ok(price) => prices.push(price),
+            Ok(answer) => {
+                note(answer.at);
+                prices.push(answer.body);
+            }
             Err(StripeError::Refused { status: 404, .. }) => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(prices)
+    Ok((prices, oldest))
 }

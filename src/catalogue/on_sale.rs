@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use metrics::counter;
 
-use super::{CatalogueError, Offer, Plans, Priced};
+use super::{CatalogueError, OffSale, Offer, Plans, Priced, Reading};
 use crate::settings;
 use crate::stripe::Stripe;
 
@@ -23,17 +23,17 @@ pub struct Catalogue {
 }
 
 impl Catalogue {
-    /// Reads the plans file and checks it against Stripe. A Stripe that doesn't answer does not stop the start:
-    /// webhooks and members who already paid must be served; the plans are then checked when first asked for.
+    /// Reads the plans file and its prices. A Stripe that doesn't answer does not stop the start, nor a plan that can't
+    /// be sold: webhooks and members who already paid must be served. A file that contradicts itself does, and a key
+    /// that Stripe refuses.
     pub async fn open(settings: &settings::Plans, stripe: Stripe) -> Result<Self, CatalogueError> {
         let plans = Plans::read(&settings.file)?;
-        if let Err(error) = plans.refresh(&stripe).await {
-            match error {
-                CatalogueError::Stripe(ref cause) if !cause.is_refusal() => {
-                    tracing::warn!(%error, "the plans could not be checked at start; they will be when first needed");
-                }
-                error => return Err(error),
+        match plans.read_prices(&stripe).await {
+            Ok(priced) => plans.hold(&priced),
+            Err(CatalogueError::Stripe(cause)) if !cause.is_refusal() => {
+                tracing::warn!(error = %cause, "the plans could not be checked at start; they will be when first needed");
             }
+            Err(error) => return Err(error),
         }
         Ok(Self {
             stripe,
@@ -57,13 +57,8 @@ impl Catalogue {
         Arc::clone(&self.plans.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The plans with their prices: at once from memory once they were read, refreshed behind the caller's back.
-    pub async fn offers(&self) -> Result<Arc<Vec<Offer>>, CatalogueError> {
-        Ok(self.priced().await?.offers)
-    }
-
-    /// The same, with how old the prices are, and whether they are older than they should be because Stripe can't be
-    /// asked.
+    /// The plans with their prices, at once from memory once they were read, and refreshed behind the caller's back; with
+    /// how old the prices are, and whether they are older than they should be because Stripe can't be asked.
     pub async fn priced_offers(&self) -> Result<(Arc<Vec<Offer>>, Duration, bool), CatalogueError> {
         let priced = self.priced().await?;
         let age = priced.at.elapsed();
@@ -71,43 +66,39 @@ impl Catalogue {
         Ok((priced.offers, age, failing && age > self.refresh))
     }
 
-    async fn priced(&self) -> Result<Priced, CatalogueError> {
+    /// What is on sale, and what is not.
+    pub(crate) async fn priced(&self) -> Result<Priced, CatalogueError> {
         let plans = self.current();
         if let Some(priced) = plans.held() {
             if priced.at.elapsed() > self.refresh {
                 let stripe = self.stripe.clone();
                 tokio::spawn(async move {
-                    let Ok(_one_at_a_time) = plans.refreshing.try_lock() else {
+                    if plans.reading.try_lock().is_err() {
                         return;
-                    };
-                    let refreshed = plans.refresh(&stripe).await;
-                    plans.failing.store(refreshed.is_err(), Ordering::Relaxed);
-                    if let Err(error) = refreshed {
+                    }
+                    let asked = Instant::now();
+                    let serves = |reading: &Reading| reading.begun >= asked;
+                    if let Err(error) = plans.read_in_turn(&stripe, serves).await {
                         tracing::warn!(%error, "the plans' prices could not be refreshed; the last known are served");
                     }
                 });
             }
             return Ok(priced);
         }
-        let _one_at_a_time = plans.refreshing.lock().await;
-        match plans.held() {
-            Some(priced) => Ok(priced),
-            None => plans.refresh(&self.stripe).await,
-        }
+        let asked = Instant::now();
+        let serves = |reading: &Reading| reading.ended >= asked;
+        plans.read_in_turn(&self.stripe, serves).await
     }
 
-    /// Reads the plans' prices anew, unless somebody just did.
-    pub(crate) async fn read_prices(&self) -> Result<(), CatalogueError> {
-        let plans = self.current();
-        let _one_at_a_time = plans.refreshing.lock().await;
-        if !plans.known().1 {
-            plans.refresh(&self.stripe).await?;
-        }
+    /// Reads the plans' prices anew, unless somebody has begun to since `asked`.
+    pub(crate) async fn read_prices(&self, asked: Instant) -> Result<(), CatalogueError> {
+        let serves = |reading: &Reading| reading.begun >= asked && reading.outcome.is_ok();
+        self.current().read_in_turn(&self.stripe, serves).await?;
         Ok(())
     }
 
-    /// Reads the plans file again and sells from it, if every plan can be sold; else the old plans stay, also when
-    /// Stripe can't be asked. The log says which.
+    /// Reads the plans file again and sells from it, if every plan can be sold, but for those that could not be sold
+    /// before; else the old plans stay, also when Stripe can't be asked. The log says which.
     pub async fn reload(&self) {
         let reloaded = self.read_plans().await;
         let outcome = match &reloaded {
@@ -115,7 +106,7 @@ impl Catalogue {
             Err(CatalogueError::Missing { .. }) => "missing",
             Err(CatalogueError::Malformed { .. }) => "malformed",
             Err(CatalogueError::Wrong { .. }) => "wrong",
-            Err(CatalogueError::Stripe(_)) => "stripe",
+            Err(CatalogueError::Stripe(_) | CatalogueError::Shared(_)) => "stripe",
         };
         counter!("catalogue_reloads_total", "outcome" => outcome).increment(1);
         let file = self.file.display();
@@ -129,7 +120,21 @@ impl Catalogue {
 
     async fn read_plans(&self) -> Result<usize, CatalogueError> {
         let plans = Plans::read(&self.file)?;
-        let priced = plans.refresh(&self.stripe).await?;
+        let priced = plans.read_prices(&self.stripe).await?;
+        let before = self.current().held();
+        let before = before.map(|priced| priced.off_sale).unwrap_or_default();
+        let new = |off: &&OffSale| before.iter().all(|other| other.plan != off.plan);
+        let worse = priced.off_sale.iter().filter(new);
+        let problems: Vec<String> = worse
+            .map(|off| format!("plan \"{}\": {}", off.plan, off.problem))
+            .collect();
+        if !problems.is_empty() {
+            return Err(CatalogueError::Wrong {
+                file: self.file.clone(),
+                problems,
+            });
+        }
+        plans.hold(&priced);
         *self.plans.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(plans);
         Ok(priced.offers.len())
     }

@@ -156,7 +156,13 @@ impl Purchases {
 
     /// Checks a wish against the catalogue, then against the subscription as Stripe has it now.
     async fn prepare(&self, line: Line, wish: &ChangeWish, by: &By) -> Result<Prepared, WishError> {
-        let offers = self.catalogue.offers().await.map_err(Error::from)?;
+        let priced = self.catalogue.priced().await.map_err(Error::from)?;
+        let offers = priced.offers;
+        let is_off = |code: &String| priced.off_sale.iter().any(|off| off.plan == *code);
+        if wish.plan.as_ref().is_some_and(is_off) {
+            let off = Invalid::new("plan", "plan_unavailable", "It is not sold for now.");
+            return Err(WishError::Unavailable(vec![off]));
+        }
         let target = choose(&line.row, wish, &offers)?;
         self.check_requires(&line, target.offer).await?;
         let answer = self

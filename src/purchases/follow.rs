@@ -1,6 +1,8 @@
 //! Which plan a subscription is on: the one whose price Stripe charges. Members change it here, in Stripe's portal or
 //! through an operator; all three end in a snapshot with another price.
 
+use time::OffsetDateTime;
+
 use super::Purchases;
 use crate::catalogue::Offer;
 use crate::domain::actor::By;
@@ -21,34 +23,55 @@ pub(crate) enum Followed {
     Fine,
     /// No plan has that price: the line keeps its plan.
     Unknown,
-    /// The plans' prices are not known, or not of late: nothing was taken over, so that the next look sees it again.
+    /// The plans' prices are not known, or older than what was said: nothing was taken over, so that the next look sees
+    /// it again.
     Later,
 }
 
+/// By what it is judged which plan has a price.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Judging {
+    /// When Stripe told the price: only prices that are newer can tell that no plan has it.
+    pub at: OffsetDateTime,
+    /// Whether the prices were read since.
+    pub prices_are_newer: bool,
+    /// Whether also a price that is the same as before is judged: its plan may have been learnt since. Not for every
+    /// webhook: what can't be followed would be flagged by each.
+    pub again: bool,
+}
+
 impl Purchases {
-    /// Lets the recurring line's plan follow its price, where that is another one than before.
-    pub(crate) fn follow_price(&self, before: &Basket, after: &mut Basket) -> Followed {
+    /// Lets the recurring line's plan follow its price.
+    pub(crate) fn follow_price(
+        &self,
+        before: &Basket,
+        after: &mut Basket,
+        judging: Judging,
+    ) -> Followed {
         let held = before.recurring().map(|line| line.stripe_price.clone());
         let Some(line) = after.lines.iter_mut().find(|line| line.recurring) else {
             return Followed::Fine;
         };
-        let Some(held) = held.filter(|held| *held != line.stripe_price) else {
+        let priced = self.catalogue.current().held();
+        let offers = priced.as_ref().map_or(&[][..], |priced| &priced.offers);
+        let held = held.filter(|held| *held != line.stripe_price);
+        if held.is_none() && !judging.again {
+            return Followed::Fine;
+        }
+        if let Some(offer) = plan_of(line, offers) {
+            move_to(line, offer);
+            return Followed::Fine;
+        }
+        // A price that was sold before, and is kept by who has it, is nobody's any more.
+        let Some(held) = held else {
             return Followed::Fine;
         };
-        let (offers, recent) = self.catalogue.current().known();
-        let offers = offers.as_deref().map_or(&[][..], Vec::as_slice);
-        match plan_of(line, offers) {
-            Some(offer) => {
-                move_to(line, offer);
-                Followed::Fine
-            }
-            None if recent => Followed::Unknown,
-            // A price may be newer than what we know of the prices.
-            None => {
-                line.stripe_price = held;
-                Followed::Later
-            }
+        let newer = priced.is_some_and(|priced| priced.are_newer_than(judging.at));
+        if newer || judging.prices_are_newer {
+            return Followed::Unknown;
         }
+        line.stripe_price = held;
+        Followed::Later
     }
 }
 

@@ -22,6 +22,9 @@ pub enum WishError {
     /// The wish itself is wrong.
     #[error("the request is invalid")]
     Invalid(Vec<Invalid>),
+    /// The plan is not sold for now: its price at Stripe can't be.
+    #[error("the plan is not sold for now")]
+    Unavailable(Vec<Invalid>),
     /// The plan requires something that the member doesn't hold.
     #[error("the plan requires something that the member doesn't hold")]
     RequirementUnmet(Vec<Invalid>),

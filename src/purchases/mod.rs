@@ -17,7 +17,7 @@ mod rows;
 mod session;
 mod subscription;
 
-pub(crate) use self::follow::{HELD_ALREADY, keep_plans};
+pub(crate) use self::follow::{Followed, HELD_ALREADY, Judging, keep_plans};
 pub(crate) use self::invoice::Look;
 pub(crate) use self::repair::{Repaired, SKEW};
 pub(crate) use self::rows::{Left, MAX_TRIES, tell};
@@ -89,8 +89,6 @@ pub enum Trouble {
     CurrencyLocked,
     /// Stripe said no.
     StripeRefused,
-    /// The plans contradict Stripe.
-    PlansWrong,
     /// The database does not answer.
     DatabaseAway,
     /// Somebody else was faster, again and again.
@@ -107,7 +105,7 @@ impl Trouble {
             | Self::StripeAway
             | Self::CurrencyLocked
             | Self::StripeRefused => true,
-            Self::PlansWrong | Self::DatabaseAway | Self::Busy | Self::Fault => false,
+            Self::DatabaseAway | Self::Busy | Self::Fault => false,
         }
     }
 }
@@ -116,17 +114,8 @@ impl Error {
     /// What a caller can make of it.
     pub fn trouble(&self) -> Trouble {
         match self {
-            Self::Stripe(error) | Self::Catalogue(CatalogueError::Stripe(error)) => match error {
-                StripeError::TimedOut { .. } => Trouble::StripeTimedOut,
-                StripeError::Unreachable { .. }
-                | StripeError::Unavailable { .. }
-                | StripeError::Unreadable { .. } => Trouble::StripeAway,
-                StripeError::Refused { .. } if error.is_currency_lock() => Trouble::CurrencyLocked,
-                StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => {
-                    Trouble::StripeRefused
-                }
-            },
-            Self::Catalogue(_) => Trouble::PlansWrong,
+            Self::Stripe(error) => of_stripe(error),
+            Self::Catalogue(error) => of_catalogue(error),
             Self::Storage(StorageError::Database(_)) => Trouble::DatabaseAway,
             Self::Storage(StorageError::ImpossibleRow { .. })
             | Self::Contradiction(_)
@@ -134,6 +123,28 @@ impl Error {
             Self::Contended => Trouble::Busy,
             Self::Shared(error) => error.trouble(),
         }
+    }
+}
+
+fn of_stripe(error: &StripeError) -> Trouble {
+    match error {
+        StripeError::TimedOut { .. } => Trouble::StripeTimedOut,
+        StripeError::Unreachable { .. }
+        | StripeError::Unavailable { .. }
+        | StripeError::Unreadable { .. } => Trouble::StripeAway,
+        StripeError::Refused { .. } if error.is_currency_lock() => Trouble::CurrencyLocked,
+        StripeError::Refused { .. } | StripeError::PaymentFailed { .. } => Trouble::StripeRefused,
+    }
+}
+
+fn of_catalogue(error: &CatalogueError) -> Trouble {
+    match error {
+        CatalogueError::Stripe(error) => of_stripe(error),
+        CatalogueError::Shared(error) => of_catalogue(error),
+        // Of the file: it is read at start and on a signal, and nobody waits for it.
+        CatalogueError::Missing { .. }
+        | CatalogueError::Malformed { .. }
+        | CatalogueError::Wrong { .. } => Trouble::Fault,
     }
 }
 

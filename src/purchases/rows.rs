@@ -2,12 +2,13 @@
 //! about it, merge, let the plan follow the price, write guarded by the versions that were read.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use time::Duration;
 
-use super::follow::{Followed, HELD_ALREADY, UNKNOWN_PRICE, keep_plans};
+use super::follow::{Followed, HELD_ALREADY, Judging, UNKNOWN_PRICE, keep_plans};
 use super::{Error, Purchases};
-use crate::domain::actor::By;
+use crate::domain::actor::{By, Cause};
 use crate::domain::facts::{Contradiction, Observation, Subject, TransactionKind};
 use crate::domain::lifecycle::{self, Rules};
 use crate::domain::subscription::{Basket, Payment};
@@ -61,12 +62,28 @@ impl Purchases {
         observation: &Observation,
         by: &By,
     ) -> Result<Left, Contradiction> {
+        self.merge_knowing(draft, observation, by, false)
+    }
+
+    /// The same; `prices_are_newer` says that the plans' prices were read since the observation was made.
+    fn merge_knowing(
+        &self,
+        draft: &mut Draft,
+        observation: &Observation,
+        by: &By,
+        prices_are_newer: bool,
+    ) -> Result<Left, Contradiction> {
         observation.subject.check(&draft.after)?;
         let now = self.clock.now();
         // On a copy: whatever goes wrong on the way leaves no half of it in the draft.
         let mut after = draft.after.clone();
         let merged = lifecycle::merge(&mut after, observation, self.rules(), now);
-        let followed = self.follow_price(&draft.after, &mut after);
+        let judging = Judging {
+            at: observation.at,
+            prices_are_newer,
+            again: by.cause != Cause::Webhook,
+        };
+        let followed = self.follow_price(&draft.after, &mut after, judging);
         let before = std::mem::replace(&mut draft.after, after);
         for (line, transaction) in &merged.transactions {
             if transaction.kind == TransactionKind::Payment {
@@ -141,19 +158,24 @@ impl Purchases {
         }))
     }
 
-    /// Writes what was read from Stripe after the basket was. Broken off: done. Else the rows have moved, or the
-    /// plans' prices had to be read: here is the basket as it is now, and Stripe must be read again.
+    /// Writes what was read from Stripe after the basket was. Broken off: done. Else the rows have moved: here is the
+    /// basket as it is now, and Stripe must be read again.
     pub(crate) async fn write_read(
         &self,
         basket: &Basket,
         observation: &Observation,
         by: &By,
     ) -> Result<ControlFlow<Applied, Basket>, Error> {
-        if let Some(applied) = self.write(basket, observation, by).await? {
-            if !applied.left.needs_prices {
-                return Ok(ControlFlow::Break(applied));
-            }
-            self.catalogue.read_prices().await?;
+        let read = Instant::now();
+        let mut draft = Draft::of(basket.clone());
+        let mut left = self.merge(&mut draft, observation, by)?;
+        if left.needs_prices {
+            self.catalogue.read_prices(read).await?;
+            draft = Draft::of(basket.clone());
+            left = self.merge_knowing(&mut draft, observation, by, true)?;
+        }
+        if let Some(applied) = self.store(draft, left, by).await? {
+            return Ok(ControlFlow::Break(applied));
         }
         let newer = baskets::find_by_id(&self.pool, basket.checkout.id).await?;
         newer.map(ControlFlow::Continue).ok_or(Error::Contended)

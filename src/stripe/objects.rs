@@ -66,6 +66,15 @@ pub fn time_of(seconds: i64) -> Option<OffsetDateTime> {
     OffsetDateTime::from_unix_timestamp(seconds).ok()
 }
 
+/// A field that may be left out may also be null: both mean that nothing is there.
+fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
 /// The id of a reference, if there is one.
 pub(super) fn id_of<T: HasId>(reference: Option<&Expandable<T>>) -> Option<String> {
     reference.map(|reference| reference.id().to_owned())
@@ -96,11 +105,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Expandable<T> {
 
 /// A page of a list.
 #[derive(Clone, Debug, Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 pub struct List<T> {
     /// Newest first.
+    #[serde(default, deserialize_with = "or_default")]
     pub data: Vec<T>,
     /// Whether there are more.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub has_more: bool,
 }
 
@@ -131,4 +142,100 @@ has_id!(
 pub struct Reference {
     /// Its id.
     pub id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::de::DeserializeOwned;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    /// Reads the object, then again with each of the fields being null that Stripe may leave out.
+    fn takes_null<T: DeserializeOwned>(object: &Value, optional: &[&str]) {
+        let read = |object: &Value| serde_json::from_value::<T>(object.clone()).map(drop);
+        read(object).expect("the object itself");
+        for field in optional {
+            let mut with_null = object.clone();
+            with_null[field] = Value::Null;
+            read(&with_null).unwrap_or_else(|error| panic!("{field}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_may_be_left_out_may_be_null() {
+        takes_null::<Price>(
+            &json!({"id": "price_1", "currency": "eur", "product": "prod_1"}),
+            &[
+                "active",
+                "unit_amount",
+                "recurring",
+                "lookup_key",
+                "currency_options",
+            ],
+        );
+        takes_null::<Subscription>(
+            &json!({"id": "sub_1"}),
+            &[
+                "items",
+                "metadata",
+                "cancel_at_period_end",
+                "pause_collection",
+                "latest_invoice",
+            ],
+        );
+        takes_null::<Invoice>(
+            &json!({"id": "in_1"}),
+            &[
+                "id",
+                "lines",
+                "payments",
+                "paid_out_of_band",
+                "parent",
+                "metadata",
+                "due_date",
+            ],
+        );
+        takes_null::<InvoiceLine>(
+            &json!({}),
+            &[
+                "id",
+                "discount_amounts",
+                "taxes",
+                "tax_amounts",
+                "proration",
+                "period",
+                "parent",
+            ],
+        );
+        takes_null::<InvoiceLineParent>(
+            &json!({"subscription_item_details": {"proration": null}}),
+            &["subscription_item_details", "invoice_item_details"],
+        );
+        takes_null::<Charge>(
+            &json!({"id": "ch_1"}),
+            &[
+                "disputed",
+                "paid",
+                "refunded",
+                "refunds",
+                "metadata",
+                "amount_refunded",
+            ],
+        );
+        takes_null::<CreditNote>(&json!({"id": "cn_1"}), &["refunds", "lines", "metadata"]);
+        takes_null::<Session>(
+            &json!({"id": "cs_1"}),
+            &[
+                "metadata",
+                "line_items",
+                "customer",
+                "invoice",
+                "payment_intent",
+                "status",
+            ],
+        );
+        takes_null::<List<Reference>>(&json!({"data": []}), &["data", "has_more"]);
+        takes_null::<Metadata>(&json!({"a": "b"}), &[]);
+    }
 }

@@ -1,9 +1,13 @@
 //! The public list of plans: what it tells, in which language, and what becomes of it when Stripe is away.
 
+use std::collections::HashMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::TestApp;
+use crate::harness::purchase::at_once;
+use crate::harness::replica::Replica;
 
 async fn plans(app: &TestApp, query: &str) -> Value {
     let answer = app.get(&format!("/v1/plans{query}")).send().await;
@@ -161,4 +165,112 @@ async fn a_new_price_shows_soon_and_while_stripe_is_away_the_old_one_is_marked_s
         (plans(&app, "").await["stale"] == false).then_some(())
     })
     .await;
+}
+
+/// Takes a plan's price off sale at Stripe, or puts it back.
+async fn set_active(app: &TestApp, key: &str, active: &str) {
+    let held = app
+        .sandbox
+        .stripe(&format!("/v1/prices?lookup_keys[]={key}"))
+        .await;
+    let mut price = held["data"][0].clone();
+    if price.is_null() {
+        let all = app
+            .sandbox
+            .stripe("/v1/prices?active=false&limit=100")
+            .await;
+        let all = all["data"].as_array().expect("a list").clone();
+        let found = all.into_iter().find(|price| price["lookup_key"] == key);
+        price = found.expect("the price");
+    }
+    let id = price["id"].as_str().expect("an id");
+    let path = format!("/v1/prices/{id}");
+    app.at_stripe(Method::POST, &path, &[("active", active)])
+        .await;
+}
+
+#[tokio::test]
+async fn one_price_that_can_t_be_sold_takes_no_other_plan_off_sale() {
+    let app = TestApp::with()
+        .setting("DUES__PLANS__REFRESH_SECONDS", 0)
+        .start()
+        .await;
+    let alice = app.member("alice");
+    set_active(&app, "credits_50", "false").await;
+    let codes = async || {
+        let all = plans(&app, "").await;
+        let all = all["data"].as_array().expect("a list").clone();
+        all.iter()
+            .map(|plan| plan["code"].to_string())
+            .collect::<Vec<_>>()
+    };
+    let is_on_sale = async || codes().await.contains(&"\"credits-50\"".to_owned());
+    app.until("it is off sale", async || {
+        (!is_on_sale().await).then_some(())
+    })
+    .await;
+    assert!(codes().await.len() > 3);
+    assert_eq!(plans(&app, "").await["stale"], false);
+    let refused = app
+        .order(&alice, json!({"plan": "credits-50"}))
+        .send()
+        .await;
+    refused
+        .assert_problem(409, "plan_unavailable")
+        .assert_field("plan", "plan_unavailable");
+    let basket = json!({"lines": [{"plan": "share"}, {"plan": "credits-50"}]});
+    let refused = app.order(&alice, basket).send().await;
+    refused
+        .assert_problem(409, "plan_unavailable")
+        .assert_field("lines[1].plan", "plan_unavailable");
+    app.open(&alice, "credits-20").await;
+    let metrics = app.get("/metrics").send().await.text;
+    assert!(metrics.contains("catalogue_plans_off_sale"), "{metrics}");
+    // Nor does it keep anybody from starting, or from what was bought already.
+    let database = app.settings.database.url.expose();
+    let mut replica = Replica::start(database, app.sandbox.url(), &HashMap::new()).await;
+    let shown = replica.request(Method::GET, "/v1/plans").send().await;
+    assert!(!shown.assert_status(200).text.contains("credits-50"));
+    let held = replica
+        .request(Method::GET, "/v1/entitlements")
+        .bearer(&alice);
+    held.send().await.assert_status(200);
+    replica.stop().await;
+    set_active(&app, "credits_50", "true").await;
+    app.until("it is on sale again", async || {
+        is_on_sale().await.then_some(())
+    })
+    .await;
+    app.open(&alice, "credits-50").await;
+}
+
+#[tokio::test]
+async fn all_who_wait_for_the_first_prices_share_one_answer_also_when_it_is_none() {
+    // At the start Stripe is away, and then it hangs.
+    let app = TestApp::with()
+        .setting("DUES__STRIPE__MAX_RETRIES", 0)
+        .setting("DUES__STRIPE__TIMEOUT_MS", 700)
+        .setting("DUES__STRIPE__TOTAL_TIMEOUT_MS", 800)
+        .start()
+        .await;
+    app.fault(json!({"kind": "stall", "path": "/v1/prices", "times": 1000, "stall_ms": 5_000}))
+        .await;
+    let database = app.settings.database.url.expose();
+    let more = HashMap::from([
+        ("DUES__STRIPE__MAX_RETRIES".to_owned(), "0".to_owned()),
+        ("DUES__STRIPE__TIMEOUT_MS".to_owned(), "700".to_owned()),
+        (
+            "DUES__STRIPE__TOTAL_TIMEOUT_MS".to_owned(),
+            "800".to_owned(),
+        ),
+    ]);
+    let mut replica = Replica::start(database, app.sandbox.url(), &more).await;
+    let before = app.service_calls("GET /v1/prices").await;
+    let calls = (0..20).map(|_| replica.request(Method::GET, "/v1/plans"));
+    for answer in at_once(calls).await {
+        assert!(!answer.status.is_success(), "{answer:?}");
+    }
+    let asked = app.service_calls("GET /v1/prices").await - before;
+    assert!(asked <= 4, "{asked} calls for one answer");
+    replica.stop().await;
 }

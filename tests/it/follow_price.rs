@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use crate::harness::lifecycle::text;
 use crate::harness::own_affairs::plans;
@@ -266,4 +268,64 @@ async fn a_quantity_of_zero_is_flagged_and_a_change_is_judged_by_what_stripe_has
     change.assert_status(200);
     let held = app.stripe_subscription(&id).await;
     assert_eq!(held["items"]["data"][0]["quantity"], 3, "{held}");
+}
+
+#[tokio::test]
+async fn a_price_that_is_younger_than_what_is_known_of_the_prices_is_the_plan_s_all_the_same() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("basic", GOOD_CARD).await.subscription;
+    // The prices were read just now; then the yearly plan gets another one, and the member is moved to it.
+    let known = app
+        .sandbox
+        .stripe("/v1/prices?lookup_keys[]=membership_annual")
+        .await;
+    let product = text(&known["data"][0]["product"]);
+    let new = [
+        ("product", product.as_str()),
+        ("currency", "eur"),
+        ("unit_amount", "3600"),
+        ("recurring[interval]", "year"),
+        ("lookup_key", "membership_annual"),
+        ("transfer_lookup_key", "true"),
+    ];
+    let price = text(&app.at_stripe(Method::POST, "/v1/prices", &new).await["id"]);
+    app.move_at_stripe(&id, Some(&price), 1).await;
+    app.settle().await;
+    assert_eq!(app.terms(&id).await, ("yearly".to_owned(), 1, price));
+    assert!(app.flags().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_that_is_learnt_later_is_taken_over_by_a_comparison_and_by_a_replay() {
+    for by_replay in [false, true] {
+        let plans = plans();
+        let app = plans.sold().start().await;
+        let id = app.sell("basic", GOOD_CARD).await.subscription;
+        let foreign = app.foreign_price("membership_annual", "999").await;
+        app.move_at_stripe(&id, Some(&foreign), 1).await;
+        app.settle().await;
+        assert_eq!(app.flags().await, [UNKNOWN]);
+        assert_eq!(app.terms(&id).await.0, "basic");
+        let lookup = [
+            ("lookup_key", "membership_annual"),
+            ("transfer_lookup_key", "true"),
+        ];
+        app.at_stripe(Method::POST, &format!("/v1/prices/{foreign}"), &lookup)
+            .await;
+        app.services.catalogue.reload().await;
+        if by_replay {
+            let event = app.events_of("customer.subscription.updated").await.pop();
+            let event = text(&event.expect("it was told")["id"]);
+            let replayed = app.services.events.replay(&event).await;
+            replayed.expect("Stripe still has it");
+        } else {
+            let stop = CancellationToken::new();
+            let compared = app.services.events.compare(true, &stop, |_| {}).await;
+            let drift = compared.expect("Stripe is there").drift;
+            assert_eq!(drift.len(), 1, "{drift:?}");
+            assert_eq!(drift[0].stripe_plan.as_deref(), Some("yearly"));
+        }
+        assert_eq!(app.terms(&id).await, ("yearly".to_owned(), 1, foreign));
+    }
 }

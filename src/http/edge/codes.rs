@@ -78,6 +78,8 @@ codes! {
     InProgress = "in_progress", CONFLICT, "The same order is being worked on";
     /// `subscription` is what the member has; its `advice` says what to do instead of buying.
     AlreadyHeld = "already_held", CONFLICT, "The member already has this plan";
+    /// `errors` names the plans whose price at Stripe can't be sold for now. All others can.
+    PlanUnavailable = "plan_unavailable", CONFLICT, "A plan is not sold for now";
     /// `errors` names the plans, and what must be held first.
     RequirementUnmet = "requirement_unmet", CONFLICT, "The member lacks what a plan requires";
     /// Stripe keeps a customer to one currency while something in it is live. Nothing was charged.
@@ -132,8 +134,6 @@ codes! {
     ShuttingDown = "shutting_down", SERVICE_UNAVAILABLE, "The service is stopping";
     /// The login's public keys can't be had, so nobody can tell whether the token is good.
     AuthKeysUnavailable = "auth_keys_unavailable", SERVICE_UNAVAILABLE, "Tokens can't be verified at the moment";
-    /// The plans contradict Stripe's prices: the operator must mend them.
-    PlansUnavailable = "plans_unavailable", SERVICE_UNAVAILABLE, "The plans can't be sold just now";
     /// Repeat the request, with the same Idempotency-Key where it had one.
     DatabaseUnavailable = "database_unavailable", SERVICE_UNAVAILABLE, "The database does not answer";
     /// Stripe delivers it again.

@@ -23,13 +23,14 @@ pub(in crate::http) const STRIPE: &[Code] = &[
     Code::StripeRefused,
     Code::StripeTimeout,
 ];
-/// A use case that needs the plans' prices.
-pub(in crate::http) const PLANS: &[Code] = &[Code::PlansUnavailable];
+/// A use case that sells.
+pub(in crate::http) const SALE: &[Code] = &[Code::PlanUnavailable];
 
 impl From<SubscribeError> for ApiError {
     fn from(error: SubscribeError) -> Self {
         match error {
             SubscribeError::Invalid(wrong) => Self::validation_failed().fields(wrong),
+            SubscribeError::Unavailable(plans) => Self::new(Code::PlanUnavailable).fields(plans),
             SubscribeError::KeyReused => Self::new(Code::IdempotencyKeyReused).field(
                 "Idempotency-Key",
                 "reused",
@@ -65,6 +66,7 @@ impl From<WishError> for ApiError {
             WishError::NotFound => Self::not_found(),
             WishError::Obstacle(obstacle) => Self::new(obstacle.into()).explained(),
             WishError::Invalid(wrong) => Self::validation_failed().fields(wrong),
+            WishError::Unavailable(plans) => Self::new(Code::PlanUnavailable).fields(plans),
             WishError::RequirementUnmet(unmet) => Self::new(Code::RequirementUnmet).fields(unmet),
             WishError::PaymentFailed(decline) => Self::new(Code::PaymentFailed)
                 .detail(format!("{} {}", decline.message, decline.advice))
@@ -100,7 +102,6 @@ impl From<Error> for ApiError {
             Trouble::StripeAway => stripe(Code::StripeUnavailable),
             Trouble::CurrencyLocked => Self::new(Code::CurrencyLocked).explained(),
             Trouble::StripeRefused => Self::new(Code::StripeRefused).explained(),
-            Trouble::PlansWrong => Self::new(Code::PlansUnavailable),
             Trouble::DatabaseAway => Self::new(Code::DatabaseUnavailable),
             Trouble::Busy => Self::new(Code::InProgress).retry_after(IN_PROGRESS_SECONDS),
             Trouble::Fault => return Self::internal(error),

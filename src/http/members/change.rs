@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::subscriptions::Subscription;
 use crate::domain::ids::SubscriptionId;
 use crate::http::edge::codes::Code;
-use crate::http::edge::errors::{DATABASE, PLANS, STRIPE};
+use crate::http::edge::errors::{DATABASE, SALE, STRIPE};
 use crate::http::edge::extract::{JSON, Json, MEMBER, Member, PATH, Path};
 use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::problem::ApiError;
@@ -93,12 +93,12 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(
             routes!(change_subscription)
-                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, PLANS, CHANGING])
+                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, SALE, CHANGING])
                 .problems(&[&[Code::PaymentFailed]]),
         )
         .routes(
             routes!(preview_change)
-                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, PLANS, CHANGING]),
+                .problems(&[MEMBER, PATH, JSON, DATABASE, STRIPE, SALE, CHANGING]),
         )
 }
 

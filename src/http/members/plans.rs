@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use crate::catalogue::Offer;
 use crate::domain::plan::Kind;
-use crate::http::edge::errors::{PLANS, STRIPE};
+use crate::http::edge::errors::STRIPE;
 use crate::http::edge::extract::{Json, QUERY, Query};
 use crate::http::edge::money::Language;
 use crate::http::edge::openapi::Problems as _;
@@ -141,7 +141,7 @@ struct PlansQuery {
 }
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_plans).problems(&[QUERY, STRIPE, PLANS]))
+    OpenApiRouter::new().routes(routes!(list_plans).problems(&[QUERY, STRIPE]))
 }
 
 /// What can be bought, with live prices; without a call to Stripe once they are known.

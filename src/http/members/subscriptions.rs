@@ -10,11 +10,12 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use crate::domain::ids::SubscriptionId;
+use crate::domain::invalid::Invalid;
 use crate::domain::plan::Kind;
 use crate::domain::records::Filter;
 use crate::domain::subscription::{self, Status};
 use crate::http::edge::codes::Code;
-use crate::http::edge::errors::{DATABASE, PLANS, STRIPE};
+use crate::http::edge::errors::{DATABASE, SALE, STRIPE};
 use crate::http::edge::extract::{
     IdempotencyKey, JSON, Json, KEY, MEMBER, Member, PATH, Path, QUERY, Query,
 };
@@ -145,7 +146,7 @@ const BUYING: &[Code] = &[
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(create).problems(&[MEMBER, KEY, JSON, DATABASE, STRIPE, PLANS, BUYING]))
+        .routes(routes!(create).problems(&[MEMBER, KEY, JSON, DATABASE, STRIPE, SALE, BUYING]))
         .routes(routes!(list).problems(&[MEMBER, QUERY, DATABASE]))
         .routes(routes!(show).problems(&[MEMBER, PATH, DATABASE]))
 }
@@ -275,13 +276,15 @@ fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
 
 /// A body of one plan has no `lines`: its fields are named as the client wrote them.
 fn as_written(error: SubscribeError) -> SubscribeError {
-    match error {
-        SubscribeError::Invalid(mut invalid) => {
-            for wrong in &mut invalid {
-                wrong.field = wrong.field.replacen("lines[0].", "", 1);
-            }
-            SubscribeError::Invalid(invalid)
+    let without_lines = |mut invalid: Vec<Invalid>| {
+        for wrong in &mut invalid {
+            wrong.field = wrong.field.replacen("lines[0].", "", 1);
         }
+        invalid
+    };
+    match error {
+        SubscribeError::Invalid(wrong) => SubscribeError::Invalid(without_lines(wrong)),
+        SubscribeError::Unavailable(plans) => SubscribeError::Unavailable(without_lines(plans)),
         other => other,
     }
 }

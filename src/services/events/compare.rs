@@ -1,5 +1,7 @@
 //! Drift: every checkout that has not ended is read from Stripe, and its rows compared with what Stripe alone says.
 
+use std::time::Instant;
+
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -9,7 +11,7 @@ use crate::domain::facts::{Freshness, Transaction};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::lifecycle;
 use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
-use crate::purchases::{Error, Left, MAX_TRIES};
+use crate::purchases::{Error, Followed, Judging, Left, MAX_TRIES};
 use crate::storage::baskets::{self, Draft};
 use crate::storage::{checkouts, cursors};
 use crate::stripe::observe::News;
@@ -113,10 +115,9 @@ impl Events {
                 return Ok(Vec::new());
             };
             let mut mended = Draft::of(ours);
-            mended.after = theirs;
+            mended.after = self.with_plan(&mended.before, theirs).await?;
             mended.transactions = money;
-            let (ours, theirs) = (&mended.before, &mut mended.after);
-            self.purchases.follow_price(ours, theirs);
+            let (ours, theirs) = (&mended.before, &mended.after);
             let drift: Vec<Drift> = ours
                 .lines
                 .iter()
@@ -136,6 +137,24 @@ impl Events {
             return Ok(drift);
         }
         Err(Error::Contended)
+    }
+
+    /// The same with the plan that its price belongs to.
+    async fn with_plan(&self, ours: &Basket, theirs: Basket) -> Result<Basket, Error> {
+        let read = Instant::now();
+        let mut judging = Judging {
+            at: self.clock.now(),
+            prices_are_newer: false,
+            again: true,
+        };
+        let mut followed = theirs.clone();
+        if self.purchases.follow_price(ours, &mut followed, judging) == Followed::Later {
+            self.purchases.catalogue.read_prices(read).await?;
+            judging.prices_are_newer = true;
+            followed = theirs;
+            self.purchases.follow_price(ours, &mut followed, judging);
+        }
+        Ok(followed)
     }
 
     /// The basket as its objects at Stripe alone would have it: our own facts that come from Stripe are forgotten
@@ -176,7 +195,10 @@ impl Events {
 
 /// What a member is charged with tells the plan; what is left alone by all of it agrees.
 fn differs(ours: &Subscription, theirs: &Subscription) -> bool {
-    let terms = |line: &Subscription| (line.status, line.quantity, line.stripe_price.clone());
+    let terms = |line: &Subscription| {
+        let (plan, price) = (line.plan.clone(), line.stripe_price.clone());
+        (line.status, line.quantity, plan, price)
+    };
     terms(ours) != terms(theirs)
 }
 

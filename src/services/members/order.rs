@@ -3,7 +3,7 @@
 use aws_lc_rs::digest;
 use time::OffsetDateTime;
 
-use crate::catalogue::Offer;
+use crate::catalogue::{OffSale, Offer};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::invalid::Invalid;
 use crate::domain::plan::{Kind, Plan};
@@ -110,6 +110,17 @@ pub(super) fn on_trial<'a>(order: &Order, offers: &'a [Offer]) -> Option<&'a Pla
         offers.find(|plan| plan.code == line.plan)
     });
     plans.find(|plan| plan.trial_days.is_some())
+}
+
+/// The lines of an order that ask for what is not sold for now.
+pub(super) fn unavailable(order: &Order, off_sale: &[OffSale]) -> Vec<Invalid> {
+    let lines = order.lines.iter().enumerate();
+    let off = lines.filter(|(_, line)| off_sale.iter().any(|off| off.plan == line.plan));
+    let named = off.map(|(index, _)| {
+        let field = format!("lines[{index}].plan");
+        Invalid::new(&field, "plan_unavailable", "It is not sold for now.")
+    });
+    named.collect()
 }
 
 /// What is wrong with an order, field by field.

@@ -59,6 +59,9 @@ pub enum SubscribeError {
     /// Plans of the order require something that the member doesn't hold.
     #[error("the order requires something that the member doesn't hold")]
     RequirementUnmet(Vec<Invalid>),
+    /// Plans are not sold for now: their prices at Stripe can't be.
+    #[error("a plan is not sold for now")]
+    Unavailable(Vec<Invalid>),
     /// The member has too many open checkouts.
     #[error("the member has too many open checkouts")]
     TooManyOpen,
@@ -96,7 +99,12 @@ impl Members {
         order: &Order,
         key: Option<&str>,
     ) -> Result<Opened, SubscribeError> {
-        let offers = self.catalogue.offers().await?;
+        let priced = self.catalogue.priced().await?;
+        let offers = priced.offers;
+        let unavailable = order::unavailable(order, &priced.off_sale);
+        if !unavailable.is_empty() {
+            return Err(SubscribeError::Unavailable(unavailable));
+        }
         // An order that nobody could fulfil costs nobody else anything.
         if order.currency.is_some() {
             choose(order, &offers, &[]).map_err(SubscribeError::Invalid)?;

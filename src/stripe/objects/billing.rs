@@ -2,7 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Expandable, LineItem, List, Metadata, Period, PriceReference, Recurring, Reference};
+use super::{
+    Expandable, LineItem, List, Metadata, Period, PriceReference, Recurring, Reference, or_default,
+};
 
 /// A subscription at Stripe.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,7 +26,7 @@ pub struct Subscription {
     /// Unix seconds.
     pub cancel_at: Option<i64>,
     /// Ends with its period.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub cancel_at_period_end: bool,
     /// Unix seconds.
     pub ended_at: Option<i64>,
@@ -51,7 +53,7 @@ pub struct PauseCollection {
 #[derive(Clone, Debug, Deserialize)]
 pub struct SubscriptionItem {
     /// `si_…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Unix seconds; since 2025-03-31.
     pub current_period_start: Option<i64>,
@@ -112,7 +114,7 @@ impl Subscription {
 #[derive(Clone, Debug, Deserialize)]
 pub struct Invoice {
     /// `in_…`; empty for an upcoming one, which has none.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Test or live.
     pub livemode: Option<bool>,
@@ -155,7 +157,7 @@ pub struct Invoice {
     /// Minor units that were paid in cash, by cheque or by transfer; since 2026-05-27.
     pub amount_paid_off_stripe: Option<i64>,
     /// The same before 2025-03-31, for the whole.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub paid_out_of_band: bool,
     /// Minor units of credit notes after it was paid.
     pub post_payment_credit_notes_amount: Option<i64>,
@@ -169,7 +171,7 @@ pub struct Invoice {
 #[derive(Clone, Debug, Deserialize)]
 pub struct InvoiceLine {
     /// `il_…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// Of a subscription's line at first a copy of the subscription's.
     pub metadata: Option<Metadata>,
@@ -197,7 +199,7 @@ pub struct InvoiceLine {
     /// `sub_…`: also of a line that was only billed along with it.
     pub subscription: Option<Expandable<Reference>>,
     /// Whether it is for a part of a period; before 2025-03-31.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub proration: bool,
     /// What it is for.
     pub period: Option<Period>,
@@ -207,7 +209,7 @@ pub struct InvoiceLine {
 #[derive(Clone, Debug, Deserialize)]
 pub struct DiscountAmount {
     /// Minor units.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub amount: i64,
 }
 
@@ -215,7 +217,7 @@ pub struct DiscountAmount {
 #[derive(Clone, Debug, Deserialize)]
 pub struct TaxAmount {
     /// Minor units.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub amount: i64,
     /// `inclusive` or `exclusive`; since 2025-03-31.
     pub tax_behavior: Option<String>,
@@ -244,7 +246,7 @@ pub struct InvoiceLineSource {
     /// `sub_…`.
     pub subscription: Option<Expandable<Reference>>,
     /// Whether it is for a part of a period.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub proration: bool,
 }
 
@@ -368,7 +370,7 @@ pub struct StatusTransitions {
 #[derive(Clone, Debug, Deserialize)]
 pub struct InvoicePayment {
     /// `inpay_…`.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub id: String,
     /// The invoice.
     pub invoice: Option<Expandable<Invoice>>,
@@ -473,7 +475,7 @@ pub struct CreditNote {
     /// May name the lines that it is about.
     pub metadata: Option<Metadata>,
     /// The refunds that it made or took over.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub refunds: Vec<CreditedRefund>,
     /// The same before 2025-03-31.
     pub refund: Option<Expandable<Reference>>,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Expandable, Reference};
+use super::{Expandable, Reference, or_default};
 
 /// A price.
 #[derive(Clone, Debug, Deserialize)]
@@ -12,7 +12,7 @@ pub struct Price {
     /// `price_…`.
     pub id: String,
     /// Whether it may be used.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub active: bool,
     /// ISO 4217, lower case.
     pub currency: String,
@@ -27,7 +27,7 @@ pub struct Price {
     /// What is sold.
     pub product: Expandable<Product>,
     /// The same price in other currencies, when expanded.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub currency_options: BTreeMap<String, CurrencyOption>,
 }
 

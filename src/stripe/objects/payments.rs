@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Expandable, List, Metadata, Reference};
+use super::{Expandable, List, Metadata, Reference, or_default};
 
 /// A payment intent.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -64,15 +64,15 @@ pub struct Charge {
     /// The receipt's page: a bearer link, never logged.
     pub receipt_url: Option<String>,
     /// Whether there ever was a dispute.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub disputed: bool,
     /// Before 2025-03-31.
     pub invoice: Option<Expandable<Reference>>,
     /// Whether money came.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub paid: bool,
     /// Whether all of it went back.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub refunded: bool,
     /// Minor units of all refunds so far; used only to tell some from none.
     pub amount_refunded: Option<i64>,

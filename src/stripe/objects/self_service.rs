@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Expandable, InvoicePayment, List, Reference};
+use super::{Expandable, InvoicePayment, List, Reference, or_default};
 
 /// An invoice that there is not yet.
 #[derive(Clone, Debug, Deserialize)]
@@ -27,7 +27,7 @@ pub struct PreviewLine {
     /// Since 2025-03-31.
     pub parent: Option<LineParent>,
     /// Before 2025-03-31.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub proration: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct LineParent {
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct LineDetails {
     /// Whether it is for a part of a period.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub proration: bool,
 }
 

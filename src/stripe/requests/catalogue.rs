@@ -12,17 +12,18 @@ pub const MAX_LOOKUP_KEYS: usize = 10;
 
 impl Stripe {
     /// The active prices with these lookup keys, at most [`MAX_LOOKUP_KEYS`], with product and other currencies.
-    pub async fn list_prices(&self, lookup_keys: Vec<String>) -> Result<Vec<Price>, StripeError> {
+    pub async fn list_prices(
+        &self,
+        lookup_keys: Vec<String>,
+    ) -> Result<Answer<List<Price>>, StripeError> {
         let expand = ["data.product", "data.currency_options"].map(str::to_owned);
         let request = ListPrice::new()
             .active(true)
             .lookup_keys(lookup_keys)
             .expand(expand)
             .limit(PAGE);
-        let answer: Answer<List<Price>> = self
-            .call(Operation::ListPrices, request.build(), None)
-            .await?;
-        Ok(answer.body.data)
+        self.call(Operation::ListPrices, request.build(), None)
+            .await
     }
 
     /// The archived prices with these lookup keys, at most [`MAX_LOOKUP_KEYS`].
@@ -56,12 +57,10 @@ impl Stripe {
     }
 
     /// A price by its id, with product and other currencies.
-    pub async fn retrieve_price(&self, id: &str) -> Result<Price, StripeError> {
+    pub async fn retrieve_price(&self, id: &str) -> Result<Answer<Price>, StripeError> {
         let request =
             RetrievePrice::new(id).expand(["product", "currency_options"].map(str::to_owned));
-        Ok(self
-            .call(Operation::RetrievePrice, request.build(), None)
-            .await?
-            .body)
+        self.call(Operation::RetrievePrice, request.build(), None)
+            .await
     }
 }
