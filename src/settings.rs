@@ -358,7 +358,9 @@ impl Settings {
     /// Only `http.listen`, read like all settings but without a look at the others: a health check has no secrets.
     pub fn listen_address() -> Result<SocketAddr, SettingsError> {
         let place = Place::of_process()?;
-        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        let (raw, problems) = raw::read(place.environment, Some(&place.directory), place.variables);
+        // What is wrong elsewhere is not the health check's business.
+        let raw = raw.ok_or(SettingsError { problems })?;
         check::listen_address(place.environment, &raw)
     }
 
@@ -366,7 +368,8 @@ impl Settings {
     /// Stripe's key.
     pub fn database() -> Result<Database, SettingsError> {
         let place = Place::of_process()?;
-        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        let (raw, problems) = raw::read(place.environment, Some(&place.directory), place.variables);
+        let raw = raw.ok_or(SettingsError { problems })?;
         check::database(place.environment, raw.database)
     }
 
@@ -374,7 +377,8 @@ impl Settings {
     /// file has no database at hand.
     pub fn catalogue() -> Result<CatalogueSettings, SettingsError> {
         let place = Place::of_process()?;
-        let raw = raw::read(place.environment, Some(&place.directory), place.variables)?;
+        let (raw, problems) = raw::read(place.environment, Some(&place.directory), place.variables);
+        let raw = raw.ok_or(SettingsError { problems })?;
         check::catalogue(place.environment, raw)
     }
 
@@ -385,8 +389,11 @@ impl Settings {
         config_dir: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let raw = raw::read(environment, config_dir, variables.into_iter().collect())?;
-        check::check(environment, raw)
+        let (raw, problems) = raw::read(environment, config_dir, variables.into_iter().collect());
+        match raw {
+            Some(raw) => check::check(environment, raw, problems),
+            None => Err(SettingsError { problems }),
+        }
     }
 
     /// Whether the key is of Stripe's live mode, in which money moves.

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, fmt};
@@ -17,6 +17,16 @@ const SECONDS: [f64; 12] = [
 ];
 /// How often recorded values are sorted into buckets, so that they don't pile up where nobody scrapes.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Crates that log values which they don't know, and that may be somebody's e-mail: nobody needs their word for it.
+const OTHER_PEOPLES_VALUES: [&str; 6] = [
+    "stripe_billing",
+    "stripe_checkout",
+    "stripe_core",
+    "stripe_product",
+    "stripe_shared",
+    "stripe_types",
+];
 
 /// The process has one recorder; tests build many apps in one process, and they share it.
 static RECORDER: OnceLock<Metrics> = OnceLock::new();
@@ -40,7 +50,10 @@ pub struct Metrics {
 
 /// Sets up the log: once, from the program and never from a library or a test.
 pub fn init(log: &Log) -> Result<(), TelemetryError> {
-    let targets: Targets = log.level.parse()?;
+    let mut targets: Targets = log.level.parse()?;
+    for crates in OTHER_PEOPLES_VALUES {
+        targets = targets.with_target(crates, LevelFilter::OFF);
+    }
     let lines = match log.format {
         LogFormat::Json => fmt::layer()
             .json()

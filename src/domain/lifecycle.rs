@@ -4,9 +4,11 @@
 //! subscription at Stripe, which can also go back, is taken only when it is provably the newest. So the order in which
 //! events arrive, and how often, doesn't matter; the tests below hold this down by properties.
 
+use std::borrow::Cow;
+
 use time::{Duration, OffsetDateTime};
 
-use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction};
+use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction, TransactionKind};
 use super::ids::SubscriptionId;
 use super::subscription::{
     Basket, Checkout, Collection, Dispute, DisputeState, Held, Period, Reason, Refund,
@@ -165,13 +167,7 @@ fn merge_fact(
         }
         Fact::InvoicePaid { at, made_at } => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                let is_news = line.last_paid_at.is_none_or(|newest| *at > newest);
-                merge_max(&mut line.last_paid_at, *at);
-                let owed = |end: &OffsetDateTime| made_at.is_none_or(|made| made < *end);
-                let late = line.ended_at.filter(owed).is_some_and(|end| *at > end);
-                if is_news && late {
-                    merged.flag = Some(PAID_AFTER_END);
-                }
+                merge_invoice_paid(line, *at, *made_at, merged);
             }
         }
         Fact::PaidPeriod(period) => {
@@ -191,12 +187,7 @@ fn merge_fact(
         }
         Fact::Ended(at) => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                let is_news = line.ended_at.is_none();
-                merge_min(&mut line.ended_at, *at);
-                let late = |paid: OffsetDateTime| paid > *at + FINAL_INVOICE;
-                if is_news && line.last_paid_at.is_some_and(late) {
-                    merged.flag = Some(PAID_AFTER_END);
-                }
+                merge_ended(line, *at, merged);
             }
         }
         Fact::PaymentIntent(id) => {
@@ -217,8 +208,12 @@ fn merge_fact(
             }
         }
         Fact::Transaction(transaction, scope) => {
-            for line in in_scope(basket, *scope, concerned) {
-                record(&mut merged.transactions, line.id, transaction);
+            let lines: Vec<SubscriptionId> = in_scope(basket, *scope, concerned)
+                .map(|line| line.id)
+                .collect();
+            for line in lines {
+                let transaction = told_apart(basket, line, transaction);
+                record(&mut merged.transactions, line, &transaction);
             }
         }
         Fact::Refunded(refund, named) => {
@@ -252,6 +247,31 @@ fn merge_fact(
     }
 }
 
+/// Money for what is over was owed from before the end: the last invoice of what is ended at once is made with the end.
+fn merge_invoice_paid(
+    line: &mut Subscription,
+    at: OffsetDateTime,
+    made_at: Option<OffsetDateTime>,
+    merged: &mut Merged,
+) {
+    let is_news = line.last_paid_at.is_none_or(|newest| at > newest);
+    merge_max(&mut line.last_paid_at, at);
+    let owed = |end: &OffsetDateTime| made_at.is_none_or(|made| made < *end);
+    if is_news && line.ended_at.filter(owed).is_some_and(|end| at > end) {
+        merged.flag = Some(PAID_AFTER_END);
+    }
+}
+
+/// The end may be told after the money that came later.
+fn merge_ended(line: &mut Subscription, at: OffsetDateTime, merged: &mut Merged) {
+    let is_news = line.ended_at.is_none();
+    merge_min(&mut line.ended_at, at);
+    let late = |paid: OffsetDateTime| paid > at + FINAL_INVOICE;
+    if is_news && line.last_paid_at.is_some_and(late) {
+        merged.flag = Some(PAID_AFTER_END);
+    }
+}
+
 /// A refund only grows, until one has failed: from then on the charge is read. So it is when a part of a basket's
 /// payment went back, because only the refunds tell which line it was for. It never touches a recurring line.
 fn merge_refund(
@@ -278,6 +298,40 @@ fn merge_refund(
             Freshness::Event => line.refund = line.refund.max(refund),
         }
     }
+}
+
+/// An invoice may be paid by several payments, each of which may go back for itself: the first one is the row of the
+/// invoice, and every other one a row beside it.
+fn told_apart<'a>(
+    basket: &Basket,
+    line: SubscriptionId,
+    transaction: &'a Transaction,
+) -> Cow<'a, Transaction> {
+    let Some(intent) = transaction
+        .payment_intent
+        .as_ref()
+        .filter(|_| transaction.kind == TransactionKind::Payment)
+    else {
+        return Cow::Borrowed(transaction);
+    };
+    let mut payments = basket
+        .payments
+        .iter()
+        .filter(|payment| payment.line == line);
+    let is_another = payments.any(|payment| {
+        payment.reference == transaction.reference
+            && payment
+                .payment_intent
+                .as_ref()
+                .is_some_and(|held| held != intent)
+    });
+    if !is_another {
+        return Cow::Borrowed(transaction);
+    }
+    Cow::Owned(Transaction {
+        reference: format!("{}#{intent}", transaction.reference),
+        ..transaction.clone()
+    })
 }
 
 fn one_offs<'a>(

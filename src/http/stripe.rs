@@ -2,6 +2,7 @@
 
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::routing::post;
 use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -28,13 +29,17 @@ const RECEIVING: &[Code] = &[
     Code::BadSignature,
     Code::WrongMode,
     Code::MalformedEvent,
+    Code::ThinEvent,
     Code::UnreadableObject,
     Code::Overloaded,
     Code::EventNotRecorded,
 ];
 
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(receive).problems(&[BODY, RECEIVING]))
+    // A slash at the end of the endpoint's address at Stripe is easily written, and would lose every event.
+    OpenApiRouter::new()
+        .routes(routes!(receive).problems(&[BODY, RECEIVING]))
+        .route("/webhooks/stripe/", post(receive))
 }
 
 /// An event of Stripe, signed.
@@ -61,6 +66,8 @@ impl From<IngestError> for ApiError {
             IngestError::Signature(_) => refused(Code::BadSignature),
             IngestError::WrongMode => refused(Code::WrongMode),
             IngestError::Malformed(_) => Self::new(Code::MalformedEvent).source(error),
+            IngestError::Unstorable => refused(Code::MalformedEvent),
+            IngestError::Thin(_) => refused(Code::ThinEvent),
             // A shape that this version can't read: Stripe shall try again when a newer one runs.
             IngestError::Unreadable(_) => Self::new(Code::UnreadableObject).source(error),
             IngestError::Overloaded => refused(Code::Overloaded),

@@ -111,6 +111,19 @@ impl Trouble {
 }
 
 impl Error {
+    /// Whether a text was to be written that the database can't hold.
+    pub fn is_of_a_text(&self) -> bool {
+        match self {
+            Self::Storage(error) => error.is_of_a_text(),
+            Self::Shared(error) => error.is_of_a_text(),
+            Self::Stripe(_)
+            | Self::Catalogue(_)
+            | Self::Contradiction(_)
+            | Self::Contended
+            | Self::Panicked => false,
+        }
+    }
+
     /// What a caller can make of it.
     pub fn trouble(&self) -> Trouble {
         match self {

@@ -11,16 +11,30 @@ use crate::stripe::money::PaymentNow;
 use crate::stripe::objects::{Expandable, time_of};
 use crate::stripe::observe::{News, Observer};
 
+/// Why a person should look.
+const NOT_ADOPTED: &str = "the payment is of a purchase of ours, but none of our rows takes it";
+
 impl Purchases {
     /// Reads all that Stripe says of a payment (refunds, disputes) and applies it.
     pub(crate) async fn read_payment(&self, id: &str, by: &By) -> Result<Settled, Error> {
         let subject = Subject::payment(id);
+        let mut adopted = false;
         for _ in 0..MAX_TRIES {
             let Some(basket) = self.find_one(&subject).await? else {
-                if self.adopt_payment(id, by).await? {
-                    continue;
+                // Once: whatever keeps it from being found then will do so again.
+                if adopted {
+                    return Ok(Settled::Flagged(NOT_ADOPTED));
                 }
-                return Ok(Settled::Ignored);
+                match self.adopt_payment(id, by).await {
+                    Ok(true) => adopted = true,
+                    Ok(false) => return Ok(Settled::Ignored),
+                    // It is in another account, or was never there: nothing of ours.
+                    Err(Error::Stripe(error)) if error.is_no_such_object() => {
+                        return Ok(Settled::Ignored);
+                    }
+                    Err(error) => return Err(error),
+                }
+                continue;
             };
             let intent = self.account.client.retrieve_payment_intent(id).await?;
             let refunds = self.account.client.list_refunds(id).await?.body.data;

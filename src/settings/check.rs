@@ -23,14 +23,25 @@ const HS256_SECRET_BYTES: usize = 32;
 /// Stripe repeats an event for 30 days; one that we have forgotten by then would be applied again.
 const PURGE_AFTER_DAYS: u32 = 31;
 
+/// The files of ours that hold secrets which everyone may know.
+const PUBLISHED: [&str; 2] = [
+    include_str!("../../config/development.toml"),
+    include_str!("../../config/playground.env"),
+];
+/// Stripe's have 32 after `whsec_`; whoever typed one has fewer.
+const WEBHOOK_SECRET_CHARACTERS: usize = 8;
 /// Longer than any two renewals lie apart.
 const MAX_GRACE_DAYS: u16 = 3650;
 
-/// Checks every section, so that one start reports all that is wrong.
-pub(super) fn check(environment: Environment, raw: Raw) -> Result<Settings, SettingsError> {
+/// Checks every section, so that one start reports all that is wrong, beside what was wrong with values already.
+pub(super) fn check(
+    environment: Environment,
+    raw: Raw,
+    problems: Vec<Problem>,
+) -> Result<Settings, SettingsError> {
     let mut check = Check {
         environment,
-        problems: Vec::new(),
+        problems,
     };
     let http = check.http(&raw.http, raw.stripe.total_timeout_ms);
     let database = check.database(raw.database);
@@ -109,7 +120,7 @@ pub(super) fn catalogue(
     environment: Environment,
     mut raw: Raw,
 ) -> Result<CatalogueSettings, SettingsError> {
-    raw.stripe.webhook_secrets = vec!["whsec_unused".to_owned()];
+    raw.stripe.webhook_secrets = vec!["whsec_unused_by_the_catalogue".to_owned()];
     let mut check = Check {
         environment,
         problems: Vec::new(),
@@ -126,6 +137,14 @@ pub(super) fn catalogue(
             problems: check.problems,
         }),
     }
+}
+
+/// Whether a secret stands in one of our own files.
+fn is_published(secret: &str) -> bool {
+    let words = |file: &'static str| file.split(['"', '=', '\n']);
+    PUBLISHED
+        .iter()
+        .any(|file| words(file).any(|word| word == secret))
 }
 
 struct Check {
@@ -149,6 +168,15 @@ impl Check {
             Some(text) => Some(self.address("http.metrics_listen", text)?),
             None => None,
         };
+        let is_public = listen
+            .as_ref()
+            .is_some_and(|address| !address.ip().is_loopback());
+        if is_public && metrics_listen.is_none() && self.environment == Environment::Production {
+            self.problem(
+                "http.metrics_listen",
+                "is missing: without a port of their own the metrics are on http.listen, where anybody can read them",
+            );
+        }
         self.at_least("http.body_limit_bytes", raw.body_limit_bytes as u64, 1024);
         self.at_least("http.max_concurrency", raw.max_concurrency as u64, 1);
         if raw.request_timeout_ms <= stripe_total_timeout_ms {
@@ -195,15 +223,12 @@ impl Check {
         if raw.webhook_secrets.is_empty() {
             self.problem("stripe.webhook_secrets", "is missing: one secret at least");
         }
-        if raw
+        if let Some(what) = raw
             .webhook_secrets
             .iter()
-            .any(|secret| secret.strip_prefix("whsec_").is_none_or(str::is_empty))
+            .find_map(|secret| self.wrong_secret(secret))
         {
-            self.problem(
-                "stripe.webhook_secrets",
-                "has an entry that does not look like whsec_…",
-            );
+            self.problem("stripe.webhook_secrets", what);
         }
         if raw.api_version.trim().is_empty() {
             self.problem("stripe.api_version", "is empty");
@@ -258,15 +283,44 @@ impl Check {
         })
     }
 
+    /// What is wrong with a signing secret.
+    fn wrong_secret(&self, secret: &str) -> Option<&'static str> {
+        let rest = secret.strip_prefix("whsec_").unwrap_or_default();
+        let is_production = self.environment == Environment::Production;
+        if rest.is_empty() {
+            Some("has an entry that does not look like whsec_…")
+        } else if is_production && is_published(secret) {
+            Some(
+                "has a secret that stands in the sources of Dues, so that anybody can sign with it",
+            )
+        } else if is_production && rest.len() < WEBHOOK_SECRET_CHARACTERS {
+            Some(
+                "has an entry that is too short to be a secret: Stripe shows it beside the endpoint",
+            )
+        } else {
+            None
+        }
+    }
+
     fn stripe_key(&mut self, key: &str, api_base: Option<&Url>) {
         const PREFIXES: [&str; 4] = ["sk_test_", "rk_test_", "sk_live_", "rk_live_"];
         if !PREFIXES.iter().any(|prefix| {
-            key.strip_prefix(prefix)
-                .is_some_and(|rest| !rest.is_empty())
+            key.strip_prefix(prefix).is_some_and(|rest| {
+                !rest.is_empty()
+                    && rest
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            })
         }) {
             self.problem(
                 "stripe.secret_key",
                 "does not look like a secret or restricted key (sk_test_…, sk_live_…, rk_test_…, rk_live_…)",
+            );
+        }
+        if is_live_key(key) && self.environment == Environment::Development {
+            self.problem(
+                "stripe.secret_key",
+                "is a live key, but in development anybody can have a token (dues token): set DUES_ENV=production",
             );
         }
         if is_live_key(key) && api_base.is_some_and(|base| base.as_str() != STRIPE_API) {
@@ -287,6 +341,12 @@ impl Check {
                             "is {} bytes long, shorter than {HS256_SECRET_BYTES}",
                             secret.len()
                         ),
+                    );
+                }
+                if self.environment == Environment::Production && is_published(&secret) {
+                    self.problem(
+                        "auth.hs256_secret",
+                        "stands in the sources of Dues, so that anybody can make tokens with it",
                     );
                 }
                 Some(AuthKey::Hs256(Secret::new(secret)))
@@ -481,7 +541,12 @@ impl Check {
     }
 
     fn problem(&mut self, key: &str, what: impl Into<String>) {
-        self.problems.push(Problem::at(self.environment, key, what));
+        let (problem, what) = (Problem::at(self.environment, key, ""), what.into());
+        // A value that could not be taken is not missing as well.
+        let is_known = self.problems.iter().any(|known| known.at == problem.at);
+        if !is_known || !what.starts_with("is missing") {
+            self.problems.push(Problem { what, ..problem });
+        }
     }
 
     fn required(&mut self, key: &str, value: Option<String>) -> Option<String> {

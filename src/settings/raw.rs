@@ -211,17 +211,50 @@ pub(super) fn shipped(section: &str, key: &str) -> Option<String> {
     Some(defaults.get(section)?.get(key)?.as_str()?.to_owned())
 }
 
-/// Merges the three sources; the first value of a wrong type, or key that does not exist, is the problem.
+/// Merges the three sources. What is wrong with a value is noted, and its default taken for it, so that one mistake does
+/// not hide the others; none when even so they can't be read.
 pub(super) fn read(
     environment: Environment,
     config_dir: Option<&Path>,
     mut variables: HashMap<String, String>,
-) -> Result<Raw, Problem> {
-    if let Some(url) = variables.get("DATABASE_URL").cloned() {
-        variables
-            .entry("DUES__DATABASE__URL".to_owned())
-            .or_insert(url);
+) -> (Option<Raw>, Vec<Problem>) {
+    // Whoever writes a secret into a file writes a line, and its end comes along.
+    for value in variables.values_mut() {
+        *value = value.trim().to_owned();
     }
+    let own = variables.get("DUES__DATABASE__URL");
+    if own.is_none_or(String::is_empty)
+        && let Some(url) = variables.get("DATABASE_URL").cloned()
+    {
+        variables.insert("DUES__DATABASE__URL".to_owned(), url);
+    }
+    let mut problems = Vec::new();
+    loop {
+        match merged(environment, config_dir, variables.clone()) {
+            Ok(raw) => return (Some(raw), problems),
+            Err((problem, key)) => {
+                problems.push(problem);
+                // Only a variable can be taken out; what is wrong in a file hides what comes after it.
+                let before = variables.len();
+                if let Some(key) = key {
+                    let name = format!("DUES__{}", key.replace('.', "__").to_uppercase());
+                    let section = format!("{name}__");
+                    variables.retain(|other, _| *other != name && !other.starts_with(&section));
+                }
+                if variables.len() == before {
+                    return (None, problems);
+                }
+            }
+        }
+    }
+}
+
+/// The three sources as one, or the first value of a wrong type, or key that does not exist.
+fn merged(
+    environment: Environment,
+    config_dir: Option<&Path>,
+    variables: HashMap<String, String>,
+) -> Result<Raw, (Problem, Option<String>)> {
     let mut builder = Config::builder().add_source(File::from_str(DEFAULTS, FileFormat::Toml));
     if let Some(directory) = config_dir {
         let file = directory.join(format!("{environment}.toml"));
@@ -234,10 +267,11 @@ pub(super) fn read(
                 .source(Some(variables)),
         )
         .build()
-        .map_err(|error| Problem::in_source(source_problem(error)))?;
+        .map_err(|error| (Problem::in_source(source_problem(error)), None))?;
     serde_path_to_error::deserialize(merged).map_err(|error| {
         let key = error.path().to_string();
-        Problem::at(environment, &key, value_problem(error.into_inner()))
+        let problem = Problem::at(environment, &key, value_problem(error.into_inner()));
+        (problem, Some(key))
     })
 }
 
@@ -273,7 +307,8 @@ fn value_problem(error: ConfigError) -> String {
 
 fn unless_empty<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
-    Ok(text.filter(|text| !text.trim().is_empty()))
+    let text = text.map(|text| text.trim().to_owned());
+    Ok(text.filter(|text| !text.is_empty()))
 }
 
 /// A list in TOML, or one text with commas: an environment variable has no other way to say a list.

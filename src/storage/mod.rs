@@ -69,6 +69,17 @@ impl StorageError {
         }
     }
 
+    /// Whether a text was to be written that the database can't hold (a NUL).
+    pub fn is_of_a_text(&self) -> bool {
+        const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
+        match self {
+            Self::Database(sqlx::Error::Database(error)) => {
+                error.code().as_deref() == Some(CHARACTER_NOT_IN_REPERTOIRE)
+            }
+            Self::Database(_) | Self::ImpossibleRow { .. } => false,
+        }
+    }
+
     /// Whether it would be one more of what a user, or a checkout, can have only once.
     pub fn is_held_already(&self) -> bool {
         matches!(

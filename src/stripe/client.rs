@@ -15,6 +15,7 @@ use time::format_description::well_known::Rfc2822;
 
 use super::objects::PaymentError;
 use super::pace::Pace;
+use super::reading::{Unreadable, from_json};
 use crate::settings;
 
 /// Declares the operations of Stripe that we call, so that they can be listed, measured and looked for in a journal.
@@ -171,8 +172,8 @@ pub enum StripeError {
         operation: &'static str,
         /// Stripe's `Request-Id`.
         request_id: String,
-        /// Where the JSON departs from what was expected; holds names and types, no values.
-        source: std::sync::Arc<serde_json::Error>,
+        /// Where it departs from what was expected.
+        source: Unreadable,
     },
 }
 
@@ -180,6 +181,11 @@ impl StripeError {
     /// Whether Stripe says that the object named by `param` does not exist (any more).
     pub fn is_missing(&self, missing: &str) -> bool {
         matches!(self, Self::Refused { code, param, .. } if code == "resource_missing" && param == missing)
+    }
+
+    /// Whether Stripe says that what was asked for by its id does not exist: an answer, and no trouble that passes.
+    pub fn is_no_such_object(&self) -> bool {
+        matches!(self, Self::Refused { status: 404, code, .. } if code == "resource_missing")
     }
 
     /// Whether Stripe refused because the customer has business in another currency.
@@ -404,7 +410,7 @@ fn read<T: DeserializeOwned>(
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let request_id = header("Request-Id").unwrap_or("unknown").to_owned();
     if status.is_success() {
-        return match serde_json::from_slice(body) {
+        return match from_json(body) {
             Ok(object) => Attempt::Done(Answer {
                 body: object,
                 at: date(headers),
@@ -414,7 +420,7 @@ fn read<T: DeserializeOwned>(
             Err(source) => Attempt::Retry(StripeError::Unreadable {
                 operation,
                 request_id,
-                source: std::sync::Arc::new(source),
+                source,
             }),
         };
     }

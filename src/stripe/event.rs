@@ -9,6 +9,7 @@ use super::objects::{
     Charge, CreditNote, Dispute, Invoice, InvoicePayment, Reference, Refund, Session, Subscription,
 };
 use super::observe::{News, Observer, Unknown};
+use super::reading::{Unreadable, from_json};
 use crate::domain::facts::{Freshness, Observation, Subject};
 
 /// Declares the event types that we act on.
@@ -119,6 +120,9 @@ impl EventType {
     }
 }
 
+/// What a thin event calls itself.
+const THIN: &str = "v2.core.event";
+
 #[derive(Deserialize)]
 struct Envelope<'a> {
     id: &'a str,
@@ -126,8 +130,15 @@ struct Envelope<'a> {
     kind: &'a str,
     created: i64,
     livemode: bool,
+    account: Option<&'a str>,
     #[serde(borrow)]
     data: Data<'a>,
+}
+
+/// A thin event: it has no object, only its name.
+#[derive(Deserialize)]
+struct Thin<'a> {
+    object: &'a str,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +177,8 @@ pub struct Event {
     pub created: OffsetDateTime,
     /// Test or live.
     pub livemode: bool,
+    /// Whether it is of a connected account, whose business is its own.
+    pub elsewhere: bool,
     /// What it says; none when it is of a type that we don't act on, or of an object that can't be ours.
     pub content: Option<Content>,
 }
@@ -189,14 +202,19 @@ pub struct Content {
 pub enum ParseError {
     /// Not an event.
     #[error("the body is not an event: {0}")]
-    Envelope(serde_json::Error),
+    Envelope(Unreadable),
+    /// A thin event (`/v2/core/event_destinations`): it tells that something happened, and not what.
+    #[error(
+        "this is a thin event, which Dues does not take: make an endpoint with snapshot payloads for this address"
+    )]
+    Thin,
     /// A known type, but its object can't be read: worth another try with a newer version of Dues.
     #[error("the object of a {} event can't be read: {error}", kind.as_str())]
     Object {
         /// The event's type.
         kind: EventType,
         /// Where it departs from what was expected.
-        error: serde_json::Error,
+        error: Unreadable,
     },
 }
 
@@ -213,11 +231,15 @@ impl Event {
 impl Observer {
     /// Reads an event: the object only if its type is one that we act on.
     pub fn event(&self, body: &[u8]) -> Result<Event, ParseError> {
-        let envelope: Envelope = serde_json::from_slice(body).map_err(ParseError::Envelope)?;
-        let created = OffsetDateTime::from_unix_timestamp(envelope.created).map_err(|_| {
-            ParseError::Envelope(serde::de::Error::custom("created is out of range"))
-        })?;
-        let content = match EventType::parse(envelope.kind) {
+        let envelope: Envelope =
+            from_json(body).map_err(|error| match serde_json::from_slice::<Thin>(body) {
+                Ok(thin) if thin.object == THIN => ParseError::Thin,
+                _ => ParseError::Envelope(error),
+            })?;
+        let created = OffsetDateTime::from_unix_timestamp(envelope.created)
+            .map_err(|_| ParseError::Envelope(Unreadable::because("created is out of range")))?;
+        let elsewhere = envelope.account.is_some();
+        let content = match EventType::parse(envelope.kind).filter(|_| !elsewhere) {
             Some(kind) => {
                 let content = self.content(kind, &envelope.data, created);
                 content.map_err(|error| ParseError::Object { kind, error })?
@@ -228,6 +250,7 @@ impl Observer {
             id: envelope.id.to_owned(),
             created,
             livemode: envelope.livemode,
+            elsewhere,
             content,
         })
     }
@@ -237,8 +260,8 @@ impl Observer {
         kind: EventType,
         data: &Data<'_>,
         at: OffsetDateTime,
-    ) -> Result<Option<Content>, serde_json::Error> {
-        let json = data.object.get();
+    ) -> Result<Option<Content>, Unreadable> {
+        let json = data.object.get().as_bytes();
         let told = |object_id, observation| {
             Ok(Some(Content {
                 kind,
@@ -248,17 +271,17 @@ impl Observer {
             }))
         };
         let session = |news| {
-            let session: Session = serde_json::from_str(json)?;
+            let session: Session = from_json(json)?;
             let observation = self.session(&session, at, Freshness::Event, news);
             told(session.id, observation)
         };
         let subscription = |news| {
-            let subscription: Subscription = serde_json::from_str(json)?;
+            let subscription: Subscription = from_json(json)?;
             let observation = self.subscription(&subscription, at, Freshness::Event, news);
             told(subscription.id, observation)
         };
         let invoice = |news| {
-            let invoice: Invoice = serde_json::from_str(json)?;
+            let invoice: Invoice = from_json(json)?;
             match self.invoice(&invoice, at, Freshness::Event, news) {
                 Some(observation) => told(invoice.id, Ok(observation)),
                 None => Ok(None),
@@ -295,16 +318,16 @@ impl Observer {
             | EventType::InvoiceMarkedUncollectible => invoice(News::Plain),
             EventType::InvoicePaymentFailed => invoice(News::PaymentFailed),
             EventType::InvoicePaymentPaid => {
-                let payment: InvoicePayment = serde_json::from_str(json)?;
+                let payment: InvoicePayment = from_json(json)?;
                 let observation = Self::invoice_payment(&payment, at);
                 told(payment.id, Ok(observation))
             }
             EventType::ChargeRefunded => {
-                let charge: Charge = serde_json::from_str(json)?;
+                let charge: Charge = from_json(json)?;
                 payment(self.charge_refunded(&charge, at))
             }
             EventType::RefundCreated | EventType::RefundUpdated | EventType::RefundFailed => {
-                let refund: Refund = serde_json::from_str(json)?;
+                let refund: Refund = from_json(json)?;
                 payment(Self::refund(&refund, at))
             }
             EventType::DisputeCreated
@@ -312,11 +335,11 @@ impl Observer {
             | EventType::DisputeClosed
             | EventType::DisputeFundsWithdrawn
             | EventType::DisputeFundsReinstated => {
-                let dispute: Dispute = serde_json::from_str(json)?;
+                let dispute: Dispute = from_json(json)?;
                 payment(Self::dispute(&dispute, at))
             }
             EventType::CreditNoteCreated => {
-                let note: CreditNote = serde_json::from_str(json)?;
+                let note: CreditNote = from_json(json)?;
                 let observation = Self::credit_note(&note, at);
                 match observation.subject.invoice.clone() {
                     Some(invoice) => told(invoice, Ok(observation)),
@@ -324,7 +347,7 @@ impl Observer {
                 }
             }
             EventType::CustomerDeleted => {
-                let customer: Reference = serde_json::from_str(json)?;
+                let customer: Reference = from_json(json)?;
                 let about_nothing = customer_deleted(&customer.id, at);
                 told(customer.id, Ok(about_nothing))
             }

@@ -9,6 +9,7 @@ pub mod money;
 pub mod objects;
 pub mod observe;
 mod pace;
+mod reading;
 pub mod requests;
 pub mod signature;
 

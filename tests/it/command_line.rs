@@ -224,6 +224,8 @@ async fn migrate_serve_check_and_stop_as_an_operator_would() {
         usual_variables(database.url(), ([127, 0, 0, 1], port).into(), sandbox.url());
     variables.insert("DUES_ENV".to_owned(), "production".to_owned());
     variables.insert("DUES__HTTP__LISTEN".to_owned(), format!("0.0.0.0:{port}"));
+    let metrics = "DUES__HTTP__METRICS_LISTEN".to_owned();
+    variables.insert(metrics, "127.0.0.1:0".to_owned());
 
     let first = run(&["migrate"], &variables);
     assert!(first.status.success(), "{}", stderr(&first));

@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 use std::net::{SocketAddr, TcpListener};
 
-use dues::services::operators::doctor::{Status, good_settings};
-use dues::settings::{Environment, Settings};
 use reqwest::Method;
 use serde_json::{Value, json};
 use stripe_sandbox::{Options, Sandbox};
@@ -359,28 +357,6 @@ async fn a_restricted_key_is_what_is_wanted() {
     ended.line("ok stripe a restricted key of the test mode is accepted");
     ended.line("ok permissions");
     assert!(!ended.stdout.contains("rk_test_dues"), "{ended:?}");
-}
-
-#[test]
-fn a_live_key_in_development_is_warned_about() {
-    let address = SocketAddr::from(([127, 0, 0, 1], 1));
-    let mut variables = usual_variables("postgres://none", address, "https://api.stripe.com");
-    let key = (
-        "DUES__STRIPE__SECRET_KEY".to_owned(),
-        "rk_live_1".to_owned(),
-    );
-    variables.extend([key]);
-    let found = |environment| {
-        let settings = Settings::load(environment, None, variables.clone());
-        let found = good_settings(&settings.expect("good settings"));
-        found
-            .iter()
-            .map(|finding| finding.status)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(found(Environment::Development), [Status::Ok, Status::Warn]);
-    // Its public address is this machine's.
-    assert_eq!(found(Environment::Production), [Status::Ok, Status::Warn]);
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ mod refunds;
 mod reload;
 mod repair;
 mod round_trips;
+mod secrecy;
 mod settings;
 mod shapes;
 mod statement;

@@ -389,3 +389,37 @@ async fn a_part_of_the_price_of_several_shares_is_flagged_for_a_person() {
     assert_eq!(refunds(&app, id).await, ["succeeded"]);
     app.assert_line(id, "ACTIVE", "paid", true).await;
 }
+
+#[tokio::test]
+async fn of_an_invoice_that_was_paid_in_two_parts_each_part_can_go_back() {
+    let app = TestApp::start().await;
+    let purchase = app.sell("membership-monthly", "4000000000000341").await;
+    let id = &purchase.subscription;
+    app.advance(MONTH).await;
+    let invoice = text(&app.stripe_subscription(id).await["latest_invoice"]);
+    let pay = format!("/_sandbox/invoices/{invoice}/pay");
+    for amount in [json!(100), Value::Null] {
+        let body = json!({"card": GOOD_CARD, "amount": amount});
+        app.sandbox.post(&pay, body).await;
+        app.settle().await;
+    }
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    let payments = format!("/v1/invoice_payments?invoice={invoice}");
+    let payments = app.sandbox.stripe(&payments).await;
+    let payments = payments["data"].as_array().cloned().expect("a list");
+    let paid: Vec<&Value> = payments
+        .iter()
+        .filter(|payment| payment["status"] == "paid")
+        .collect();
+    assert_eq!(paid.len(), 2, "{payments:#?}");
+    for (nth, payment) in paid.iter().enumerate() {
+        let before = app.service_calls_but_events().await;
+        app.refund(&text(&payment["payment"]["payment_intent"]), &[])
+            .await;
+        assert_eq!(refunds(&app, id).await.len(), nth + 1);
+        let calls = app.service_calls_but_events().await - before;
+        assert!(calls <= 8, "{calls} calls");
+    }
+    assert!(app.flags().await.is_empty() && app.events_in("failed").await.is_empty());
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+}

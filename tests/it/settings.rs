@@ -128,7 +128,7 @@ fn each_bad_setting_is_named_with_what_is_wrong_and_where_to_set_it() {
         ("DUES__STRIPE__WEBHOOK_SECRETS", "", "is missing"),
         (
             "DUES__STRIPE__WEBHOOK_SECRETS",
-            "whsec_a,secret",
+            "whsec_long_enough,secret",
             "has an entry that does not look like whsec_",
         ),
         (
@@ -375,7 +375,10 @@ fn development_may_follow_a_clock_and_accept_any_issuer() {
 fn lists_are_separated_by_commas() {
     let settings = load(
         Environment::Production,
-        &[("DUES__STRIPE__WEBHOOK_SECRETS", "whsec_new, whsec_old,")],
+        &[(
+            "DUES__STRIPE__WEBHOOK_SECRETS",
+            "whsec_the_new_one, whsec_the_old_one,",
+        )],
     )
     .unwrap_or_else(|error| panic!("{error}"));
     let secrets: Vec<_> = settings
@@ -384,7 +387,7 @@ fn lists_are_separated_by_commas() {
         .iter()
         .map(Secret::expose)
         .collect();
-    assert_eq!(secrets, ["whsec_new", "whsec_old"]);
+    assert_eq!(secrets, ["whsec_the_new_one", "whsec_the_old_one"]);
 }
 
 #[test]
@@ -457,7 +460,11 @@ fn every_shipped_file_is_accepted() {
     let development = Settings::load(Environment::Development, Some(&directory), [])
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(!development.livemode());
-    let production = Settings::load(Environment::Production, Some(&directory), good())
+    // It listens to everybody, so the metrics must have a port of their own.
+    let metrics = ("DUES__HTTP__METRICS_LISTEN", "127.0.0.1:9090");
+    let mut variables = good();
+    variables.insert(metrics.0.to_owned(), metrics.1.to_owned());
+    let production = Settings::load(Environment::Production, Some(&directory), variables)
         .unwrap_or_else(|error| panic!("{error}"));
     assert!(production.http.listen.ip().is_unspecified());
     let plans =
@@ -476,4 +483,123 @@ fn scratch(production: &str) -> std::path::PathBuf {
     std::fs::create_dir_all(&directory).expect("a directory for scratch files");
     std::fs::write(directory.join("production.toml"), production).expect("a scratch file");
     directory
+}
+
+#[test]
+fn what_comes_with_a_newline_is_taken_without_it() {
+    let changes = [
+        ("DUES__STRIPE__SECRET_KEY", "sk_test_0123\n"),
+        ("DUES__STRIPE__WEBHOOK_SECRETS", " whsec_0123456789abcdef\n"),
+        ("DUES__STRIPE__API_BASE", "https://api.stripe.com\r\n"),
+        ("DUES__AUTH__ISSUER", "https://login.example.org\n"),
+        ("DUES__HTTP__MAX_CONCURRENCY", "7\n"),
+    ];
+    let settings =
+        load(Environment::Production, &changes).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.stripe.secret_key.expose(), "sk_test_0123");
+    assert_eq!(
+        settings.stripe.webhook_secrets[0].expose(),
+        "whsec_0123456789abcdef"
+    );
+    assert_eq!(
+        settings.auth.issuer.as_deref(),
+        Some("https://login.example.org")
+    );
+    assert_eq!(settings.http.max_concurrency, 7);
+}
+
+#[test]
+fn what_must_not_pass_in_an_environment_stops_the_start_with_a_sentence() {
+    use Environment::{Development, Production};
+    let published = "a development secret that everyone may know";
+    let cases = [
+        (
+            Development,
+            "DUES__STRIPE__SECRET_KEY",
+            "sk_live_0123",
+            "is a live key, but in development",
+        ),
+        (
+            Production,
+            "DUES__STRIPE__SECRET_KEY",
+            "sk_test_01 23",
+            "does not look like",
+        ),
+        (
+            Production,
+            "DUES__STRIPE__WEBHOOK_SECRETS",
+            "whsec_development",
+            "stands in the sources",
+        ),
+        (
+            Production,
+            "DUES__STRIPE__WEBHOOK_SECRETS",
+            "whsec_a",
+            "too short",
+        ),
+        (
+            Production,
+            "DUES__AUTH__HS256_SECRET",
+            published,
+            "stands in the sources",
+        ),
+        (
+            Production,
+            "DUES__HTTP__LISTEN",
+            "0.0.0.0:8080",
+            "anybody can read them",
+        ),
+        (
+            Production,
+            "DUES__LIFECYCLE__GRACE_DAYS",
+            "0",
+            "is not a number of days",
+        ),
+        (
+            Production,
+            "DUES__LIFECYCLE__GRACE_DAYS",
+            "soon",
+            "is not a number of days",
+        ),
+    ];
+    for (environment, name, value, what) in cases {
+        let told = problems(environment, &[(name, value)]);
+        assert_eq!(told.len(), 1, "{name}={value}: {told:?}");
+        assert!(told[0].contains(what), "{name}={value}: {told:?}");
+    }
+    let private = [
+        ("DUES__HTTP__LISTEN", "0.0.0.0:8080"),
+        ("DUES__HTTP__METRICS_LISTEN", "127.0.0.1:9090"),
+    ];
+    load(Production, &private).unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[test]
+fn a_value_of_the_wrong_type_hides_no_other_problem() {
+    let changes = [
+        ("DUES__HTTP__MAX_CONCURRENCY", "many"),
+        ("DUES__HTTP__LISTEN", "8080"),
+        ("DUES__DATABASE__MAX_CONNECTIONS", "some"),
+        ("DUES__DATABASE__MIGRATED", "true"),
+        ("DUES__STRIPE__SECRET_KEY", "pk_test_0123"),
+    ];
+    let told = problems(Environment::Production, &changes);
+    assert_eq!(told.len(), changes.len(), "{told:#?}");
+    for (name, _) in changes {
+        assert!(
+            told.iter().any(|problem| problem.contains(name)),
+            "{name} in {told:#?}"
+        );
+    }
+}
+
+#[test]
+fn the_usual_name_of_the_database_counts_where_ours_is_empty() {
+    let changes = [
+        ("DUES__DATABASE__URL", ""),
+        ("DATABASE_URL", "postgres://localhost/usual"),
+    ];
+    let settings =
+        load(Environment::Production, &changes).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(settings.database.url.expose(), "postgres://localhost/usual");
 }

@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD, Purchase, at_once};
-use crate::harness::{TestApp, client};
+use crate::harness::{TestApp, WEBHOOK_SECRET, client};
 
 const HOUR: i64 = 3_600;
 const DAY: i64 = 24 * HOUR;
@@ -735,4 +735,83 @@ fn plans_file(text: &str) -> PlansFile {
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, text).expect("a file can be written");
     PlansFile(path)
+}
+
+#[tokio::test]
+async fn an_event_of_a_connected_account_is_somebody_else_s_and_costs_no_call() {
+    let app = TestApp::start().await;
+    app.first_walk_is_over().await;
+    let calls = app.service_calls_but_events().await;
+    let event = json!({
+        "id": "evt_elsewhere", "object": "event", "type": "charge.refunded", "livemode": false, "account": "acct_1artist",
+        "created": app.clock.now().unix_timestamp(), "api_version": "2026-10-28.endive",
+        "data": {"object": {"id": "ch_1", "object": "charge", "payment_intent": "pi_theirs", "amount_refunded": 5, "refunded": true}},
+    });
+    assert_eq!(app.deliver(&event).await, "foreign");
+    assert_eq!(
+        app.count("webhook_events WHERE id = 'evt_elsewhere'").await,
+        0
+    );
+    assert_eq!(app.service_calls_but_events().await, calls);
+}
+
+#[tokio::test]
+async fn a_payment_that_stripe_does_not_know_is_an_answer_and_no_trouble() {
+    let app = TestApp::start().await;
+    let event = json!({
+        "id": "evt_nobody", "object": "event", "type": "charge.refunded", "livemode": false, "account": null,
+        "created": app.clock.now().unix_timestamp(), "api_version": "2026-10-28.endive",
+        "data": {"object": {"id": "ch_1", "object": "charge", "payment_intent": "pi_nobody", "amount_refunded": 5, "refunded": true}},
+    });
+    let calls = app.service_calls_but_events().await;
+    app.deliver(&event).await;
+    app.settle().await;
+    assert_eq!(app.events_in("ignored").await, ["charge.refunded"]);
+    assert!(app.service_calls_but_events().await - calls <= 2);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_registered_with_a_slash_at_its_end_gets_its_events() {
+    let app = TestApp::start().await;
+    let purchase = paid_in_silence(&app).await;
+    let event = app.events_of("checkout.session.completed").await.pop();
+    let event = event.expect("it was made");
+    let signed = app.delivery_to("/webhooks/stripe/", WEBHOOK_SECRET, &event);
+    signed.send().await.assert_status(200);
+    app.until_status(&purchase.subscription, "ACTIVE").await;
+}
+
+#[tokio::test]
+async fn a_thin_event_is_refused_with_what_to_do_instead() {
+    let app = TestApp::start().await;
+    let thin = json!({
+        "id": "evt_thin", "object": "v2.core.event", "type": "v1.invoice.paid", "created": "2026-11-20T12:00:00.000Z",
+        "livemode": false, "related_object": {"id": "in_1", "type": "invoice", "url": "/v1/invoices/in_1"},
+    });
+    let refused = app
+        .delivery(&thin)
+        .send()
+        .await
+        .assert_problem(400, "thin_event");
+    assert!(refused.text.contains("snapshot"), "{}", refused.text);
+}
+
+#[tokio::test]
+async fn a_name_that_no_database_holds_is_refused_for_good() {
+    let app = TestApp::start().await;
+    let now = app.clock.now().unix_timestamp();
+    let event = |id: &str, payment: &str| {
+        json!({
+            "id": id, "object": "event", "type": "charge.refunded", "livemode": false, "created": now,
+            "data": {"object": {"id": "ch_1", "object": "charge", "payment_intent": payment, "refunded": true}},
+        })
+    };
+    for event in [event("evt_\u{0}", "pi_1"), event("evt_1", "pi_\u{0}")] {
+        app.delivery(&event)
+            .send()
+            .await
+            .assert_problem(400, "malformed_event");
+    }
+    // Nor does it hurt its neighbours.
+    app.sell("membership-annual", GOOD_CARD).await;
 }

@@ -62,6 +62,8 @@ codes! {
     WrongMode = "wrong_mode", BAD_REQUEST, "The event is of the other mode";
     /// It is signed by Stripe, but can't be read as an event.
     MalformedEvent = "malformed_event", BAD_REQUEST, "The body is not an event";
+    /// Make an endpoint with snapshot payloads for this address: a thin event tells that something happened, and not what.
+    ThinEvent = "thin_event", BAD_REQUEST, "Thin events are not taken";
     /// The token is missing, has expired, or was made by or for somebody else; the detail says which.
     Unauthorized = "unauthorized", UNAUTHORIZED, "A valid token is needed";
     /// Nothing has changed; the code of the only entry of `errors` and the detail say why.

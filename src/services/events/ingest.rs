@@ -50,9 +50,15 @@ pub enum IngestError {
     /// It is Stripe's, but no event.
     #[error(transparent)]
     Malformed(ParseError),
+    /// It is Stripe's, but tells nothing by itself.
+    #[error(transparent)]
+    Thin(ParseError),
     /// It is an event of a type that Dues acts on, but its object can't be read.
     #[error(transparent)]
     Unreadable(ParseError),
+    /// One of its names can't be a name: it holds what no text in the database can.
+    #[error("the event names something by a text that can't be a name")]
+    Unstorable,
     /// A test event at a live service, or the reverse.
     #[error("the event is of the other mode (test or live) than DUES__STRIPE__SECRET_KEY")]
     WrongMode,
@@ -68,6 +74,7 @@ impl From<ParseError> for IngestError {
     fn from(error: ParseError) -> Self {
         match error {
             ParseError::Envelope(_) => Self::Malformed(error),
+            ParseError::Thin => Self::Thin(error),
             ParseError::Object { .. } => Self::Unreadable(error),
         }
     }
@@ -78,7 +85,8 @@ impl IngestError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Signature(_) => "bad_signature",
-            Self::Malformed(_) => "malformed_event",
+            Self::Malformed(_) | Self::Unstorable => "malformed_event",
+            Self::Thin(_) => "thin_event",
             Self::Unreadable(_) => "unreadable_object",
             Self::WrongMode => "wrong_mode",
             Self::Overloaded => "overloaded",
@@ -122,12 +130,19 @@ impl Events {
         if event.livemode != self.account.livemode {
             return Err(IngestError::WrongMode);
         }
+        if event.elsewhere {
+            return Ok(Ingested::Foreign);
+        }
         let Some(content) = &event.content else {
             *kind = "other";
             return Ok(Ingested::Uninteresting);
         };
         *kind = content.kind.as_str();
         // 3. What it says about rows of ours is written with what others say that arrive at the same time.
-        self.queue.wait_for(event).await
+        match self.queue.wait_for(event).await {
+            // It would be the same at every delivery.
+            Err(IngestError::Apply(error)) if error.is_of_a_text() => Err(IngestError::Unstorable),
+            settled => settled,
+        }
     }
 }

@@ -11,6 +11,10 @@ use crate::storage::StorageError;
 use crate::storage::webhook_events::{self, Deferred, Settled};
 use crate::stripe::event::{EventType, Reading};
 
+/// Why a person should look.
+const NO_SUCH_OBJECT: &str =
+    "Stripe knows no such object any more, though it belongs to a purchase of ours";
+
 /// A worker that dies gives its events back after so long.
 const LEASE: Duration = Duration::minutes(2);
 
@@ -49,6 +53,11 @@ impl Events {
         let waiting = webhook_events::find_deferred(&self.pool, &event.object_id).await?;
         match self.read_object(event).await {
             Ok(settled) => webhook_events::update_settled(&self.pool, &waiting, settled).await,
+            // Stripe has answered, and will answer the same tomorrow.
+            Err(Error::Stripe(error)) if error.is_no_such_object() => {
+                let settled = Settled::Flagged(NO_SUCH_OBJECT);
+                webhook_events::update_settled(&self.pool, &waiting, settled).await
+            }
             Err(error) => {
                 let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
                 let next = (event.attempt < tries).then(|| self.clock.now() + pause(event.attempt));

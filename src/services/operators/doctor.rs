@@ -221,12 +221,6 @@ pub fn good_settings(settings: &Settings) -> Vec<Finding> {
         "environment {}, Stripe's {mode} mode",
         settings.environment
     ))];
-    if live && !production {
-        findings.push(Check::Settings.warn(
-            "a live key in the development environment: real money, and anyone may mint tokens",
-            "set DUES_ENV=production, or use a test key",
-        ));
-    }
     if !live && production {
         findings.push(Check::Settings.note(
             "a test key in production: nobody really pays",

@@ -366,6 +366,11 @@ impl TestApp {
 
     /// A delivery of an event, signed now as Stripe signs, with this endpoint's secret.
     pub(crate) fn delivery_signed_with(&self, secret: &str, event: &Value) -> Call {
+        self.delivery_to("/webhooks/stripe", secret, event)
+    }
+
+    /// The same to another address.
+    pub(crate) fn delivery_to(&self, path: &str, secret: &str, event: &Value) -> Call {
         // Stripe's bodies are pretty-printed: who signs a body that was written anew finds out.
         let body = format!("{event:#}");
         let at = self.clock.wall().unix_timestamp();
@@ -375,7 +380,7 @@ impl TestApp {
         for byte in tag.as_ref() {
             let _ = write!(signature, "{byte:02x}");
         }
-        self.post("/webhooks/stripe")
+        self.post(path)
             .header("stripe-signature", signature)
             .body(body)
     }

@@ -164,6 +164,9 @@ struct Forge {
     livemode: Option<bool>,
     created: Option<i64>,
     id: Option<String>,
+    /// Whether it is sent as a thin event is (`v2.core.event`), which names its object and nothing more.
+    #[serde(default)]
+    thin: bool,
 }
 
 /// Sends a validly signed event with an edited body. It is not stored: the API does not know it.
@@ -227,8 +230,22 @@ fn forged_event(world: &World, forge: &Forge) -> Result<Value, Refused> {
     if let Some(livemode) = forge.livemode {
         event.set("livemode", livemode);
     }
+    if forge.thin {
+        event = thin(&event);
+    }
     patch(&mut event, &forge.event_patch);
     Ok(event)
+}
+
+/// An event as an event destination with thin payloads gets it: see facts of `/v2/core/event_destinations`.
+fn thin(event: &Value) -> Value {
+    let object = &event["data"]["object"];
+    let (kind, id) = (object.text("object"), object.text("id"));
+    json!({
+        "id": event["id"], "object": "v2.core.event", "type": format!("v1.{}", event.text("type")), "context": null,
+        "created": "2026-11-20T12:00:00.000Z", "livemode": event["livemode"], "reason": null,
+        "related_object": {"id": id, "type": kind, "url": format!("/v1/{kind}s/{id}")},
+    })
 }
 
 /// Replaces fields, hash by hash.

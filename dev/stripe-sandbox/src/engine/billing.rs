@@ -40,12 +40,6 @@ pub(crate) fn finalize(world: &mut World, id: &str) -> Value {
 
 /// Ties a payment intent to an invoice.
 pub(crate) fn add_payment(world: &mut World, invoice: &Value, intent: &str) -> Value {
-    let payment = json!({
-        "id": ids::new("inpay"), "object": "invoice_payment", "amount_paid": null, "amount_requested": invoice["amount_due"],
-        "created": world.now(), "currency": invoice["currency"], "invoice": invoice["id"], "is_default": true,
-        "livemode": false, "payment": {"payment_intent": intent, "type": "payment_intent"}, "status": "open",
-        "status_transitions": {"canceled_at": null, "paid_at": null},
-    });
     let id = invoice.text("id");
     let mut payments = world
         .store
@@ -53,6 +47,13 @@ pub(crate) fn add_payment(world: &mut World, invoice: &Value, intent: &str) -> V
         .as_array()
         .cloned()
         .unwrap_or_default();
+    let payment = json!({
+        "id": ids::new("inpay"), "object": "invoice_payment", "amount_paid": null,
+        "amount_requested": invoice["amount_remaining"], "created": world.now(), "currency": invoice["currency"],
+        "invoice": invoice["id"], "is_default": payments.is_empty(), "livemode": false,
+        "payment": {"payment_intent": intent, "type": "payment_intent"}, "status": "open",
+        "status_transitions": {"canceled_at": null, "paid_at": null},
+    });
     payments.push(payment["id"].clone());
     world.store.hide(id, "payments", payments);
     world.store.hide(intent, "invoice", id);
@@ -190,17 +191,45 @@ pub(crate) fn mark_paid(world: &mut World, id: &str, off_stripe: bool) -> Value 
         if off_stripe {
             cancel_payment(world, &payment, &intent, "requested_by_customer");
         } else {
-            let done = world.change(&payment, |payment| {
-                payment.set("status", "paid");
-                let amount = payment["amount_requested"].clone();
-                payment.set("amount_paid", amount);
-                payment["status_transitions"].set("paid_at", now);
-            });
-            world.emit("invoice_payment.paid", &done, None);
+            payment_made(world, &payment);
         }
     }
     subscriptions::invoice_settled(world, &paid);
     world.store.copy(id)
+}
+
+fn payment_made(world: &mut World, payment: &str) -> Value {
+    let now = world.now();
+    let done = world.change(payment, |payment| {
+        payment.set("status", "paid");
+        let amount = payment["amount_requested"].clone();
+        payment.set("amount_paid", amount);
+        payment["status_transitions"].set("paid_at", now);
+    });
+    world.emit("invoice_payment.paid", &done, None);
+    done
+}
+
+/// Asks the open payment of an invoice for a part of what is due.
+pub(crate) fn ask_for_part(world: &mut World, invoice: &str, amount: i64) {
+    let Some((payment, intent)) = open_payment(world, invoice) else {
+        return;
+    };
+    world.change(&payment, |payment| payment.set("amount_requested", amount));
+    world.change(&intent, |intent| intent.set("amount", amount));
+}
+
+/// Books a payment of a part: the invoice stays open for the rest.
+pub(crate) fn part_paid(world: &mut World, id: &str) -> Value {
+    let Some((payment, _)) = open_payment(world, id) else {
+        return world.store.copy(id);
+    };
+    let amount = payment_made(world, &payment).int("amount_paid");
+    world.update(id, "invoice.updated", |invoice| {
+        let (paid, left) = (invoice.int("amount_paid"), invoice.int("amount_remaining"));
+        invoice.set("amount_paid", paid + amount);
+        invoice.set("amount_remaining", left - amount);
+    })
 }
 
 /// Cancels the open payment of an invoice that needs none any more.

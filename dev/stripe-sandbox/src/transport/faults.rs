@@ -1,5 +1,7 @@
 //! What the faults do that the control API has planted: which call they hit, and what it gets instead.
 
+use serde_json::Value;
+
 use super::answer::Outgoing;
 use crate::world::error::ApiError;
 use crate::world::faults::{Fault, FaultKind};
@@ -94,6 +96,19 @@ pub(super) fn refusal(fault: &Fault) -> Option<Outgoing> {
     }
     Some(outgoing)
 }
+
+/// Puts a text with personal data wherever a number stands.
+pub(super) fn confuse(body: &mut Value) {
+    match body {
+        Value::Number(_) => *body = PERSONAL.into(),
+        Value::Array(values) => values.iter_mut().for_each(confuse),
+        Value::Object(fields) => fields.values_mut().for_each(confuse),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// A mail address, a phone number, a card's number: nobody may write them down.
+const PERSONAL: &str = "ada@example.org, +49 170 1234567, 4242 4242 4242 4242";
 
 /// What a restricted key gets that lacks a permission.
 pub(super) fn forbidden(key: &str, method: &str, path: &str) -> ApiError {

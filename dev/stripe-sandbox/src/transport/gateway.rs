@@ -64,7 +64,10 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Body>) -> Result<Resp
                 .map_err(|_| Cut)?)
         }
         _ => {
-            let outgoing = execute(app, &call, Some(&fault)).await;
+            let mut outgoing = execute(app, &call, Some(&fault)).await;
+            if fault.kind == FaultKind::WrongTypes {
+                faults::confuse(&mut outgoing.body);
+            }
             call.record(app, Some(&outgoing));
             if fault.kind == FaultKind::TimeoutAfterEffect {
                 tokio::time::sleep(Duration::from_millis(fault.stall_ms)).await;

@@ -34,6 +34,8 @@ pub(crate) enum FaultKind {
     DisconnectAfterEffect,
     /// 200 with a body that is not JSON, without an effect.
     Garbage,
+    /// The answer as ever, but with a text where a number belongs, one that holds personal data.
+    WrongTypes,
     /// 403 as a restricted key without the permission gets it, without an effect.
     Forbidden,
 }

@@ -110,7 +110,8 @@ fn judge(
 ) -> (Vec<Finding>, Option<Remedy>) {
     let ours: Vec<&WebhookEndpoint> = endpoints
         .iter()
-        .filter(|endpoint| endpoint.url.trim_end_matches('/') == url)
+        // As the router takes it: with a slash at its end, or without.
+        .filter(|endpoint| endpoint.url.strip_suffix('/').unwrap_or(&endpoint.url) == url)
         .collect();
     let enabled: Vec<&WebhookEndpoint> = ours
         .iter()
