@@ -6,7 +6,7 @@ mod plans;
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::{Args, Subcommand};
 use dues::app;
 use dues::services::events::Events as Told;
@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::doctor::{Examination, doctor};
 pub(crate) use self::plans::{Plans, plans};
+
+/// Longest reason that is kept, in characters.
+const MAX_REASON: usize = 200;
 
 /// What to do with events.
 #[derive(Subcommand)]
@@ -43,8 +46,22 @@ pub(crate) enum Events {
     /// Read events from Stripe again and apply them, whatever became of them before
     Replay {
         /// evt_…, one or several
-        #[arg(required = true)]
+        #[arg(required_unless_present = "state")]
         ids: Vec<String>,
+        /// All that are in this state, the newest first
+        #[arg(long, value_parser = ["deferred", "failed", "flagged"], conflicts_with = "ids")]
+        state: Option<String>,
+        /// At most so many of them
+        #[arg(long, default_value_t = 1000, requires = "state")]
+        limit: u32,
+    },
+    /// Take an event that failed or was flagged off the list of what wants attention
+    Dismiss {
+        /// evt_…
+        id: String,
+        /// Why nothing more is to be done, for whoever asks later: no names, at most 200 characters
+        #[arg(long)]
+        reason: String,
     },
 }
 
@@ -103,16 +120,50 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             })?;
             println!("{}", serde_json::to_string_pretty(&event)?);
         }
-        Events::Replay { ids } => {
+        Events::Replay { ids, state, limit } => {
             let told = events_at_stripe().await?;
-            for id in ids {
-                let outcome = told.replay(&id).await;
-                let outcome =
-                    outcome.map_err(|error| anyhow!("{id} can't be replayed: {error}"))?;
-                println!("{id} {}", outcome.as_str());
+            let ids = match &state {
+                Some(state) => {
+                    let events = told.list(Some(state), limit.into()).await?;
+                    events.into_iter().map(|event| event.id).collect()
+                }
+                None => ids,
+            };
+            replay(&told, &ids).await?;
+        }
+        Events::Dismiss { id, reason } => {
+            anyhow::ensure!(
+                (1..=MAX_REASON).contains(&reason.trim().chars().count()),
+                "give a reason of 1 to {MAX_REASON} characters"
+            );
+            let told = events_at_stripe().await?;
+            anyhow::ensure!(
+                told.dismiss(&id, reason.trim()).await?,
+                "{id} neither failed nor was flagged: dues events show {id}"
+            );
+            println!("{id} dismissed");
+        }
+    }
+    Ok(())
+}
+
+/// Replays each; one that can't be replayed keeps no other from it.
+async fn replay(told: &Told, ids: &[String]) -> anyhow::Result<()> {
+    let mut refused = 0;
+    for id in ids {
+        match told.replay(id).await {
+            Ok(outcome) => println!("{id} {}", outcome.as_str()),
+            Err(error) => {
+                eprintln!("{id} can't be replayed: {error}");
+                refused += 1;
             }
         }
     }
+    anyhow::ensure!(
+        refused == 0,
+        "{refused} of {} could not be replayed",
+        ids.len()
+    );
     Ok(())
 }
 
@@ -148,8 +199,8 @@ pub(crate) async fn reconcile(
                 println!("{}", serde_json::to_string(&walked)?);
             } else {
                 println!(
-                    "{} events listed; new to us: {} applied, {} left to the worker, {} flagged",
-                    walked.listed, walked.applied, walked.deferred, walked.flagged
+                    "{} events listed; new to us: {} applied, {} left to the worker, {} flagged, {} failed",
+                    walked.listed, walked.applied, walked.deferred, walked.flagged, walked.failed
                 );
             }
             Ok(())

@@ -105,21 +105,23 @@ pub fn look_due(line: &Subscription, grace: Option<Duration>) -> Option<OffsetDa
     let payable = held.status != StripeStatus::Trialing && held.collection == Collection::Running;
     match line.paid_period {
         None => {
-            let due = first + FIRST_LOOK;
-            Some(line.looked_at.map_or(due, |looked| looked + LOOK_AGAIN))
+            let due = first.saturating_add(FIRST_LOOK);
+            let again = |looked: OffsetDateTime| looked.saturating_add(LOOK_AGAIN);
+            Some(line.looked_at.map_or(due, again))
         }
         Some(_) if !payable => None,
         Some(period) => {
             let due = overdue_from(line, period, grace?);
             let again = line.looked_at.filter(|looked| *looked > due);
-            Some(again.map_or(due, |looked| looked + LOOK_AGAIN))
+            Some(again.map_or(due, |looked| looked.saturating_add(LOOK_AGAIN)))
         }
     }
 }
 
 /// When the grace after a paid period is over.
 fn overdue_from(line: &Subscription, period: Period, grace: Duration) -> OffsetDateTime {
-    line.excused_at.map_or(period.end, |at| at.max(period.end)) + grace
+    let from = line.excused_at.map_or(period.end, |at| at.max(period.end));
+    from.saturating_add(grace)
 }
 
 /// Takes over the foreign keys that [`super::facts::Subject::check`] has found to be free or equal.
@@ -266,7 +268,7 @@ fn merge_invoice_paid(
 fn merge_ended(line: &mut Subscription, at: OffsetDateTime, merged: &mut Merged) {
     let is_news = line.ended_at.is_none();
     merge_min(&mut line.ended_at, at);
-    let late = |paid: OffsetDateTime| paid > at + FINAL_INVOICE;
+    let late = |paid: OffsetDateTime| paid > at.saturating_add(FINAL_INVOICE);
     if is_news && line.last_paid_at.is_some_and(late) {
         merged.flag = Some(PAID_AFTER_END);
     }

@@ -67,7 +67,7 @@ impl Term {
     /// The moment at which a term that starts at `start` is over.
     pub fn end(self, start: OffsetDateTime) -> OffsetDateTime {
         match self {
-            Self::Days(days) => start + Duration::days(days.into()),
+            Self::Days(days) => start.saturating_add(Duration::days(days.into())),
             Self::Months(months) => add_months(start, months.into()),
             Self::Years(years) => add_months(start, i32::from(years) * 12),
         }

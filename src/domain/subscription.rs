@@ -347,7 +347,8 @@ impl Subscription {
                 Some(Collection::Paused) => None,
                 Some(Collection::Void) => self.paid_until().map(|end| end.max(now)),
                 Some(Collection::Running) | None => {
-                    let end = self.paid_until().zip(grace).map(|(end, grace)| end + grace);
+                    let end = self.paid_until().zip(grace);
+                    let end = end.map(|(end, grace)| end.saturating_add(grace));
                     end.map(|end| end.max(now))
                 }
             },

@@ -111,6 +111,18 @@ impl Trouble {
 }
 
 impl Error {
+    /// Whether nobody has judged what was asked: Stripe or the database were not there to do so.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Stripe(error) | Self::Catalogue(CatalogueError::Stripe(error)) => {
+                error.is_outage()
+            }
+            Self::Storage(error) => !error.is_of_the_data(),
+            Self::Shared(error) => error.is_outage(),
+            Self::Catalogue(_) | Self::Contradiction(_) | Self::Contended | Self::Panicked => false,
+        }
+    }
+
     /// Whether a text was to be written that the database can't hold.
     pub fn is_of_a_text(&self) -> bool {
         match self {

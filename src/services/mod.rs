@@ -16,7 +16,8 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::Clock;
 use crate::purchases::Purchases;
 use crate::settings::{CheckoutPage, Settings};
-use crate::storage::{self, MigrationError};
+use crate::storage::webhook_events::{self, Backlog};
+use crate::storage::{self, MigrationError, StorageError};
 use crate::stripe::Account;
 use crate::stripe::requests::checkout;
 
@@ -58,6 +59,9 @@ pub enum NotReady {
     /// The database does not answer, or its schema isn't this version's.
     #[error(transparent)]
     Database(#[from] MigrationError),
+    /// Jobs of the upkeep die at every run: nobody settles, repairs or ends anything in this process.
+    #[error("jobs of the upkeep keep dying ({0}): this is a fault of Dues")]
+    Dying(String),
 }
 
 impl Services {
@@ -95,9 +99,20 @@ impl Services {
         }
     }
 
-    /// Whether the database can be reached and has this version's schema.
+    /// Whether the database can be reached and has this version's schema, and no job keeps dying.
     pub async fn ready(&self) -> Result<(), NotReady> {
-        Ok(storage::check_migrations(&self.pool).await?)
+        storage::check_migrations(&self.pool).await?;
+        let dying = self.upkeep.dying();
+        if dying.is_empty() {
+            Ok(())
+        } else {
+            Err(NotReady::Dying(dying.join(", ")))
+        }
+    }
+
+    /// What of Stripe's events is not settled.
+    pub async fn backlog(&self) -> Result<Backlog, StorageError> {
+        webhook_events::find_backlog(&self.pool).await
     }
 
     /// Database connections: open, and of these idle.

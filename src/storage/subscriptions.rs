@@ -402,18 +402,21 @@ pub async fn find_holder(
     Ok(row.map(|(checkout, id)| (CheckoutId(checkout), SubscriptionId(id))))
 }
 
-/// Checkouts with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until
+/// The next checkouts after one with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until
 /// its dispute is decided.
 pub async fn find_terms_over(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
+    after: Option<CheckoutId>,
     limit: i64,
 ) -> Result<Vec<CheckoutId>, StorageError> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
         "SELECT DISTINCT checkout_id FROM subscriptions
-          WHERE term_ends_at <= $1 AND status = 'ACTIVE' AND NOT recurring LIMIT $2",
+          WHERE term_ends_at <= $1 AND status = 'ACTIVE' AND NOT recurring AND checkout_id > $2
+          ORDER BY checkout_id LIMIT $3",
     )
     .bind(now)
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
     .bind(limit)
     .fetch_all(db)
     .await?;

@@ -15,6 +15,8 @@ pub enum EventState {
     Deferred,
     /// Refused: a person should look.
     Flagged,
+    /// It could not be applied by a fault of ours.
+    Failed,
 }
 
 impl EventState {
@@ -24,6 +26,7 @@ impl EventState {
             Self::Applied => "applied",
             Self::Deferred => "deferred",
             Self::Flagged => "flagged",
+            Self::Failed => "failed",
         }
     }
 }
@@ -139,6 +142,60 @@ pub async fn update_settled(
     .execute(db)
     .await?;
     Ok(())
+}
+
+/// Puts deferred events off until `next` without counting the try: Stripe was not there to be asked.
+pub async fn update_put_off(
+    db: impl PgExecutor<'_>,
+    events: &[String],
+    cause: &str,
+    next: OffsetDateTime,
+) -> Result<(), StorageError> {
+    sqlx::query(
+        "UPDATE webhook_events SET next_attempt_at = $3, last_error = $2, attempts = greatest(attempts - 1, 0)
+          WHERE id = ANY ($1) AND state = 'deferred'",
+    )
+    .bind(events)
+    .bind(cause)
+    .bind(next)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Gives events that were given up another try, the oldest first; returns how many. One that fails again is given up
+/// again.
+pub async fn update_tried_again(
+    db: impl PgExecutor<'_>,
+    now: OffsetDateTime,
+    limit: i64,
+) -> Result<u64, StorageError> {
+    let again = sqlx::query(
+        "UPDATE webhook_events SET state = 'deferred', next_attempt_at = $1
+          WHERE id IN (SELECT id FROM webhook_events WHERE state = 'failed' ORDER BY created, id LIMIT $2)",
+    )
+    .bind(now)
+    .bind(limit)
+    .execute(db)
+    .await?;
+    Ok(again.rows_affected())
+}
+
+/// Takes an event off the list of what wants attention, for a reason that is kept with it; false when it was not on it.
+pub async fn update_dismissed(
+    db: impl PgExecutor<'_>,
+    id: &str,
+    reason: &str,
+) -> Result<bool, StorageError> {
+    let dismissed = sqlx::query(
+        "UPDATE webhook_events SET state = 'ignored', last_error = 'dismissed: ' || $2
+          WHERE id = $1 AND state IN ('failed', 'flagged')",
+    )
+    .bind(id)
+    .bind(reason)
+    .execute(db)
+    .await?;
+    Ok(dismissed.rows_affected() > 0)
 }
 
 /// Puts deferred events off until `next`, or gives them up when that is none.

@@ -188,6 +188,14 @@ impl StripeError {
         matches!(self, Self::Refused { status: 404, code, .. } if code == "resource_missing")
     }
 
+    /// Whether Stripe has not judged the call: it was away, or too busy.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. } => true,
+            Self::Refused { .. } | Self::PaymentFailed { .. } | Self::Unreadable { .. } => false,
+        }
+    }
+
     /// Whether Stripe refused because the customer has business in another currency.
     pub fn is_currency_lock(&self) -> bool {
         matches!(self, Self::Refused { code, .. } if code == CURRENCY_LOCKED)

@@ -18,12 +18,45 @@ use super::openapi::Problems as _;
 use super::problem::ApiError;
 use super::state::AppState;
 
-/// An answer to `/readyz` is good for so long: anyone may ask, and each look takes a connection of the database.
+/// An answer to `/readyz`, and what `/metrics` counts, is good for so long: anyone may ask, and each look takes a connection of the database.
 const GOOD_FOR: Duration = Duration::from_secs(1);
 
 /// The last look at what the service needs; one request looks, the others wait for it.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<Option<(Instant, bool)>>>);
+pub struct Readiness {
+    looked: Arc<Mutex<Option<(Instant, bool)>>>,
+    /// When it was last counted what is not settled.
+    counted: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What is not settled, counted when somebody wants to know it: figures that are kept by a job stand still with it.
+/// Without an answer of the database there is no number.
+async fn tell_backlog(state: &AppState) {
+    let mut counted = state.readiness.counted.lock().await;
+    if counted.is_some_and(|at| at.elapsed() < GOOD_FOR) {
+        return;
+    }
+    *counted = Some(Instant::now());
+    let backlog = state.services.backlog().await;
+    if let Err(error) = &backlog {
+        tracing::warn!(%error, "what is not settled can't be counted");
+    }
+    let backlog = backlog.ok();
+    let tell = |name: &'static str, count: Option<i64>| {
+        let count = count.map_or(f64::NAN, |count| {
+            f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+        });
+        metrics::gauge!("webhook_events_unsettled", "state" => name).set(count);
+    };
+    tell("deferred", backlog.map(|backlog| backlog.deferred));
+    tell("failed", backlog.map(|backlog| backlog.failed));
+    tell("flagged", backlog.map(|backlog| backlog.flagged));
+    let age = backlog.map_or(f64::NAN, |backlog| {
+        let oldest = backlog.oldest_deferred;
+        oldest.map_or(0.0, |oldest| (state.clock.now() - oldest).as_seconds_f64())
+    });
+    metrics::gauge!("webhook_events_oldest_deferred_seconds").set(age);
+}
 
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -53,7 +86,7 @@ async fn healthz() -> Json<Health> {
 /// Can it serve? The database answers and its schema is current.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Health)))]
 async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
-    let mut last = state.readiness.0.lock().await;
+    let mut last = state.readiness.looked.lock().await;
     let ready = match *last {
         Some((looked, ready)) if looked.elapsed() < GOOD_FOR => ready,
         _ => {
@@ -78,6 +111,7 @@ pub(in crate::http) async fn metrics_page(State(state): State<AppState>) -> impl
     metrics::gauge!("webhook_seconds_since_last").set(f64::from(silence));
     let waiting = u32::try_from(state.services.events.waiting_deliveries()).unwrap_or(u32::MAX);
     metrics::gauge!("webhook_deliveries_waiting").set(f64::from(waiting));
+    tell_backlog(&state).await;
     let (size, idle) = state.services.pool_stats();
     metrics::gauge!("database_connections", "state" => "idle").set(f64::from(idle));
     metrics::gauge!("database_connections", "state" => "busy")

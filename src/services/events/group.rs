@@ -303,7 +303,7 @@ impl Events {
                 cause = one.record.cause,
                 "an event was flagged: a person should look"
             ),
-            EventState::Applied => {}
+            EventState::Applied | EventState::Failed => {}
         }
     }
 }

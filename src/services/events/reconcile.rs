@@ -7,8 +7,10 @@ use tokio_util::sync::CancellationToken;
 use super::Events;
 use super::ingest::Ingested;
 use crate::domain::actor::Cause;
-use crate::purchases::Error;
-use crate::storage::{checkouts, cursors, webhook_events};
+use crate::purchases::{Error, Trouble};
+use crate::storage::baskets::{self, Batch};
+use crate::storage::webhook_events::{EventRecord, EventState};
+use crate::storage::{StorageError, checkouts, cursors, webhook_events};
 use crate::stripe::event::Event;
 use crate::stripe::objects::Reference;
 
@@ -32,6 +34,8 @@ pub struct Walked {
     pub deferred: usize,
     /// New to us and flagged.
     pub flagged: usize,
+    /// New to us, and not to be applied by a fault of ours.
+    pub failed: usize,
 }
 
 impl Walked {
@@ -79,6 +83,36 @@ impl Events {
         Ok(walked)
     }
 
+    /// Records an event that can't be applied, so that somebody sees it and it can be replayed.
+    async fn give_up(&self, event: &Event, error: &Error) -> Result<(), Error> {
+        tracing::error!(event_id = event.id, %error, "an event in Stripe's list can't be applied");
+        let Some(content) = &event.content else {
+            return Ok(());
+        };
+        let record = EventRecord {
+            id: &event.id,
+            kind: content.kind.as_str(),
+            object_id: &content.object_id,
+            created: event.created,
+            state: EventState::Failed,
+            next_attempt_at: None,
+            cause: Some("it could not be applied: the log says why"),
+        };
+        let batch = Batch {
+            drafts: &[],
+            events: &[(record, None)],
+            now: self.clock.now(),
+            grace: None,
+        };
+        let mut connection = self.pool.acquire().await.map_err(StorageError::from)?;
+        match baskets::write(&mut connection, &batch).await {
+            Ok(_) => Ok(()),
+            // Somebody else has.
+            Err(error) if error.constraint() == Some("webhook_events_pkey") => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Takes in one window, newest first: the order doesn't matter. False if it was stopped on the way.
     async fn reconcile_window(
         &self,
@@ -118,7 +152,16 @@ impl Events {
             let group: Vec<&Event> = events.iter().collect();
             let outcomes = self.take_all(&group, Cause::Reconcile).await;
             for (event, outcome) in events.into_iter().zip(outcomes) {
-                let taken = outcome?;
+                let taken = match outcome {
+                    Ok(taken) => taken,
+                    // The walk would stop at it for ever, and find nothing of what came later.
+                    Err(error) if !error.is_outage() && error.trouble() != Trouble::Busy => {
+                        self.give_up(&event, &error).await?;
+                        walked.failed += 1;
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
                 walked.count(taken);
                 if taken == Ingested::Foreign && event.names_an_invoice() {
                     unclaimed.push(event);

@@ -35,6 +35,12 @@ impl Events {
         webhook_events::find(&self.pool, state, limit).await
     }
 
+    /// Takes an event that failed or was flagged off the list of what wants attention, for a reason; false when it is not
+    /// on it.
+    pub async fn dismiss(&self, id: &str, reason: &str) -> Result<bool, StorageError> {
+        webhook_events::update_dismissed(&self.pool, id, reason).await
+    }
+
     /// One event.
     pub async fn find(&self, id: &str) -> Result<Option<EventRow>, StorageError> {
         webhook_events::find_by_id(&self.pool, id).await

@@ -58,6 +58,13 @@ impl Events {
                 let settled = Settled::Flagged(NO_SUCH_OBJECT);
                 webhook_events::update_settled(&self.pool, &waiting, settled).await
             }
+            // An outage is not the event's fault, however long it lasts.
+            Err(error) if error.is_outage() => {
+                tracing::warn!(event_id = event.id, %error, "an event must wait to be settled");
+                let next = self.clock.now() + pause(event.attempt);
+                let cause = error.to_string();
+                webhook_events::update_put_off(&self.pool, &waiting, &cause, next).await
+            }
             Err(error) => {
                 let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
                 let next = (event.attempt < tries).then(|| self.clock.now() + pause(event.attempt));
@@ -106,8 +113,9 @@ impl Events {
     }
 }
 
-/// Two seconds doubled at each attempt, at most an hour, cut at random by up to half.
+/// Two seconds doubled at each attempt, at most ten minutes, cut at random by up to half.
 fn pause(attempt: i32) -> Duration {
     let exponent = u32::try_from(attempt).unwrap_or_default().min(11);
-    Duration::seconds(2_i64.pow(exponent)).min(Duration::HOUR) * (0.5 + fastrand::f64() / 2.0)
+    let full = Duration::seconds(2_i64.pow(exponent)).min(Duration::minutes(10));
+    full * (0.5 + fastrand::f64() / 2.0)
 }

@@ -1,7 +1,9 @@
 //! What upkeep does, as a table: each job has a task of its own, so that a slow one keeps no other waiting, and is
 //! started again when it dies.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{counter, gauge};
@@ -29,7 +31,7 @@ struct Job {
 
 impl Upkeep {
     /// All jobs. To add one, add a row.
-    fn jobs(&self) -> [Job; 9] {
+    fn jobs(&self) -> [Job; 8] {
         let worker = &self.settings.worker;
         let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
         [
@@ -76,12 +78,6 @@ impl Upkeep {
                 run: |upkeep, _| Box::pin(async move { upkeep.purge_events().await }),
             },
             Job {
-                name: "count_backlog",
-                every: rarely,
-                woken: false,
-                run: |upkeep, _| Box::pin(async move { upkeep.count_backlog().await }),
-            },
-            Job {
                 name: "reconcile",
                 every: worker.reconcile_interval,
                 woken: false,
@@ -119,6 +115,7 @@ impl Upkeep {
                     (0, "died")
                 }
             };
+            self.vitals.note(job.name, outcome == "died");
             counter!("job_runs_total", "job" => job.name, "outcome" => outcome).increment(1);
             if outcome == "done" {
                 let now = self.clock.wall().unix_timestamp();
@@ -137,5 +134,51 @@ impl Upkeep {
     }
 }
 
+/// A job that has died so often, one time after the other, will not get well by itself.
+const OFTEN: u32 = 3;
+
+/// How often each job has died since it last lived.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Vitals(Arc<Mutex<BTreeMap<&'static str, u32>>>);
+
+impl Vitals {
+    fn note(&self, job: &'static str, died: bool) {
+        let mut deaths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if died {
+            *deaths.entry(job).or_default() += 1;
+        } else {
+            deaths.remove(job);
+        }
+    }
+
+    /// The jobs that keep dying.
+    pub(super) fn dying(&self) -> Vec<&'static str> {
+        let deaths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let dying = deaths.iter().filter(|(_, times)| **times >= OFTEN);
+        dying.map(|(job, _)| *job).collect()
+    }
+}
+
 /// What need not be looked at often.
 const RARELY: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_dies_again_and_again_is_told_until_it_lives() {
+        let vitals = Vitals::default();
+        for _ in 1..OFTEN {
+            vitals.note("one", true);
+            vitals.note("other", true);
+        }
+        assert!(vitals.dying().is_empty());
+        vitals.note("one", true);
+        vitals.note("other", false);
+        vitals.note("other", true);
+        assert_eq!(vitals.dying(), ["one"]);
+        vitals.note("one", false);
+        assert!(vitals.dying().is_empty());
+    }
+}

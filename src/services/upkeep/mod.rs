@@ -7,11 +7,12 @@ mod repair;
 
 use std::sync::Arc;
 
-use metrics::{counter, gauge};
+use metrics::counter;
 use sqlx::postgres::PgPool;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
+use self::jobs::Vitals;
 use super::events::Events;
 use crate::clock::Clock;
 use crate::domain::actor::By;
@@ -34,6 +35,7 @@ pub struct Upkeep {
     pool: PgPool,
     settings: Arc<Settings>,
     clock: Clock,
+    vitals: Vitals,
 }
 
 impl Upkeep {
@@ -44,10 +46,19 @@ impl Upkeep {
             clock: purchases.clock.clone(),
             purchases: Arc::clone(purchases),
             events,
+            vitals: Vitals::default(),
         }
     }
 
+    /// The jobs that keep dying.
+    pub fn dying(&self) -> Vec<&'static str> {
+        self.vitals.dying()
+    }
+
     async fn walk_events(&self, stop: &CancellationToken) -> Result<usize, Error> {
+        // What was given up gets another try as often as somebody looks for what was lost.
+        let batch = self.settings.worker.batch.into();
+        webhook_events::update_tried_again(&self.pool, self.clock.now(), batch).await?;
         let walked = self.events.reconcile_events(stop, |_, _| {}).await?;
         counter!("reconciled_events_total")
             .increment(walked.applied.try_into().unwrap_or(u64::MAX));
@@ -70,46 +81,43 @@ impl Upkeep {
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 
-    /// Keeps the figures that an alert looks at.
-    async fn count_backlog(&self) -> Result<usize, Error> {
-        let backlog = webhook_events::find_backlog(&self.pool).await?;
-        let counts = [
-            ("deferred", backlog.deferred),
-            ("failed", backlog.failed),
-            ("flagged", backlog.flagged),
-        ];
-        for (state, count) in counts {
-            gauge!("webhook_events_unsettled", "state" => state)
-                .set(u32::try_from(count).unwrap_or(u32::MAX));
-        }
-        let age = backlog
-            .oldest_deferred
-            .map_or(0.0, |oldest| (self.clock.now() - oldest).as_seconds_f64());
-        gauge!("webhook_events_oldest_deferred_seconds").set(age);
-        Ok(0)
-    }
-
-    /// Ends one-off purchases whose fixed term is over: no fact is new but the time.
+    /// Ends one-off purchases whose fixed term is over: no fact is new but the time. One that can't be ended keeps none of
+    /// the others from it.
     async fn end_terms(&self) -> Result<usize, Error> {
         let now: OffsetDateTime = self.clock.now();
-        let due =
-            subscriptions::find_terms_over(&self.pool, now, self.settings.worker.batch.into())
-                .await?;
-        for id in &due {
-            let Some(basket) = baskets::find_by_id(&self.pool, *id).await? else {
-                continue;
+        let batch = self.settings.worker.batch.into();
+        let (mut ended, mut after) = (0, None);
+        loop {
+            let due = subscriptions::find_terms_over(&self.pool, now, after, batch).await?;
+            let Some(last) = due.last().copied() else {
+                return Ok(ended);
             };
-            let observation = Observation {
-                subject: Subject::checkout(*id),
-                at: now,
-                freshness: Freshness::Event,
-                facts: Vec::new(),
-            };
-            self.purchases
-                .apply_to(basket, &observation, &By::sweep())
-                .await?;
+            for id in due {
+                match self.end_term(id, now).await {
+                    Ok(()) => ended += 1,
+                    Err(error) => {
+                        counter!("upkeep_pieces_failed_total", "job" => "end_terms").increment(1);
+                        tracing::error!(checkout_id = %id, %error, "a term that is over could not be ended");
+                    }
+                }
+            }
+            after = Some(last);
         }
-        Ok(due.len())
+    }
+
+    async fn end_term(&self, id: CheckoutId, now: OffsetDateTime) -> Result<(), Error> {
+        let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
+            return Ok(());
+        };
+        let observation = Observation {
+            subject: Subject::checkout(id),
+            at: now,
+            freshness: Freshness::Event,
+            facts: Vec::new(),
+        };
+        let by = By::sweep();
+        self.purchases.apply_to(basket, &observation, &by).await?;
+        Ok(())
     }
 
     /// Ends subscriptions at Stripe whose first payment failed for good: the member can then buy again.

@@ -4,7 +4,7 @@ use time::Duration;
 
 use super::Upkeep;
 use crate::domain::actor::By;
-use crate::domain::subscription::Basket;
+use crate::domain::ids::CheckoutId;
 use crate::purchases::{Error, Repaired, SKEW};
 use crate::storage::{baskets, checkouts};
 
@@ -19,19 +19,18 @@ impl Upkeep {
             checkouts::lock_neglected(&self.pool, now, now - SKEW, lease_until, batch).await?;
         let count = due.len();
         for id in due {
-            let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
-                continue;
-            };
             // One checkout that can't be looked after must not keep the others waiting.
-            if let Err(error) = self.sweep_checkout(basket).await {
+            if let Err(error) = self.sweep_checkout(id).await {
                 tracing::warn!(checkout_id = %id, %error, "the checkout could not be looked after yet");
             }
         }
         Ok(count)
     }
 
-    async fn sweep_checkout(&self, basket: Basket) -> Result<(), Error> {
-        let id = basket.checkout.id;
+    async fn sweep_checkout(&self, id: CheckoutId) -> Result<(), Error> {
+        let Some(basket) = baskets::find_by_id(&self.pool, id).await? else {
+            return Ok(());
+        };
         if basket.checkout.stripe_session.is_some() {
             self.purchases.read_session(basket, &By::sweep()).await?;
             return Ok(());
