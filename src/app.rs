@@ -13,6 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use self::server::Serving;
 use crate::auth::Verifier;
 use crate::clock::{Clock, FollowError};
 use crate::http::edge::state::AppState;
@@ -90,6 +91,7 @@ impl App {
                 services: Arc::new(services),
                 metrics: Metrics::install(),
                 readiness: Readiness::default(),
+                draining: CancellationToken::new(),
                 cut: CancellationToken::new(),
             },
         })
@@ -115,8 +117,9 @@ impl App {
         Arc::clone(&self.state.services)
     }
 
-    /// Answers until `shutdown` completes; then takes no new connections, lets requests under way finish within
-    /// `http.shutdown_seconds`, and cuts off the rest.
+    /// Answers until `shutdown` completes; then says for `http.drain_seconds` that it is not ready, while it still answers
+    /// whoever asks and closes each connection with its answer; then takes no new connections, lets requests under way
+    /// finish within `http.shutdown_seconds`, and cuts off the rest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self {
             listener,
@@ -145,22 +148,27 @@ impl App {
             });
         }
 
-        let drain = state.settings.http.shutdown;
-        let mut worker = tokio::spawn(state.services.upkeep.clone().run(stop.clone()));
+        let shutdown_time = state.settings.http.shutdown;
+        let working = CancellationToken::new();
+        let mut worker = tokio::spawn(state.services.upkeep.clone().run(working.clone()));
         // The writer answers what the server has taken: it is told to stop only when that is done.
         let written = CancellationToken::new();
         let events = state.services.events.clone();
         let mut writer = tokio::spawn(events.write_queue(written.clone()));
-        let server = server::serve(
-            listener,
-            http::router(state.clone()),
-            stop.clone(),
-            state.cut.clone(),
-            drain,
-        );
+        let serving = Serving {
+            max_connections: state.settings.http.max_connections,
+            stop: stop.clone(),
+            cut: state.cut.clone(),
+            drain: shutdown_time,
+        };
+        let server = server::serve(listener, http::router(state.clone()), serving);
         let told = async {
             shutdown.await;
             tracing::info!("stopping");
+            working.cancel();
+            // Whoever balances learns it first; what has arrived by then, and until then, is answered.
+            state.draining.cancel();
+            tokio::time::sleep(state.settings.http.drain).await;
             stop.cancel();
             Instant::now()
         };
@@ -169,8 +177,10 @@ impl App {
             tracing::warn!("requests were still under way at the deadline and were cut off");
         }
         written.cancel();
-        // The worker was told at the same time as the server and has the same deadline.
-        let left = drain.saturating_sub(stopped.elapsed()).max(WORKER_CUT);
+        // The worker was told before the server, and has its deadline.
+        let left = shutdown_time
+            .saturating_sub(stopped.elapsed())
+            .max(WORKER_CUT);
         match tokio::time::timeout(left, &mut worker).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "the worker ended badly"),

@@ -76,6 +76,10 @@ pub struct Http {
     pub request_timeout: Duration,
     /// Requests worked on at once.
     pub max_concurrency: usize,
+    /// Connections held open at once.
+    pub max_connections: usize,
+    /// Time for which the service still answers after a signal to stop, while it says that it is not ready.
+    pub drain: Duration,
     /// Time that requests under way have after a signal to stop.
     pub shutdown: Duration,
 }

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::pin::Pin;
 use std::time::Duration;
 
 use axum::Router;
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
@@ -24,23 +26,42 @@ use tower::ServiceExt;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(75);
 /// Pause after a failure to accept that has nothing to do with one connection: most often, no file is left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
+/// Longest head of a request, in bytes: what is longer is answered 431.
+const HEAD_BYTES: usize = 16 * 1024;
+/// Most headers of a request.
+const HEADERS: usize = 64;
+/// Longest time in which a client takes nothing of its answer: whoever never reads must not be kept.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that requests have to answer that they were cut off.
 const CUT: Duration = Duration::from_secs(1);
 
-/// Serves until `stop` is cancelled; then waits `drain` for requests under way, cancels `cut` so that they answer
-/// 503, and closes what is left. False when something had to be cut off.
-pub(super) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    stop: CancellationToken,
-    cut: CancellationToken,
-    drain: Duration,
-) -> bool {
+/// How a server ends, and how many it serves.
+pub(super) struct Serving {
+    /// Most connections at once; the next one waits until another ends.
+    pub(super) max_connections: usize,
+    /// Ends the taking of connections.
+    pub(super) stop: CancellationToken,
+    /// Is cancelled when requests under way must answer that they were cut off.
+    pub(super) cut: CancellationToken,
+    /// Time that requests under way have to end.
+    pub(super) drain: Duration,
+}
+
+/// Serves until it is told to stop; then waits for requests under way, has them cut off, and closes what is left. False
+/// when something had to be cut off.
+pub(super) async fn serve(listener: TcpListener, router: Router, serving: Serving) -> bool {
+    let Serving {
+        max_connections,
+        stop,
+        cut,
+        drain,
+    } = serving;
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
     loop {
+        let has_room = connections.len() < max_connections;
         let stream = tokio::select! {
-            stream = accept(&listener) => stream,
+            stream = accept(&listener), if has_room => stream,
             Some(_) = connections.join_next() => continue,
             () = stop.cancelled() => break,
         };
@@ -88,11 +109,14 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
+/// A client's connection, of which nobody waits for ever that it reads.
+type Client = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
+
 fn connection(
     stream: TcpStream,
     router: Router,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    Client,
     impl hyper::service::Service<
         Request<Incoming>,
         Response = axum::response::Response,
@@ -103,10 +127,14 @@ fn connection(
     let service = service_fn(move |request: Request<Incoming>| {
         router.clone().oneshot(request.map(Body::new))
     });
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), service)
+        .max_buf_size(HEAD_BYTES)
+        .max_headers(HEADERS)
+        .serve_connection(TokioIo::new(Box::pin(stream)), service)
 }
 
 #[cfg(test)]
@@ -148,7 +176,13 @@ mod tests {
             .route("/quick", get(|| async { "quick" }));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
-        let task = tokio::spawn(serve(listener, router, stop.clone(), cut, drain));
+        let serving = Serving {
+            max_connections: 2,
+            stop: stop.clone(),
+            cut,
+            drain,
+        };
+        let task = tokio::spawn(serve(listener, router, serving));
         Ok(Server {
             address,
             stop,
@@ -207,6 +241,41 @@ mod tests {
         let ended = tokio::time::timeout(Duration::from_secs(2), server.task).await??;
         assert!(ended);
         drop(idle);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_head_that_is_too_long_is_refused_before_it_is_kept() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        let mut greedy = TcpStream::connect(server.address).await?;
+        let head = format!(
+            "GET /quick HTTP/1.1\r\nhost: localhost\r\nx: {}",
+            "x".repeat(40_000)
+        );
+        // It may be closed before all of it was sent.
+        let _ = greedy.write_all(head.as_bytes()).await;
+        let mut answer = [0; 12];
+        greedy.read_exact(&mut answer).await?;
+        assert_eq!(&answer, b"HTTP/1.1 431");
+        server.stop.cancel();
+        assert!(server.task.await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn more_connections_than_there_may_be_wait_until_another_ends() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        let idle = TcpStream::connect(server.address).await?;
+        let other = TcpStream::connect(server.address).await?;
+        let address = server.address;
+        let third = tokio::spawn(get_text(address, "/quick"));
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert!(!third.is_finished(), "two are all");
+        drop(idle);
+        assert_eq!(third.await??, "quick");
+        drop(other);
+        server.stop.cancel();
+        assert!(server.task.await?);
         Ok(())
     }
 }

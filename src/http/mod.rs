@@ -18,6 +18,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderName, HeaderValue, Method};
 use axum::{Router, middleware, routing};
+use std::sync::Arc;
 use std::time::Duration;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -27,7 +28,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use self::edge::health::Readiness;
-use self::edge::limits::{LIMITS, Limits};
+use self::edge::limits::{DEADLINE, Door, LIMITS, Limits};
 use self::edge::middleware::PANIC;
 use self::edge::openapi::Problems as _;
 use self::edge::state::AppState;
@@ -41,20 +42,44 @@ pub fn router(state: AppState) -> Router {
     if state.settings.http.metrics_listen.is_none() {
         machines = machines.merge(health::metrics_routes());
     }
+    let (http, cut) = (&state.settings.http, &state.cut);
+    // Each group has places of its own: strangers take nothing from members, who waits for Stripe nothing from who does
+    // not, and nobody what members have paid for.
     let limited = |routes: OpenApiRouter<AppState>| {
-        let limits = Limits::new(&state.settings.http, state.cut.clone());
+        let limits = Limits::new(http, cut.clone());
         routes
             .layer(middleware::from_fn_with_state(limits, limits::limit))
             .problems(&[LIMITS])
     };
+    let for_members = |routes: OpenApiRouter<AppState>| {
+        let door = Door::new(http, Arc::clone(&state.verifier));
+        limited(routes).layer(middleware::from_fn_with_state(door, limits::admit))
+    };
+    let returns = limited(members::returns())
+        .layer(CatchPanicLayer::custom(edge_middleware::panicked))
+        .layer(middleware::from_fn_with_state(
+            Arc::clone(&state.settings),
+            members::unanswered,
+        ));
+    let signed = Limits::without_places(http, cut.clone());
+    let webhooks = stripe::routes()
+        .layer(middleware::from_fn_with_state(signed, limits::limit))
+        .problems(&[DEADLINE]);
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
-        .merge(limited(members::routes()))
-        // Stripe has places of its own, so that a rush of members can't delay what they paid for.
-        .merge(limited(stripe::routes()))
+        .merge(limited(members::public()))
+        .merge(returns)
+        .merge(for_members(members::from_rows()))
+        .merge(for_members(members::from_stripe()))
+        .merge(webhooks)
         .merge(machines)
         .problems(&[PANIC])
         .split_for_parts();
     let router = router.merge(openapi::routes(openapi));
+    let draining = state.draining.clone();
+    let router = router.layer(middleware::from_fn_with_state(
+        draining,
+        edge_middleware::close_when_draining,
+    ));
     protect(router, &state.settings, state.clock.clone()).with_state(state)
 }
 

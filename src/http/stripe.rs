@@ -1,7 +1,7 @@
 //! What Stripe tells us.
 
-use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::extract::{FromRef, FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::routing::post;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -49,14 +49,33 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
     responses((status = 200, body = Receipt)))]
 async fn receive(
     State(events): State<Events>,
-    headers: HeaderMap,
+    Signature(signature): Signature,
     RawBody(body): RawBody,
 ) -> Result<Json<Receipt>, ApiError> {
-    let signature = headers
-        .get("Stripe-Signature")
-        .and_then(|value| value.to_str().ok());
-    let outcome = events.ingest(&body, signature).await?.as_str();
+    let outcome = events.ingest(&body, Some(&signature)).await?.as_str();
     Ok(Json(Receipt { outcome }))
+}
+
+/// The header `Stripe-Signature`. Without one nobody's body is read.
+struct Signature(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Signature
+where
+    Events: FromRef<S>,
+{
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        let signature = parts.headers.get("Stripe-Signature");
+        match signature.and_then(|value| value.to_str().ok()) {
+            Some(signature) => Ok(Self(signature.to_owned())),
+            // It is counted and told like any other bad signature.
+            None => match Events::from_ref(state).ingest(&[], None).await {
+                Err(error) => Err(error.into()),
+                Ok(_) => Err(ApiError::new(Code::BadSignature)),
+            },
+        }
+    }
 }
 
 impl From<IngestError> for ApiError {

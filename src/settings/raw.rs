@@ -43,6 +43,8 @@ pub(super) struct Http {
     pub(super) body_limit_bytes: usize,
     pub(super) request_timeout_ms: u64,
     pub(super) max_concurrency: usize,
+    pub(super) max_connections: usize,
+    pub(super) drain_seconds: u64,
     pub(super) shutdown_seconds: u64,
 }
 

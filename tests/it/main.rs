@@ -40,4 +40,5 @@ mod settings;
 mod shapes;
 mod statement;
 mod subscribe;
+mod under_attack;
 mod webhooks;

@@ -510,7 +510,7 @@ async fn an_event_that_can_never_be_settled_is_left_to_a_person() {
     let purchase = app.buy_with(&alice, "membership-annual", GOOD_CARD).await;
     app.advance(10).await;
     app.fault(
-        json!({"kind": "error_500", "method": "GET", "path": "/v1/subscriptions/*", "times": 1000}),
+        json!({"kind": "garbage", "method": "GET", "path": "/v1/subscriptions/*", "times": 1000}),
     )
     .await;
     let subscription = stripe_subscription(&app, &purchase).await;

@@ -118,6 +118,8 @@ codes! {
     IdempotencyKeyReused = "idempotency_key_reused", UNPROCESSABLE_ENTITY, "The idempotency key was used for another order";
     /// Ask for a shorter range; the detail says how many entries there may be.
     RangeTooLarge = "range_too_large", UNPROCESSABLE_ENTITY, "The range holds too many entries";
+    /// This member has too many requests under way, or made too many of late: repeat it after `Retry-After`.
+    TooManyRequests = "too_many_requests", TOO_MANY_REQUESTS, "Too many requests of this member";
     /// Pay or cancel one of the open checkouts; an unpaid one closes by itself.
     TooManyOpenCheckouts = "too_many_open_checkouts", TOO_MANY_REQUESTS, "Too many open checkouts";
     /// A fault of ours: the operator finds the cause in the log, by the request's id.

@@ -1,6 +1,6 @@
 //! Extractors: who may call, and typed input. A handler's signature tells both.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request};
@@ -22,7 +22,11 @@ const IDEMPOTENCY_KEY_BYTES: usize = 255;
 // What each extractor may answer: a route names them as its handler's signature names the extractors.
 
 /// Of [`Member`].
-pub(in crate::http) const MEMBER: &[Code] = &[Code::Unauthorized, Code::AuthKeysUnavailable];
+pub(in crate::http) const MEMBER: &[Code] = &[
+    Code::Unauthorized,
+    Code::AuthKeysUnavailable,
+    Code::TooManyRequests,
+];
 /// Of [`Path`], and of whatever is not the caller's.
 pub(in crate::http) const PATH: &[Code] = &[Code::NotFound];
 /// Of [`Query`].
@@ -81,6 +85,13 @@ where
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
+        // A group of routes that counts its members has verified the token already.
+        if let Some(principal) = parts.extensions.get::<Principal>() {
+            return Ok(Self(principal.clone()));
+        }
+        if let Some(turned_away) = parts.extensions.get::<TurnedAway>() {
+            return Err(turned_away.why());
+        }
         let token = bearer(&parts.headers)?;
         Ok(Self(Arc::from_ref(state).verify(token).await?))
     }
@@ -103,8 +114,26 @@ where
     }
 }
 
+/// That the token was found to be wrong before the handler was reached, and why.
+#[derive(Clone)]
+pub(super) struct TurnedAway(Arc<Mutex<Option<ApiError>>>);
+
+impl TurnedAway {
+    pub(super) fn because(error: ApiError) -> Self {
+        Self(Arc::new(Mutex::new(Some(error))))
+    }
+
+    fn why(&self) -> ApiError {
+        let mut error = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked for once: a handler has one member.
+        error
+            .take()
+            .unwrap_or_else(|| ApiError::new(Code::Unauthorized))
+    }
+}
+
 /// RFC 6750, section 2.1; the scheme's case does not matter (RFC 9110, section 11.1).
-fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, ApiError> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let (value, None) = (values.next(), values.next()) else {
         return Err(unauthorized("There is more than one Authorization header."));

@@ -86,6 +86,9 @@ async fn healthz() -> Json<Health> {
 /// Can it serve? The database answers and its schema is current.
 #[utoipa::path(get, path = "/readyz", tag = "operation", responses((status = 200, body = Health)))]
 async fn readyz(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
+    if state.draining.is_cancelled() {
+        return Err(ApiError::new(Code::NotReady).detail("It is about to stop."));
+    }
     let mut last = state.readiness.looked.lock().await;
     let ready = match *last {
         Some((looked, ready)) if looked.elapsed() < GOOD_FOR => ready,

@@ -1,6 +1,8 @@
-//! Limits of one request: a place, a deadline, a body.
+//! Limits of one request: a place, a deadline, a body. A place is taken once it is known who asks, and nobody has more
+//! than a share of them.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -12,19 +14,29 @@ use tokio_util::sync::CancellationToken;
 use tower_http::timeout::DeadlineBody;
 
 use super::codes::Code;
+use super::extract::{TurnedAway, bearer};
 use super::problem::ApiError;
+use crate::auth::Verifier;
+use crate::domain::ids::UserId;
 use crate::settings::Http;
 
 /// Longest time that a client may take to send its body, whatever the deadline of the request.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// One member has at most one of so many places of a group.
+const SHARES: usize = 8;
+/// After how many seconds a member with too many requests may have one place free again.
+const SHARE_SECONDS: u64 = 1;
 
-/// What the limits answer instead of the handler.
+/// What the deadline answers instead of the handler.
+pub(in crate::http) const DEADLINE: &[Code] = &[Code::Timeout, Code::ShuttingDown];
+/// What a group with places answers instead of the handler.
 pub(in crate::http) const LIMITS: &[Code] = &[Code::Overloaded, Code::Timeout, Code::ShuttingDown];
 
 /// Places and deadline for one group of routes.
 #[derive(Clone)]
 pub(in crate::http) struct Limits {
-    places: Arc<Semaphore>,
+    /// None where somebody else counts: webhooks take their place when their signature is known.
+    places: Option<Arc<Semaphore>>,
     timeout: Duration,
     cut: CancellationToken,
 }
@@ -33,7 +45,15 @@ impl Limits {
     /// A group with places of its own, so that a full one can't starve another.
     pub(in crate::http) fn new(settings: &Http, cut: CancellationToken) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(settings.max_concurrency)),
+            places: Some(Arc::new(Semaphore::new(settings.max_concurrency))),
+            ..Self::without_places(settings, cut)
+        }
+    }
+
+    /// A group with a deadline alone.
+    pub(in crate::http) fn without_places(settings: &Http, cut: CancellationToken) -> Self {
+        Self {
+            places: None,
             timeout: settings.request_timeout,
             cut,
         }
@@ -46,8 +66,12 @@ pub(in crate::http) async fn limit(
     request: Request,
     next: Next,
 ) -> Response {
-    let Ok(_place) = limits.places.try_acquire() else {
-        return ApiError::new(Code::Overloaded).into_response();
+    let _place = match &limits.places {
+        None => None,
+        Some(places) => match places.try_acquire() {
+            Ok(place) => Some(place),
+            Err(_) => return ApiError::new(Code::Overloaded).into_response(),
+        },
     };
     // Before the deadline of the whole, so that the client learns which of the two it missed.
     let body_timeout = BODY_TIMEOUT.min(limits.timeout / 2);
@@ -61,4 +85,88 @@ pub(in crate::http) async fn limit(
             ApiError::new(Code::ShuttingDown).into_response()
         }
     }
+}
+
+/// Who is let in to a group of routes for members, and how much of it she may take.
+#[derive(Clone)]
+pub(in crate::http) struct Door {
+    verifier: Arc<Verifier>,
+    share: usize,
+    inside: Arc<Mutex<HashMap<UserId, usize>>>,
+}
+
+impl Door {
+    /// A door that nobody has gone through.
+    pub(in crate::http) fn new(settings: &Http, verifier: Arc<Verifier>) -> Self {
+        Self {
+            verifier,
+            share: settings.max_concurrency.div_ceil(SHARES),
+            inside: Arc::default(),
+        }
+    }
+
+    /// Counts a member's request, as long as what is returned lives; none when she has her share.
+    fn enter(&self, user: &UserId) -> Option<Inside> {
+        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = inside.entry(user.clone()).or_default();
+        if *count >= self.share {
+            return None;
+        }
+        *count += 1;
+        Some(Inside {
+            door: self.clone(),
+            user: user.clone(),
+        })
+    }
+}
+
+/// A member's request that is under way.
+struct Inside {
+    door: Door,
+    user: UserId,
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let mut inside = self
+            .door
+            .inside
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = inside.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                inside.remove(&self.user);
+            }
+        }
+    }
+}
+
+/// Verifies the member's token before a place is taken: whoever has none, or waits for the issuer's keys, takes nothing
+/// from members.
+pub(in crate::http) async fn admit(
+    State(door): State<Door>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let verified = match bearer(request.headers()) {
+        Ok(token) => door.verifier.verify(token).await.map_err(ApiError::from),
+        Err(error) => Err(error),
+    };
+    let principal = match verified {
+        Ok(principal) => principal,
+        // Told by the handler, which may have another answer first: the method is not its own.
+        Err(error) => {
+            request.extensions_mut().insert(TurnedAway::because(error));
+            return next.run(request).await;
+        }
+    };
+    let Some(_inside) = door.enter(&principal.user) else {
+        return ApiError::new(Code::TooManyRequests)
+            .explained()
+            .retry_after(SHARE_SECONDS)
+            .into_response();
+    };
+    request.extensions_mut().insert(principal);
+    next.run(request).await
 }

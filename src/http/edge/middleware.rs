@@ -7,10 +7,11 @@ use std::any::Any;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::CONTENT_TYPE;
+use axum::http::header::{CONNECTION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 use uuid::{NoContext, Timestamp, Uuid};
 
@@ -26,6 +27,21 @@ pub(in crate::http) const PANIC: &[Code] = &[Code::InternalError];
 
 /// Longest id that we take over from a client or a proxy, in bytes.
 const REQUEST_ID_BYTES: usize = 64;
+
+/// While the service is about to stop, each answer is the last of its connection: the client opens the next one
+/// elsewhere.
+pub(in crate::http) async fn close_when_draining(
+    State(draining): State<CancellationToken>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let mut response = next.run(request).await;
+    if draining.is_cancelled() {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
+    response
+}
 
 /// Gives the request an id and a span, and turns whatever comes back into one answer, one log line, one count.
 pub(in crate::http) async fn edge(

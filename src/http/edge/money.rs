@@ -12,6 +12,9 @@ use icu_locale_core::Locale;
 use super::problem::ApiError;
 use crate::domain::currency::decimal;
 
+/// Longest language tag that is looked at (RFC 5646, section 4.4.1): parsing a longer one takes work.
+const LONGEST_TAG: usize = 35;
+
 /// In which language amounts are written.
 #[derive(Clone, Debug)]
 pub(in crate::http) struct Language(Locale);
@@ -20,7 +23,8 @@ impl Language {
     /// The one that was asked for, else the first that the browser prefers, else English.
     pub(in crate::http) fn of(asked: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         if let Some(asked) = asked {
-            let parsed = asked.parse().ok().filter(|_| asked.len() <= 35);
+            let parsed = Some(asked).filter(|asked| asked.len() <= LONGEST_TAG);
+            let parsed = parsed.and_then(|asked| asked.parse().ok());
             return parsed.map(Self).ok_or_else(|| {
                 ApiError::validation_failed().field(
                     "locale",
@@ -35,7 +39,9 @@ impl Language {
             .unwrap_or_default();
         // Browsers list the preferred one first.
         let first = accepted.split([',', ';']).next().unwrap_or_default().trim();
-        Ok(Self(first.parse().unwrap_or(Locale::UNKNOWN)))
+        let first = Some(first).filter(|first| first.len() <= LONGEST_TAG);
+        let parsed = first.and_then(|first| first.parse().ok());
+        Ok(Self(parsed.unwrap_or(Locale::UNKNOWN)))
     }
 
     /// An amount of minor units, as `1.234,50 €`; a currency that the language has no sign for by its code.

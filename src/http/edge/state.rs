@@ -29,6 +29,8 @@ pub struct AppState {
     pub metrics: Metrics,
     /// What the last look at the database said.
     pub readiness: Readiness,
+    /// Cancelled when the service is told to stop: it still answers, but wants no more.
+    pub draining: CancellationToken,
     /// Cancelled when the deadline of a shutdown has passed: requests still under way are cut off.
     pub cut: CancellationToken,
 }

@@ -1,8 +1,11 @@
 //! Where Stripe sends the buyer's browser. Always 303 to a configured page; nothing of ours is shown on the way.
 
-use axum::extract::State;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
 use axum::http::{StatusCode, header::LOCATION};
-use axum::response::IntoResponse;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use url::Url;
 use utoipa::IntoParams;
@@ -80,10 +83,24 @@ async fn cancel(
     redirect(&state.settings, cancelled)
 }
 
+/// Whatever happens, a buyer who may have paid is sent on to the client's page, and never shown an answer for programs:
+/// no place, no time, a fault of ours.
+pub(in crate::http) async fn unanswered(
+    State(settings): State<Arc<Settings>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    if response.status() == StatusCode::SEE_OTHER || response.status().is_client_error() {
+        return response;
+    }
+    redirect(&settings, Ok(Return::unverified())).into_response()
+}
+
 fn redirect(settings: &Settings, verified: Result<Return, Error>) -> impl IntoResponse + use<> {
     let to = verified.unwrap_or_else(|error| {
         tracing::error!(%error, "a buyer's return could not be answered from our own rows");
-        Return::refused("unavailable")
+        Return::unverified()
     });
     let client = &settings.client;
     let mut page: Url = match to.landing {

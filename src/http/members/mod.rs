@@ -11,21 +11,37 @@ mod portal;
 mod statement;
 mod subscriptions;
 
+pub(super) use self::checkout::unanswered;
+
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::http::edge::state::AppState;
 
-/// Routes for members and their browsers.
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+/// For anybody.
+pub(super) fn public() -> OpenApiRouter<AppState> {
+    plans::routes()
+}
+
+/// For browsers that come from Stripe's page.
+pub(super) fn returns() -> OpenApiRouter<AppState> {
+    checkout::routes()
+}
+
+/// For members, answered from our own rows.
+pub(super) fn from_rows() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .merge(plans::routes())
-        .merge(subscriptions::routes())
+        .merge(subscriptions::looking())
+        .merge(history::routes())
+        .merge(entitlements::routes())
+}
+
+/// For members, answered by Stripe.
+pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .merge(subscriptions::buying())
         .merge(cancel::routes())
         .merge(change::routes())
-        .merge(history::routes())
         .merge(open_invoices::routes())
         .merge(portal::routes())
-        .merge(entitlements::routes())
-        .merge(checkout::routes())
         .merge(statement::routes())
 }

@@ -144,9 +144,13 @@ const BUYING: &[Code] = &[
     Code::TooManyOpenCheckouts,
 ];
 
-pub(super) fn routes() -> OpenApiRouter<AppState> {
+pub(super) fn buying() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(create).problems(&[MEMBER, KEY, JSON, DATABASE, STRIPE, SALE, BUYING]))
+}
+
+pub(super) fn looking() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
         .routes(routes!(list).problems(&[MEMBER, QUERY, DATABASE]))
         .routes(routes!(show).problems(&[MEMBER, PATH, DATABASE]))
 }

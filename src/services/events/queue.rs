@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures_util::FutureExt as _;
 use metrics::{counter, histogram};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Events;
@@ -26,16 +26,19 @@ struct Delivery {
 
 /// What waits for the writer.
 pub(super) struct Queue {
+    /// For what waits and what is being written: taken only here, where a delivery is known to be Stripe's.
+    places: Semaphore,
     waiting: mpsc::Sender<Delivery>,
     /// Until the writer takes it.
     end: Mutex<Option<mpsc::Receiver<Delivery>>>,
 }
 
 impl Queue {
-    /// A queue of at most `length` deliveries.
+    /// A queue of at most `length` deliveries, with those that are being written.
     pub(super) fn new(length: usize) -> Self {
         let (waiting, end) = mpsc::channel(length.max(1));
         Self {
+            places: Semaphore::new(length.max(1)),
             waiting,
             end: Mutex::new(Some(end)),
         }
@@ -48,6 +51,8 @@ impl Queue {
 
     /// Leaves an event to the writer and waits for what becomes of it.
     pub(super) async fn wait_for(&self, event: Event) -> Result<Ingested, IngestError> {
+        let place = self.places.try_acquire();
+        let _place = place.map_err(|_| IngestError::Overloaded)?;
         let (answer, answered) = oneshot::channel();
         self.waiting
             .try_send(Delivery { event, answer })

@@ -45,6 +45,15 @@ impl Return {
         }
     }
 
+    /// A return of which nothing can be said just now. Whoever paid shall not see an error, and the client's page asks
+    /// for what she has.
+    pub fn unverified() -> Self {
+        Self {
+            landing: Landing::Success,
+            ..Self::refused("unverified")
+        }
+    }
+
     /// The return that the rows imply.
     pub(super) fn of(basket: &Basket) -> Self {
         let (status, _) = basket.least_advanced();

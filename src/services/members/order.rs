@@ -150,6 +150,8 @@ pub(super) fn choose<'a>(
             "out_of_range",
             format!("A basket has 1 to {MAX_LINES} lines."),
         );
+        // Each line would cost a judgement, and a sentence in the answer.
+        return Err(wrong.0);
     }
     for (index, line) in order.lines.iter().enumerate() {
         let Some(offer) = offers.iter().find(|offer| offer.plan.code == line.plan) else {

@@ -137,7 +137,7 @@ async fn the_description_of_the_api_tells_both_forms_and_what_can_go_wrong() {
     );
     assert_eq!(
         keys(&operation["responses"]),
-        ["200", "401", "422", "500", "502", "503", "504"]
+        ["200", "401", "422", "429", "500", "502", "503", "504"]
     );
     let names = operation["parameters"].as_array().into_iter().flatten();
     let names: Vec<_> = names.map(|parameter| parameter["name"].clone()).collect();
