@@ -19,5 +19,11 @@ COMMENT ON COLUMN subscriptions.next_look_at IS 'When the worker may look whethe
 COMMENT ON COLUMN subscriptions.collection_void IS 'Whether invoices are voided while Stripe collects no payments: no service is meant';
 COMMENT ON COLUMN subscriptions.current_period_end IS 'Billed until, paid or not, from the newest snapshot';
 
+-- What is not at its end yet, for whoever compares with Stripe.
+CREATE INDEX transactions_pending ON transactions (stripe_payment_intent_id) WHERE state IN ('pending', 'open');
+
 ALTER TABLE transactions ADD COLUMN part boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN transactions.part IS 'Of a dispute: whether it claims less than was left of a payment for several lines, so that it ends none';
+
+ALTER TABLE checkouts ADD COLUMN compared_at timestamptz;
+COMMENT ON COLUMN checkouts.compared_at IS 'Beginning of the newest comparison with Stripe that has come to it';

@@ -10,9 +10,10 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use dues::app;
 use dues::services::events::Events as Told;
-use dues::services::events::compare::Compared;
+use dues::services::events::compare::{Compared, How};
 use dues::services::events::replay::types;
 use dues::settings::Settings;
+use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::doctor::{Examination, doctor};
@@ -74,9 +75,20 @@ pub(crate) struct Reconcile {
     /// Write what Stripe says where the two differ
     #[arg(long, requires = "full")]
     apply: bool,
+    /// How far back refunds, disputes, sessions and what has ended are looked at, as a date (2026-01-31); by default 120
+    /// days
+    #[arg(long, requires = "full", value_parser = date)]
+    since: Option<OffsetDateTime>,
     /// Print JSON instead of a table
     #[arg(long)]
     json: bool,
+}
+
+/// A day's beginning.
+fn date(text: &str) -> Result<OffsetDateTime, String> {
+    let format = time::macros::format_description!("[year]-[month]-[day]");
+    let day = time::Date::parse(text, &format).map_err(|_| "not a date such as 2026-01-31")?;
+    Ok(day.midnight().assume_utc())
 }
 
 async fn events_at_stripe() -> anyhow::Result<Told> {
@@ -176,12 +188,16 @@ pub(crate) async fn reconcile(
     let stop = CancellationToken::new();
     let work = async {
         if how.full {
+            let compare = How {
+                apply: how.apply,
+                since: how.since,
+            };
             let compared = told
-                .compare(how.apply, &stop, |so_far| {
+                .compare(compare, &stop, |so_far| {
                     eprintln!(
                         "{} checkouts compared, {} differ",
                         so_far.checkouts,
-                        so_far.drift.len()
+                        so_far.differences()
                     );
                 })
                 .await?;
@@ -203,6 +219,11 @@ pub(crate) async fn reconcile(
                     walked.listed, walked.applied, walked.deferred, walked.flagged, walked.failed
                 );
             }
+            if walked.gap {
+                eprintln!(
+                    "Stripe has no events of some of the time since the last walk any more: run dues reconcile --full"
+                );
+            }
             Ok(())
         }
     };
@@ -222,7 +243,7 @@ fn report(compared: &Compared, json: bool) -> anyhow::Result<()> {
         println!("{}", serde_json::to_string_pretty(compared)?);
     } else {
         println!(
-            "{:<38} {:<24} {:<20} {:<20} MENDED",
+            "{:<38} {:<24} {:<20} {:<20} DIFFERS MENDED",
             "SUBSCRIPTION", "PLAN", "HERE", "AT STRIPE"
         );
         for drift in &compared.drift {
@@ -238,15 +259,19 @@ fn report(compared: &Compared, json: bool) -> anyhow::Result<()> {
                 stripe = format!("{stripe} x{quantity}");
             }
             let columns = (&drift.subscription_id, &drift.plan, drift.ours);
+            let differs = drift.differs.join(" ");
             println!(
-                "{:<38} {:<24} {:<20} {stripe:<20} {mended}",
+                "{:<38} {:<24} {:<20} {stripe:<20} {differs} {mended}",
                 columns.0, columns.1, columns.2
             );
+            if let Some(flag) = drift.flag {
+                println!("{:<38} {flag}", "");
+            }
         }
         println!(
             "{} checkouts compared, {} subscriptions differ",
             compared.checkouts,
-            compared.drift.len()
+            compared.differences()
         );
         for error in &compared.errors {
             eprintln!("not compared: {error}");

@@ -281,6 +281,10 @@ pub struct Worker {
     pub max_attempts: u32,
     /// Pause between two walks through Stripe's list of events.
     pub reconcile_interval: Duration,
+    /// Pause between two pages of the comparison with Stripe.
+    pub compare_interval: Duration,
+    /// Whether that comparison mends what it finds.
+    pub compare_mends: bool,
     /// Age at which settled events are deleted, in days.
     pub purge_after_days: u32,
 }

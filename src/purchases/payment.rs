@@ -4,7 +4,7 @@
 use super::{Error, MAX_TRIES, Purchases};
 use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation, Subject};
-use crate::domain::subscription::Subscription;
+use crate::domain::subscription::{Basket, Subscription};
 use crate::storage::webhook_events::{self, Settled};
 use crate::stripe::event::EventType;
 use crate::stripe::money::PaymentNow;
@@ -36,57 +36,7 @@ impl Purchases {
                 }
                 continue;
             };
-            let intent = self.account.client.retrieve_payment_intent(id).await?;
-            let refunds = self.account.client.list_refunds(id).await?.body.data;
-            let disputes = self.account.client.list_disputes(id).await?.body.data;
-            // The rest is needed only of an invoice that was disputed, or of which a part may have gone back.
-            let for_invoice = basket
-                .recurring()
-                .is_some_and(|line| subject.concerns(&basket, line));
-            let for_lines = basket.lines.len() > 1 && !refunds.is_empty();
-            let (mut invoice_paid_at, mut credit_notes) = (None, Vec::new());
-            if for_invoice && (for_lines || !disputes.is_empty()) {
-                for payment in self
-                    .account
-                    .client
-                    .list_invoices_of_payment(id)
-                    .await?
-                    .body
-                    .data
-                {
-                    let Some(invoice) = payment.invoice.as_ref().and_then(Expandable::object)
-                    else {
-                        continue;
-                    };
-                    invoice_paid_at = invoice_paid_at.max(invoice.paid_at());
-                    if for_lines {
-                        credit_notes.extend(
-                            self.account
-                                .client
-                                .list_credit_notes(&invoice.id)
-                                .await?
-                                .body
-                                .data,
-                        );
-                    }
-                }
-            }
-            // Of all events only the one that closes a dispute knows when; any other's time would be a guess.
-            let closed_at = if disputes.is_empty() {
-                None
-            } else {
-                let closed = EventType::DisputeClosed.as_str();
-                webhook_events::find_newest(&self.pool, id, closed).await?
-            };
-            let now = PaymentNow {
-                intent: intent.body,
-                refunds,
-                disputes,
-                credit_notes,
-                invoice_paid_at: invoice_paid_at.and_then(time_of),
-                closed_at,
-            };
-            let (observation, flag) = self.account.observer.payment_now(&now, intent.at);
+            let (observation, flag) = self.observe_payment(&basket, id).await?;
             if let Some(applied) = self.write(&basket, &observation, by).await? {
                 // What is paid for one line alone names it by itself.
                 let paid_for = |line: &&Subscription| subject.concerns(&basket, line);
@@ -96,6 +46,66 @@ impl Purchases {
             }
         }
         Err(Error::Contended)
+    }
+
+    /// All that Stripe says of a payment of a basket, and why a person is needed, if one is: its refunds and disputes as
+    /// they are now.
+    pub(crate) async fn observe_payment(
+        &self,
+        basket: &Basket,
+        id: &str,
+    ) -> Result<(Observation, Option<&'static str>), Error> {
+        let subject = Subject::payment(id);
+        let intent = self.account.client.retrieve_payment_intent(id).await?;
+        let refunds = self.account.client.list_refunds(id).await?.body.data;
+        let disputes = self.account.client.list_disputes(id).await?.body.data;
+        // The rest is needed only of an invoice that was disputed, or of which a part may have gone back.
+        let for_invoice = basket
+            .recurring()
+            .is_some_and(|line| subject.concerns(basket, line));
+        let for_lines = basket.lines.len() > 1 && !refunds.is_empty();
+        let (mut invoice_paid_at, mut credit_notes) = (None, Vec::new());
+        if for_invoice && (for_lines || !disputes.is_empty()) {
+            for payment in self
+                .account
+                .client
+                .list_invoices_of_payment(id)
+                .await?
+                .body
+                .data
+            {
+                let Some(invoice) = payment.invoice.as_ref().and_then(Expandable::object) else {
+                    continue;
+                };
+                invoice_paid_at = invoice_paid_at.max(invoice.paid_at());
+                if for_lines {
+                    credit_notes.extend(
+                        self.account
+                            .client
+                            .list_credit_notes(&invoice.id)
+                            .await?
+                            .body
+                            .data,
+                    );
+                }
+            }
+        }
+        // Of all events only the one that closes a dispute knows when; any other's time would be a guess.
+        let closed_at = if disputes.is_empty() {
+            None
+        } else {
+            let closed = EventType::DisputeClosed.as_str();
+            webhook_events::find_newest(&self.pool, id, closed).await?
+        };
+        let now = PaymentNow {
+            intent: intent.body,
+            refunds,
+            disputes,
+            credit_notes,
+            invoice_paid_at: invoice_paid_at.and_then(time_of),
+            closed_at,
+        };
+        Ok(self.account.observer.payment_now(&now, intent.at))
     }
 
     /// Finds out whose a payment is that none of our rows names, and applies it; false if it isn't ours.

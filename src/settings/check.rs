@@ -494,6 +494,11 @@ impl Check {
             1,
         );
         self.at_least(
+            "worker.compare_interval_seconds",
+            raw.compare_interval_seconds,
+            1,
+        );
+        self.at_least(
             "worker.purge_after_days",
             raw.purge_after_days.into(),
             PURGE_AFTER_DAYS.into(),
@@ -504,6 +509,8 @@ impl Check {
             batch: raw.batch,
             max_attempts: raw.max_attempts,
             reconcile_interval: Duration::from_secs(raw.reconcile_interval_seconds),
+            compare_interval: Duration::from_secs(raw.compare_interval_seconds),
+            compare_mends: raw.compare_mends,
             purge_after_days: raw.purge_after_days,
         }
     }

@@ -190,6 +190,8 @@ pub(super) struct Worker {
     pub(super) batch: u32,
     pub(super) max_attempts: u32,
     pub(super) reconcile_interval_seconds: u64,
+    pub(super) compare_interval_seconds: u64,
+    pub(super) compare_mends: bool,
     pub(super) purge_after_days: u32,
 }
 

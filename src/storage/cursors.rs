@@ -41,3 +41,24 @@ pub async fn delete(db: impl PgExecutor<'_>, name: &str) -> Result<(), StorageEr
         .await?;
     Ok(())
 }
+
+/// Takes a turn at a walk that several replicas may go on with: none when somebody has since `before`, or when the walk is
+/// new, so that it begins after a pause. Else where it has come to; empty before its first step.
+pub async fn take_turn(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    now: OffsetDateTime,
+    before: OffsetDateTime,
+) -> Result<Option<String>, StorageError> {
+    let row: Option<(String, bool)> = sqlx::query_as(
+        "INSERT INTO cursors AS held (name, position, updated_at) VALUES ($1, '', $2)
+         ON CONFLICT (name) DO UPDATE SET updated_at = $2 WHERE held.updated_at <= $3
+         RETURNING position, xmax = 0",
+    )
+    .bind(name)
+    .bind(now)
+    .bind(before)
+    .fetch_optional(db)
+    .await?;
+    Ok(row.and_then(|(position, is_new)| (!is_new).then_some(position)))
+}

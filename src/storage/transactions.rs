@@ -39,3 +39,34 @@ pub async fn find(
     .fetch_all(db)
     .await?)
 }
+
+/// What is recorded of these lines: line, kind, reference and state.
+pub async fn find_recorded(
+    db: impl PgExecutor<'_>,
+    lines: &[SubscriptionId],
+) -> Result<Vec<(Uuid, String, String, Option<String>)>, StorageError> {
+    let lines: Vec<Uuid> = lines.iter().map(|id| id.0).collect();
+    Ok(sqlx::query_as(
+        "SELECT subscription_id, kind, stripe_reference, state FROM transactions WHERE subscription_id = ANY ($1)",
+    )
+    .bind(lines)
+    .fetch_all(db)
+    .await?)
+}
+
+/// Payments after the one named of which a refund is on its way or a dispute is open, in the order of their ids.
+pub async fn find_pending_payments(
+    db: impl PgExecutor<'_>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<String>, StorageError> {
+    Ok(sqlx::query_scalar(
+        "SELECT DISTINCT stripe_payment_intent_id FROM transactions
+          WHERE state IN ('pending', 'open') AND stripe_payment_intent_id > $1
+          ORDER BY stripe_payment_intent_id LIMIT $2",
+    )
+    .bind(after)
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}

@@ -82,7 +82,7 @@ impl Observer {
                     facts.push(Fact::Paid(paid_at, Scope::Basket));
                     facts.extend(payment(session, paid_at));
                 }
-                Some(_) => {}
+                Some(_) => facts.extend(came_to_nothing(session, at)),
                 // The oldest shape doesn't tell.
                 None => facts.push(Fact::Unclear),
             }
@@ -229,6 +229,20 @@ fn paid_at(session: &Session) -> Option<OffsetDateTime> {
         });
     let invoice_paid = invoice.and_then(Invoice::paid_at);
     invoice_paid.or_else(|| charge?.created).and_then(time_of)
+}
+
+/// A payment that was under way when the buyer had finished, and that has failed for good since: Stripe tries a debit
+/// once.
+fn came_to_nothing(session: &Session, at: OffsetDateTime) -> Option<Fact> {
+    let intent = session
+        .payment_intent
+        .as_ref()
+        .and_then(Expandable::object)?;
+    let failed = matches!(
+        intent.status.as_deref(),
+        Some("requires_payment_method" | "canceled")
+    );
+    failed.then_some(Fact::FirstPaymentFailed(at))
 }
 
 /// The payment of a paid session: by its invoice where it has one, and none where no money moved.

@@ -23,6 +23,11 @@ fn metadata<const N: usize>(pairs: [(&str, String); N]) -> HashMap<String, Strin
         .collect()
 }
 
+/// Only what was made at `from` or later.
+fn since(from: time::OffsetDateTime) -> stripe_types::RangeQueryTs {
+    stripe_types::RangeQueryTs::gte(from.unix_timestamp())
+}
+
 /// Only what was made before `to`. Stripe's times are whole seconds: one that has begun belongs to it.
 fn before(to: time::OffsetDateTime) -> stripe_types::RangeQueryTs {
     let begun = i64::from(to.nanosecond() > 0);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use dues::services::events::compare::How;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -321,7 +322,18 @@ async fn a_plan_that_is_learnt_later_is_taken_over_by_a_comparison_and_by_a_repl
             replayed.expect("Stripe still has it");
         } else {
             let stop = CancellationToken::new();
-            let compared = app.services.events.compare(true, &stop, |_| {}).await;
+            let compared = app
+                .services
+                .events
+                .compare(
+                    How {
+                        apply: true,
+                        since: None,
+                    },
+                    &stop,
+                    |_| {},
+                )
+                .await;
             let drift = compared.expect("Stripe is there").drift;
             assert_eq!(drift.len(), 1, "{drift:?}");
             assert_eq!(drift[0].stripe_plan.as_deref(), Some("yearly"));

@@ -1,226 +1,382 @@
-//! Drift: every checkout that has not ended is read from Stripe, and its rows compared with what Stripe alone says.
+//! Drift: our rows are held against what Stripe alone says, all of it: status, plan, price, quantity, paid time, dates,
+//! refunds, disputes, failed debits.
+//!
+//! Stripe's account-wide lists are read page by page, a hundred objects a call, and each page is judged by what it says.
+//! Only what looks different there is read object by object, and only that is told, or mended. What no list has shown is
+//! read at the end.
 
-use std::time::Instant;
+mod judge;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
+pub use self::judge::{Direction, Drift};
+
 use super::Events;
-use crate::domain::actor::By;
-use crate::domain::facts::{Freshness, Transaction};
-use crate::domain::ids::{CheckoutId, SubscriptionId};
-use crate::domain::lifecycle;
-use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
-use crate::purchases::{Error, Followed, Judging, Left, MAX_TRIES};
-use crate::storage::baskets::{self, Draft};
-use crate::storage::{checkouts, cursors};
-use crate::stripe::observe::News;
+use crate::domain::facts::{Observation, Subject};
+use crate::domain::ids::CheckoutId;
+use crate::domain::subscription::Basket;
+use crate::purchases::Error;
+use crate::storage::baskets::{self, Question};
+use crate::storage::{StorageError, checkouts, cursors, transactions};
+use crate::stripe::objects::List;
+use crate::stripe::observe::{News, Unknown};
 
-/// The walk's name among the cursors.
-const CURSOR: &str = "compare";
-/// Checkouts that are fetched at once.
+/// Rows that are fetched at once.
 const BATCH: i64 = 100;
+/// So far back goes a comparison that isn't told otherwise: a dispute may come so late.
+const BACK: Duration = Duration::days(120);
+/// So many differences, and so many errors, are told one by one; of the others only the number.
+const MOST_TOLD: usize = 10_000;
 
-/// A line whose status, plan, price or quantity isn't what Stripe's objects give.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Drift {
-    /// Ours.
-    pub subscription_id: String,
-    /// The plan's code.
-    pub plan: String,
-    /// In which direction.
-    pub direction: Direction,
-    /// What our row says.
-    pub ours: &'static str,
-    /// What Stripe's objects give.
-    pub stripe: &'static str,
-    /// The plan whose price Stripe charges, where that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stripe_plan: Option<String>,
-    /// `price_…` that Stripe charges, where that is another one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stripe_price: Option<String>,
-    /// How many Stripe charges, where that is another number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub stripe_quantity: Option<i32>,
-    /// Whether it was mended.
-    pub mended: bool,
-}
-
-/// In which direction our rows and Stripe have drifted apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    /// Paid at Stripe and not in force here.
-    PaidNotActive,
-    /// In force here and not paid at Stripe.
-    ActiveNotPaid,
-    /// Anything else.
-    Other,
+/// How to compare.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct How {
+    /// Whether to write what Stripe says.
+    pub apply: bool,
+    /// How far back refunds, disputes, sessions and what has ended are looked at; none: 120 days.
+    pub since: Option<OffsetDateTime>,
 }
 
 /// What a comparison has done so far.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Compared {
-    /// Checkouts that were read from Stripe.
-    pub checkouts: usize,
-    /// What was found.
+    /// Checkouts that were held against Stripe.
+    pub checkouts: u64,
+    /// What was found, at most ten thousand.
     pub drift: Vec<Drift>,
-    /// Checkouts that could not be compared, and why.
+    /// What was found beyond that.
+    pub more_drift: usize,
+    /// What could not be compared, and why.
     pub errors: Vec<String>,
+    /// Whether it has come to the end.
+    pub is_whole: bool,
+}
+
+impl Compared {
+    fn tell(&mut self, drift: Vec<Drift>) {
+        for one in drift {
+            if self.drift.len() < MOST_TOLD {
+                self.drift.push(one);
+            } else {
+                self.more_drift += 1;
+            }
+        }
+    }
+
+    fn fail(&mut self, what: &str, error: &Error) {
+        if self.errors.len() < MOST_TOLD {
+            self.errors.push(format!("{what}: {error}"));
+        }
+    }
+
+    /// How many differences were found.
+    pub fn differences(&self) -> usize {
+        self.drift.len() + self.more_drift
+    }
+}
+
+/// Which of Stripe's lists is being read; one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Part {
+    Subscriptions,
+    Sessions,
+    Refunds,
+    Disputes,
+    /// Payments of ours of which something is on its way.
+    Pending,
+    /// Checkouts of ours that none of the lists has shown.
+    Rest,
+}
+
+impl Part {
+    fn next(self) -> Option<Self> {
+        match self {
+            Self::Subscriptions => Some(Self::Sessions),
+            Self::Sessions => Some(Self::Refunds),
+            Self::Refunds => Some(Self::Disputes),
+            Self::Disputes => Some(Self::Pending),
+            Self::Pending => Some(Self::Rest),
+            Self::Rest => None,
+        }
+    }
+}
+
+/// Where a comparison has come to: stored after every page, so that the next one goes on there.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Place {
+    /// Microseconds since 1970, as the database keeps them: it tells one comparison from the next.
+    began: i128,
+    /// Unix seconds.
+    since: i64,
+    part: Part,
+    /// The last object of that part that is done.
+    after: Option<String>,
+}
+
+impl Place {
+    fn beginning(now: OffsetDateTime, since: Option<OffsetDateTime>) -> Self {
+        let since = since.unwrap_or_else(|| now.saturating_sub(BACK));
+        Self {
+            began: now.unix_timestamp_nanos() / 1_000,
+            since: since.unix_timestamp(),
+            part: Part::Subscriptions,
+            after: None,
+        }
+    }
+
+    fn began(&self) -> OffsetDateTime {
+        let began = OffsetDateTime::from_unix_timestamp_nanos(self.began.saturating_mul(1_000));
+        began.unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    fn since(&self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.since).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+
+    /// Goes on after that object, or with the next part; false at the end of all.
+    fn go_on(&mut self, last: Option<String>) -> bool {
+        if last.is_some() {
+            self.after = last;
+            return true;
+        }
+        self.after = None;
+        match self.part.next() {
+            Some(part) => {
+                self.part = part;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The id of the last object of a page, where another page follows.
+fn last_of<T>(page: &List<T>, id: impl Fn(&T) -> &str) -> Option<String> {
+    let last = page.data.last().filter(|_| page.has_more)?;
+    Some(id(last).to_owned())
 }
 
 impl Events {
-    /// Compares every checkout that has not ended with Stripe, and with `apply` writes what Stripe says. It can be
-    /// stopped; the next comparison goes on where this one ended.
+    /// Compares everything with Stripe, and with `apply` writes what Stripe says. It can be stopped; the next comparison
+    /// goes on where this one ended.
     pub async fn compare(
         &self,
-        apply: bool,
+        how: How,
         stop: &CancellationToken,
         mut progress: impl FnMut(&Compared),
     ) -> Result<Compared, Error> {
+        const CURSOR: &str = "compare";
         let mut compared = Compared::default();
         let stored = cursors::find(&self.pool, CURSOR).await?;
-        let mut after: Option<CheckoutId> = stored.and_then(|text| text.parse().ok());
-        loop {
-            let batch = checkouts::find_open(&self.pool, after, BATCH).await?;
-            let Some(last) = batch.last().copied() else {
-                break;
-            };
-            for id in batch {
-                if stop.is_cancelled() {
-                    return Ok(compared);
-                }
-                // One checkout that can't be read must not hide the drift of the others.
-                match self.compare_checkout(id, apply).await {
-                    Ok(drift) => compared.drift.extend(drift),
-                    Err(error) => compared.errors.push(format!("checkout {id}: {error}")),
-                }
-                compared.checkouts += 1;
-                cursors::update(&self.pool, CURSOR, &id.to_string(), self.clock.now()).await?;
-            }
-            after = Some(last);
+        let stored = stored.and_then(|text| serde_json::from_str(&text).ok());
+        let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how.since));
+        while !stop.is_cancelled() {
+            let goes_on = self
+                .compare_page(&mut place, how.apply, &mut compared)
+                .await?;
             progress(&compared);
+            if !goes_on {
+                compared.is_whole = true;
+                cursors::delete(&self.pool, CURSOR).await?;
+                break;
+            }
+            let position = serde_json::to_string(&place).unwrap_or_default();
+            cursors::update(&self.pool, CURSOR, &position, self.clock.now()).await?;
         }
-        cursors::delete(&self.pool, CURSOR).await?;
         Ok(compared)
     }
 
-    async fn compare_checkout(&self, id: CheckoutId, apply: bool) -> Result<Vec<Drift>, Error> {
-        for _ in 0..MAX_TRIES {
-            let Some(ours) = baskets::find_by_id(&self.pool, id).await? else {
-                return Ok(Vec::new());
+    /// Compares the next page in the background, where no replica has within `every`; none when one has.
+    pub(in crate::services) async fn compare_next(
+        &self,
+        apply: bool,
+        every: Duration,
+    ) -> Result<Option<Compared>, Error> {
+        const CURSOR: &str = "compare in the background";
+        let now = self.clock.now();
+        let turn = cursors::take_turn(&self.pool, CURSOR, now, now - every).await?;
+        let Some(stored) = turn else {
+            return Ok(None);
+        };
+        let stored = serde_json::from_str(&stored).ok();
+        let mut place = stored.unwrap_or_else(|| Place::beginning(now, None));
+        let mut compared = Compared::default();
+        if !self.compare_page(&mut place, apply, &mut compared).await? {
+            compared.is_whole = true;
+            place = Place::beginning(now, None);
+        }
+        let position = serde_json::to_string(&place).unwrap_or_default();
+        cursors::update(&self.pool, CURSOR, &position, now).await?;
+        Ok(Some(compared))
+    }
+
+    /// Compares what the next page says; false when there is none.
+    async fn compare_page(
+        &self,
+        place: &mut Place,
+        apply: bool,
+        compared: &mut Compared,
+    ) -> Result<bool, Error> {
+        let client = &self.account.client;
+        let (after, since) = (place.after.clone(), place.since());
+        let after = after.as_deref();
+        let last = match place.part {
+            Part::Subscriptions => {
+                let page = client.list_all_subscriptions(after).await?;
+                let told = page.body.data.iter().map(|subscription| {
+                    let observer = &self.account.observer;
+                    let said = observer.subscription(subscription, page.at, LIVE, News::Plain);
+                    (Subject::stripe_subscription(&subscription.id), said)
+                });
+                let told: Vec<_> = told.collect();
+                self.compare_told(&told, judge::by_subscription, place, apply, compared)
+                    .await?;
+                last_of(&page.body, |subscription| &subscription.id)
+            }
+            Part::Sessions => {
+                let page = client.list_all_sessions(since, after).await?;
+                let told = page.body.data.iter().map(|session| {
+                    let said = self
+                        .account
+                        .observer
+                        .session(session, page.at, LIVE, News::Plain);
+                    (Subject::session(&session.id), said)
+                });
+                let told: Vec<_> = told.collect();
+                self.compare_told(&told, judge::by_session, place, apply, compared)
+                    .await?;
+                last_of(&page.body, |session| &session.id)
+            }
+            Part::Refunds => {
+                let page = client.list_all_refunds(since, after).await?.body;
+                let intents = page
+                    .data
+                    .iter()
+                    .filter_map(|refund| refund.payment_intent.as_ref());
+                let intents: Vec<String> = intents.map(|intent| intent.id().to_owned()).collect();
+                self.compare_payments(&intents, apply, compared).await?;
+                last_of(&page, |refund| &refund.id)
+            }
+            Part::Disputes => {
+                let page = client.list_all_disputes(since, after).await?.body;
+                let intents = page
+                    .data
+                    .iter()
+                    .filter_map(|dispute| dispute.payment_intent.as_ref());
+                let intents: Vec<String> = intents.map(|intent| intent.id().to_owned()).collect();
+                self.compare_payments(&intents, apply, compared).await?;
+                last_of(&page, |dispute| &dispute.id)
+            }
+            Part::Pending => {
+                let after = after.unwrap_or_default();
+                let pending = transactions::find_pending_payments(&self.pool, after, BATCH).await?;
+                self.compare_payments(&pending, apply, compared).await?;
+                pending.last().cloned()
+            }
+            Part::Rest => {
+                let after = after.and_then(|id| id.parse().ok());
+                let rest =
+                    checkouts::find_uncompared(&self.pool, after, place.began(), since, BATCH)
+                        .await?;
+                for id in &rest {
+                    self.compare_one(*id, apply, compared).await;
+                }
+                compared.checkouts +=
+                    checkouts::update_compared(&self.pool, &rest, place.began()).await?;
+                rest.last().map(CheckoutId::to_string)
+            }
+        };
+        Ok(place.go_on(last))
+    }
+
+    /// Holds what a page says against our rows; what looks different is read object by object.
+    async fn compare_told(
+        &self,
+        told: &[(Subject, Result<Observation, Unknown>)],
+        forget: fn(&mut Basket),
+        place: &Place,
+        apply: bool,
+        compared: &mut Compared,
+    ) -> Result<(), Error> {
+        let mut baskets = self
+            .find_all(told.iter().map(|(subject, _)| subject))
+            .await?;
+        if place.part == Part::Sessions {
+            // Once it is paid, the session of what renews is history.
+            let is_history = |basket: &Basket| {
+                let recurring = basket.recurring();
+                recurring.is_some_and(|line| line.first_paid_at.is_some())
             };
-            let Some((theirs, money)) = self.according_to_stripe(&ours).await? else {
-                return Ok(Vec::new());
+            baskets.retain(|basket| !is_history(basket));
+        }
+        let mut done = Vec::with_capacity(baskets.len());
+        for basket in baskets {
+            let id = basket.checkout.id;
+            let said = told.iter().find(|(subject, _)| subject.points_at(&basket));
+            let agrees = match said {
+                Some((_, Ok(said))) => self.agrees(&basket, said, forget),
+                Some((_, Err(_))) | None => false,
             };
-            let mut mended = Draft::of(ours);
-            mended.after = self.with_plan(&mended.before, theirs).await?;
-            mended.transactions = money;
-            let (ours, theirs) = (&mended.before, &mended.after);
-            let drift: Vec<Drift> = ours
-                .lines
-                .iter()
-                .zip(&theirs.lines)
-                .filter(|(ours, theirs)| differs(ours, theirs))
-                .map(|(ours, theirs)| drift(ours, theirs, apply))
-                .collect();
-            if !drift.is_empty() && apply {
-                let by = By::reconcile();
-                let before = mended.before.clone();
-                mended.note(&before, &by);
-                let left = Left::default();
-                if self.purchases.store(mended, left, &by).await?.is_none() {
+            if !agrees {
+                self.compare_one(id, apply, compared).await;
+            }
+            done.push(id);
+        }
+        compared.checkouts += checkouts::update_compared(&self.pool, &done, place.began()).await?;
+        Ok(())
+    }
+
+    /// Every checkout that the subjects name.
+    async fn find_all(
+        &self,
+        subjects: impl Iterator<Item = &Subject>,
+    ) -> Result<Vec<Basket>, StorageError> {
+        let mut asked = Question::default();
+        for subject in subjects {
+            asked.about(subject);
+        }
+        Ok(baskets::find(&self.pool, &asked).await?.baskets)
+    }
+
+    /// Compares one checkout. One that can't be read must not hide the drift of the others.
+    async fn compare_one(&self, id: CheckoutId, apply: bool, compared: &mut Compared) {
+        match self.compare_checkout(id, apply).await {
+            Ok(drift) => compared.tell(drift),
+            Err(error) => compared.fail(&format!("checkout {id}"), &error),
+        }
+    }
+
+    /// Compares what came of payments, of those that are ours.
+    async fn compare_payments(
+        &self,
+        intents: &[String],
+        apply: bool,
+        compared: &mut Compared,
+    ) -> Result<(), Error> {
+        let subjects: Vec<Subject> = intents.iter().map(|id| Subject::payment(id)).collect();
+        let baskets = self.find_all(subjects.iter()).await?;
+        for basket in baskets {
+            for id in intents {
+                let subject = Subject::payment(id);
+                if !basket
+                    .lines
+                    .iter()
+                    .any(|line| subject.concerns(&basket, line))
+                {
                     continue;
                 }
+                match self.compare_payment(&basket, id, apply).await {
+                    Ok(drift) => compared.tell(drift),
+                    Err(error) => compared.fail(&format!("payment {id}"), &error),
+                }
             }
-            return Ok(drift);
         }
-        Err(Error::Contended)
-    }
-
-    /// The same with the plan that its price belongs to.
-    async fn with_plan(&self, ours: &Basket, theirs: Basket) -> Result<Basket, Error> {
-        let read = Instant::now();
-        let mut judging = Judging {
-            at: self.clock.now(),
-            prices_are_newer: false,
-            again: true,
-        };
-        let mut followed = theirs.clone();
-        if self.purchases.follow_price(ours, &mut followed, judging) == Followed::Later {
-            self.purchases.catalogue.read_prices(read).await?;
-            judging.prices_are_newer = true;
-            followed = theirs;
-            self.purchases.follow_price(ours, &mut followed, judging);
-        }
-        Ok(followed)
-    }
-
-    /// The basket as its objects at Stripe alone would have it: our own facts that come from Stripe are forgotten
-    /// first, but for refunds and disputes. With the payments that go with it. None when there is no session to ask
-    /// for, or no way to read it.
-    async fn according_to_stripe(
-        &self,
-        ours: &Basket,
-    ) -> Result<Option<(Basket, Vec<(SubscriptionId, Transaction)>)>, Error> {
-        let Some(session) = &ours.checkout.stripe_session else {
-            return Ok(None);
-        };
-        let answer = self.account.client.retrieve_session(session).await?;
-        let observation =
-            self.account
-                .observer
-                .session(&answer.body, answer.at, Freshness::Live, News::Plain);
-        let Ok(observation) = observation else {
-            return Ok(None);
-        };
-        observation
-            .subject
-            .check(ours)
-            .map_err(Error::Contradiction)?;
-        let mut theirs = ours.clone();
-        theirs.checkout.status = SessionStatus::Open;
-        for line in &mut theirs.lines {
-            line.first_paid_at = None;
-            line.payment_failed_at = None;
-            line.ended_at = None;
-            line.stripe = None;
-        }
-        let rules = self.purchases.rules();
-        let merged = lifecycle::merge(&mut theirs, &observation, rules, self.clock.now());
-        Ok(Some((theirs, merged.transactions)))
+        Ok(())
     }
 }
 
-/// What a member is charged with tells the plan; what is left alone by all of it agrees.
-fn differs(ours: &Subscription, theirs: &Subscription) -> bool {
-    let terms = |line: &Subscription| {
-        let (plan, price) = (line.plan.clone(), line.stripe_price.clone());
-        (line.status, line.quantity, plan, price)
-    };
-    terms(ours) != terms(theirs)
-}
-
-fn drift(ours: &Subscription, theirs: &Subscription, mended: bool) -> Drift {
-    let in_force = |line: &Subscription| matches!(line.status, Status::Active | Status::Cancelled);
-    Drift {
-        subscription_id: ours.id.to_string(),
-        plan: ours.plan.clone(),
-        direction: match (in_force(ours), in_force(theirs)) {
-            (false, true) => Direction::PaidNotActive,
-            (true, false) => Direction::ActiveNotPaid,
-            (true, true) | (false, false) => Direction::Other,
-        },
-        ours: ours.status.as_str(),
-        stripe: theirs.status.as_str(),
-        stripe_plan: other(&ours.plan, &theirs.plan),
-        stripe_price: other(&ours.stripe_price, &theirs.stripe_price),
-        stripe_quantity: other(&ours.quantity, &theirs.quantity),
-        mended,
-    }
-}
-
-fn other<T: Clone + PartialEq>(ours: &T, theirs: &T) -> Option<T> {
-    (ours != theirs).then(|| theirs.clone())
-}
+/// What was read now.
+const LIVE: crate::domain::facts::Freshness = crate::domain::facts::Freshness::Live;

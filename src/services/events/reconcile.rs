@@ -1,5 +1,6 @@
 //! What webhooks lost: Stripe's list of events is walked from where the last walk stopped.
 
+use metrics::counter;
 use time::format_description::well_known::Rfc3339;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,8 @@ pub struct Walked {
     pub flagged: usize,
     /// New to us, and not to be applied by a fault of ours.
     pub failed: usize,
+    /// Whether events between the last walk and this one are gone at Stripe: only a full comparison finds what they told.
+    pub gap: bool,
 }
 
 impl Walked {
@@ -66,6 +69,14 @@ impl Events {
         };
         let mut from = (begin - OVERLAP).max(until - KEPT);
         let mut walked = Walked::default();
+        if begin < until - KEPT {
+            walked.gap = true;
+            counter!("reconcile_gaps_total").increment(1);
+            tracing::error!(
+                since = %begin,
+                "Stripe has no events of that time any more: dues reconcile --full finds what was lost"
+            );
+        }
         while from < until && !stop.is_cancelled() {
             let to = (from + STEP).min(until);
             // The window's last second belongs to it: Stripe's times are whole seconds.

@@ -7,7 +7,7 @@ mod repair;
 
 use std::sync::Arc;
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use sqlx::postgres::PgPool;
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
@@ -70,6 +70,39 @@ impl Upkeep {
             );
         }
         // What was found is applied: there is nothing to come back for at once.
+        Ok(0)
+    }
+
+    /// Compares the next page of Stripe's lists with our rows: what differs is counted, and mended where the settings say
+    /// so.
+    async fn compare_next(&self) -> Result<usize, Error> {
+        let worker = &self.settings.worker;
+        let every = Duration::try_from(worker.compare_interval).unwrap_or(Duration::MAX);
+        let next = self.events.compare_next(worker.compare_mends, every);
+        let Some(compared) = next.await? else {
+            return Ok(0);
+        };
+        for drift in &compared.drift {
+            let direction = drift.direction.as_str();
+            counter!("reconcile_drift_total", "direction" => direction).increment(1);
+            let differs = drift.differs.join(" ");
+            tracing::warn!(
+                subscription_id = drift.subscription_id,
+                direction,
+                differs,
+                flag = drift.flag,
+                mended = drift.mended,
+                "our row is not what Stripe says"
+            );
+        }
+        for error in &compared.errors {
+            tracing::warn!(error, "a checkout could not be compared");
+        }
+        if compared.is_whole {
+            let now = u32::try_from(self.clock.wall().unix_timestamp()).unwrap_or(u32::MAX);
+            gauge!("reconcile_compared_timestamp_seconds").set(now);
+        }
+        // One page a time, so that it takes a day and nobody feels it.
         Ok(0)
     }
 

@@ -114,18 +114,44 @@ pub async fn find_oldest(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTim
     Ok(row.map(|(created_at,)| created_at))
 }
 
-/// Checkouts of which something has not ended, after the one named, in the order of their ids.
-pub async fn find_open(
+/// Notes that a comparison which began then has come to these checkouts; returns to how many for the first time.
+pub async fn update_compared(
+    db: impl PgExecutor<'_>,
+    ids: &[CheckoutId],
+    began: OffsetDateTime,
+) -> Result<u64, StorageError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let noted = sqlx::query(
+        "UPDATE checkouts SET compared_at = $2 WHERE id = ANY ($1) AND compared_at IS DISTINCT FROM $2",
+    )
+    .bind(ids)
+    .bind(began)
+    .execute(db)
+    .await?;
+    Ok(noted.rows_affected())
+}
+
+/// Checkouts after the one named to which the comparison that began then has not come, in the order of their ids: those
+/// with something that has not ended, but for what was bought once before `since` and is settled; and those with
+/// something that has ended since.
+pub async fn find_uncompared(
     db: impl PgExecutor<'_>,
     after: Option<CheckoutId>,
+    began: OffsetDateTime,
+    since: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<CheckoutId>, StorageError> {
     let rows: Vec<(Uuid,)> = sqlx::query_as(
-        "SELECT id FROM checkouts c WHERE ($1::uuid IS NULL OR id > $1)
-            AND EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id AND s.status <> 'ENDED')
-          ORDER BY id LIMIT $2",
+        "SELECT id FROM checkouts c
+          WHERE id > $1 AND (compared_at IS NULL OR compared_at < $2) AND created_at < $2
+            AND EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id
+                           AND (s.status <> 'ENDED' AND (s.recurring OR s.status <> 'ACTIVE' OR c.created_at >= $3)
+                                OR s.status = 'ENDED' AND s.first_paid_at IS NOT NULL AND s.updated_at >= $3))
+          ORDER BY id LIMIT $4",
     )
-    .bind(after.map(|id| id.0))
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(began)
+    .bind(since)
     .bind(limit)
     .fetch_all(db)
     .await?;

@@ -23,7 +23,7 @@ use stripe_core::customer::CreateCustomer;
 use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode, CheckoutSessionSubmitType};
 use time::OffsetDateTime;
 
-use super::{CHECKOUT_KEY, PAGE, before, currency_of, metadata};
+use super::{CHECKOUT_KEY, PAGE, before, currency_of, metadata, since};
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
 use crate::domain::plan::TaxBehavior;
 use crate::settings::{Branding, CheckoutPage};
@@ -329,6 +329,24 @@ impl Stripe {
         ];
         let request = RetrieveCheckoutSession::new(id).expand(expand.map(str::to_owned));
         self.call(Operation::RetrieveSession, request.build(), None)
+            .await
+    }
+
+    /// All Checkout Sessions since `from`, newest first, with their payments, one page after the session `after`.
+    pub async fn list_all_sessions(
+        &self,
+        from: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Session>>, StripeError> {
+        let expand = ["data.payment_intent.latest_charge", "data.invoice"];
+        let mut request = ListCheckoutSession::new()
+            .created(since(from))
+            .expand(expand.map(str::to_owned))
+            .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListSessions, request.build(), None)
             .await
     }
 

@@ -9,7 +9,7 @@ use stripe_core::refund::ListRefund;
 use time::OffsetDateTime;
 
 use super::account::request;
-use super::{PAGE, before};
+use super::{PAGE, before, since};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{Charge, Dispute, List, PaymentIntent, Refund};
 
@@ -49,6 +49,34 @@ impl Stripe {
     pub async fn list_refunds(&self, payment: &str) -> Result<Answer<List<Refund>>, StripeError> {
         let request = ListRefund::new().payment_intent(payment).limit(PAGE);
         self.call(Operation::ListRefunds, request.build(), None)
+            .await
+    }
+
+    /// All refunds since `from`, newest first, one page after the refund `after`.
+    pub async fn list_all_refunds(
+        &self,
+        from: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Refund>>, StripeError> {
+        let mut request = ListRefund::new().created(since(from)).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListRefunds, request.build(), None)
+            .await
+    }
+
+    /// All disputes since `from`, newest first, one page after the dispute `after`.
+    pub async fn list_all_disputes(
+        &self,
+        from: OffsetDateTime,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Dispute>>, StripeError> {
+        let mut request = ListDispute::new().created(since(from)).limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListDisputes, request.build(), None)
             .await
     }
 

@@ -9,15 +9,17 @@ use stripe_billing::invoice::{
     CreatePreviewInvoiceSubscriptionDetailsProrationBehavior,
 };
 use stripe_billing::subscription::{
-    CancelSubscription, RetrieveSubscription, UpdateSubscription, UpdateSubscriptionItems,
-    UpdateSubscriptionPaymentBehavior, UpdateSubscriptionProrationBehavior,
+    CancelSubscription, ListSubscription, RetrieveSubscription, UpdateSubscription,
+    UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
+    UpdateSubscriptionProrationBehavior,
 };
 use stripe_client_core::{RequestBuilder, StripeRequest as _};
 use time::OffsetDateTime;
 
+use super::PAGE;
 use crate::settings::Proration;
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
-use crate::stripe::objects::{Preview, Subscription};
+use crate::stripe::objects::{List, Preview, Subscription};
 
 /// What is expanded in every answer: the newest invoice says whether it was paid.
 fn expanded() -> Vec<String> {
@@ -58,6 +60,21 @@ impl Stripe {
     ) -> Result<Answer<Subscription>, StripeError> {
         let request = RetrieveSubscription::new(id).expand(expanded());
         self.call(Operation::RetrieveSubscription, request.build(), None)
+            .await
+    }
+
+    /// All subscriptions that have not ended, newest first, with their newest invoices, one page after the one named.
+    pub async fn list_all_subscriptions(
+        &self,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Subscription>>, StripeError> {
+        let mut request = ListSubscription::new()
+            .expand(["data.latest_invoice".to_owned()])
+            .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListSubscriptions, request.build(), None)
             .await
     }
 

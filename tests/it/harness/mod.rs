@@ -241,6 +241,8 @@ pub(crate) fn usual_variables(
         ("DUES__HTTP__PUBLIC_URL", format!("http://{address}")),
         ("DUES__HTTP__SHUTDOWN_SECONDS", "5".to_owned()),
         ("DUES__HTTP__DRAIN_SECONDS", "0".to_owned()),
+        // It begins after a pause: no test lasts so long.
+        ("DUES__WORKER__COMPARE_INTERVAL_SECONDS", "86400".to_owned()),
         ("DUES__DATABASE__URL", database_url.to_owned()),
         ("DUES__DATABASE__MAX_CONNECTIONS", "5".to_owned()),
         ("DUES__STRIPE__SECRET_KEY", "sk_test_sandbox".to_owned()),
