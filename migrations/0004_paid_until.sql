@@ -27,3 +27,17 @@ COMMENT ON COLUMN transactions.part IS 'Of a dispute: whether it claims less tha
 
 ALTER TABLE checkouts ADD COLUMN compared_at timestamptz;
 COMMENT ON COLUMN checkouts.compared_at IS 'Beginning of the newest comparison with Stripe that has come to it';
+
+-- What was never paid need not be kept for ever, and its history goes with it: of everything else it stays append-only.
+CREATE OR REPLACE FUNCTION refuse_rewriting_history() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND EXISTS (
+        SELECT FROM subscriptions s
+         WHERE s.id = OLD.subscription_id AND s.status = 'ENDED' AND s.first_paid_at IS NULL
+           AND NOT EXISTS (SELECT FROM transactions t WHERE t.subscription_id = s.id))
+    THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION 'status_changes is append-only';
+END $$;
+CREATE INDEX checkouts_unpaid ON checkouts (created_at) WHERE status IN ('expired', 'failed');

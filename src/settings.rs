@@ -76,6 +76,8 @@ pub struct Http {
     pub request_timeout: Duration,
     /// Requests worked on at once.
     pub max_concurrency: usize,
+    /// Requests of one member a minute, of those that cost calls to Stripe.
+    pub member_requests_per_minute: u32,
     /// Connections held open at once.
     pub max_connections: usize,
     /// Time for which the service still answers after a signal to stop, while it says that it is not ready.
@@ -183,6 +185,8 @@ pub struct Checkout {
     pub expires: Duration,
     /// Open checkouts that one member may have.
     pub max_open: u32,
+    /// Age at which checkouts that came to nothing are deleted, in days.
+    pub keep_unpaid_days: u32,
     /// Age at which a checkout without a session at Stripe is given up.
     pub orphan: Duration,
     /// What Stripe's page shows and asks for.

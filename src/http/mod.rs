@@ -51,8 +51,8 @@ pub fn router(state: AppState) -> Router {
             .layer(middleware::from_fn_with_state(limits, limits::limit))
             .problems(&[LIMITS])
     };
-    let for_members = |routes: OpenApiRouter<AppState>| {
-        let door = Door::new(http, Arc::clone(&state.verifier));
+    let door = || Door::new(http, Arc::clone(&state.verifier));
+    let for_members = |routes: OpenApiRouter<AppState>, door: Door| {
         limited(routes).layer(middleware::from_fn_with_state(door, limits::admit))
     };
     let returns = limited(members::returns())
@@ -68,8 +68,8 @@ pub fn router(state: AppState) -> Router {
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(limited(members::public()))
         .merge(returns)
-        .merge(for_members(members::from_rows()))
-        .merge(for_members(members::from_stripe()))
+        .merge(for_members(members::from_rows(), door()))
+        .merge(for_members(members::from_stripe(), door().with_rate(http)))
         .merge(webhooks)
         .merge(machines)
         .problems(&[PANIC])

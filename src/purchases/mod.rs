@@ -154,7 +154,8 @@ impl Error {
 fn of_stripe(error: &StripeError) -> Trouble {
     match error {
         StripeError::TimedOut { .. } => Trouble::StripeTimedOut,
-        StripeError::Unreachable { .. }
+        StripeError::Crowded { .. }
+        | StripeError::Unreachable { .. }
         | StripeError::Unavailable { .. }
         | StripeError::Unreadable { .. } => Trouble::StripeAway,
         StripeError::Refused { .. } if error.is_currency_lock() => Trouble::CurrencyLocked,

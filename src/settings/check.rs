@@ -178,6 +178,11 @@ impl Check {
             );
         }
         self.at_least("http.body_limit_bytes", raw.body_limit_bytes as u64, 1024);
+        self.at_least(
+            "http.member_requests_per_minute",
+            raw.member_requests_per_minute.into(),
+            1,
+        );
         self.at_least("http.max_connections", raw.max_connections as u64, 1);
         self.at_least("http.max_concurrency", raw.max_concurrency as u64, 1);
         if raw.request_timeout_ms <= stripe_total_timeout_ms {
@@ -193,6 +198,7 @@ impl Check {
             body_limit_bytes: raw.body_limit_bytes,
             request_timeout: Duration::from_millis(raw.request_timeout_ms),
             max_concurrency: raw.max_concurrency,
+            member_requests_per_minute: raw.member_requests_per_minute,
             max_connections: raw.max_connections,
             drain: Duration::from_secs(raw.drain_seconds),
             shutdown: Duration::from_secs(raw.shutdown_seconds),

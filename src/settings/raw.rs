@@ -44,6 +44,7 @@ pub(super) struct Http {
     pub(super) request_timeout_ms: u64,
     pub(super) max_concurrency: usize,
     pub(super) max_connections: usize,
+    pub(super) member_requests_per_minute: u32,
     pub(super) drain_seconds: u64,
     pub(super) shutdown_seconds: u64,
 }
@@ -120,6 +121,7 @@ pub(super) struct Plans {
 pub(super) struct Checkout {
     pub(super) expires_minutes: u64,
     pub(super) max_open: u32,
+    pub(super) keep_unpaid_days: u32,
     pub(super) orphan_minutes: u64,
     pub(super) automatic_tax: bool,
     pub(super) tax_id_collection: bool,

@@ -14,7 +14,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc2822;
 
 use super::objects::PaymentError;
-use super::pace::Pace;
+use super::pace::{Crowded, Pace};
 use super::reading::{Unreadable, from_json};
 use crate::settings;
 
@@ -121,6 +121,12 @@ pub enum StripeError {
         /// What was called.
         operation: &'static str,
     },
+    /// It was not called: more calls wait than can be made in time.
+    #[error("too many calls to Stripe are waiting ({operation})")]
+    Crowded {
+        /// What was to be called.
+        operation: &'static str,
+    },
     /// No answer in time. The call may have taken effect.
     #[error("Stripe did not answer in time ({operation})")]
     TimedOut {
@@ -191,7 +197,10 @@ impl StripeError {
     /// Whether Stripe has not judged the call: it was away, or too busy.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Unreachable { .. } | Self::TimedOut { .. } | Self::Unavailable { .. } => true,
+            Self::Crowded { .. }
+            | Self::Unreachable { .. }
+            | Self::TimedOut { .. }
+            | Self::Unavailable { .. } => true,
             Self::Refused { .. } | Self::PaymentFailed { .. } | Self::Unreadable { .. } => false,
         }
     }
@@ -212,7 +221,8 @@ impl StripeError {
         match self {
             Self::Unavailable { stored, .. } => *stored,
             Self::Refused { code, .. } => code == "idempotency_error",
-            Self::Unreachable { .. }
+            Self::Crowded { .. }
+            | Self::Unreachable { .. }
             | Self::TimedOut { .. }
             | Self::PaymentFailed { .. }
             | Self::Unreadable { .. } => false,
@@ -221,6 +231,7 @@ impl StripeError {
 
     fn outcome(&self) -> &'static str {
         match self {
+            Self::Crowded { .. } => "crowded",
             Self::Unreachable { .. } => "unreachable",
             Self::TimedOut { .. } => "timed_out",
             Self::Unavailable { status: 429, .. } => "rate_limited",
@@ -274,6 +285,8 @@ struct ErrorObject {
     payment: PaymentError,
 }
 
+/// Longest time that work in the background waits for its turn.
+const BACKGROUND_PATIENCE: Duration = Duration::from_hours(1);
 /// How Stripe's refusal begins when a customer has business in another currency: it has no code of its own.
 const CURRENCY_LOCK: &str = "You cannot combine currencies on a single customer";
 /// The code that we give it.
@@ -330,10 +343,23 @@ impl Stripe {
         idempotency_key: Option<&str>,
     ) -> Result<Answer<T>, StripeError> {
         let started = Instant::now();
-        let deadline = started + self.total_timeout;
+        // Nobody waits for work in the background: its time begins with its turn.
+        let patience = if self.in_background {
+            BACKGROUND_PATIENCE
+        } else {
+            self.total_timeout
+        };
+        let mut deadline = started + patience;
         let mut retries = 0;
         let result = loop {
-            self.pace.turn(self.in_background).await;
+            if let Err(Crowded) = self.pace.turn(self.in_background, deadline).await {
+                break Err(StripeError::Crowded {
+                    operation: operation.as_str(),
+                });
+            }
+            if retries == 0 && self.in_background {
+                deadline = Instant::now() + self.total_timeout;
+            }
             match self
                 .attempt(operation, &request, idempotency_key, deadline)
                 .await

@@ -1,6 +1,7 @@
 //! What one takes, others need: strangers, one member, Stripe's silence. Each attack is bounded in count and time, and what
 //! a bystander sees is what counts.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use reqwest::Method;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 use crate::harness::TestApp;
 use crate::harness::issuer::SigningKey;
 use crate::harness::purchase::{GOOD_CARD, at_once};
+use crate::harness::replica::Replica;
 
 /// Few places, so that an attack needs few connections.
 async fn small() -> TestApp {
@@ -252,4 +254,88 @@ async fn invented_keys_take_no_place_while_the_issuer_is_silent() {
     for stranger in strangers {
         stranger.abort();
     }
+}
+
+#[tokio::test]
+async fn orders_beyond_a_member_s_rate_cost_no_call_and_others_order_on() {
+    let app = TestApp::with()
+        .setting("DUES__HTTP__MEMBER_REQUESTS_PER_MINUTE", 6)
+        .start()
+        .await;
+    let (alice, bob) = (app.member("alice"), app.member("bob"));
+    let mut refused = 0;
+    for number in 0..30 {
+        let plan = ["share", "credits-20"][number % 2];
+        let answer = app.order(&alice, json!({"plan": plan})).send().await;
+        refused += usize::from(answer.status == 429);
+    }
+    assert!(refused >= 23, "{refused}");
+    let calls = app.service_calls_but_events().await;
+    let late = app.order(&alice, json!({"plan": "share"})).send().await;
+    let late = late.assert_problem(429, "too_many_requests");
+    assert!(late.header("retry-after").parse::<u32>().is_ok());
+    assert_eq!(app.service_calls_but_events().await, calls);
+    app.order(&bob, json!({"plan": "share"}))
+        .send()
+        .await
+        .assert_status(201);
+    app.get("/v1/subscriptions")
+        .bearer(&alice)
+        .send()
+        .await
+        .assert_status(200);
+}
+
+#[tokio::test]
+async fn returns_that_come_together_are_one_question() {
+    let app = TestApp::start().await;
+    let purchase = app.open(&app.member("alice"), "membership-annual").await;
+    let path = format!("/checkout/success?session_id={}", purchase.session);
+    app.fault(
+        json!({"kind": "stall", "path": "/v1/checkout/sessions/*", "times": 1000, "stall_ms": 300}),
+    )
+    .await;
+    let calls = app.service_calls("GET /v1/checkout/sessions/").await;
+    for answer in at_once((0..50).map(|_| app.get(&path))).await {
+        assert!(
+            answer
+                .assert_status(303)
+                .header("location")
+                .contains("code=open")
+        );
+    }
+    let calls = app.service_calls("GET /v1/checkout/sessions/").await - calls;
+    assert!((1..=3).contains(&calls), "{calls} calls for fifty returns");
+}
+
+#[tokio::test]
+async fn checkouts_that_came_to_nothing_are_deleted_with_their_history_and_nothing_else_is() {
+    let app = TestApp::with()
+        .setting("DUES__WORKER__INTERVAL_MS", 20)
+        .start()
+        .await;
+    app.first_walk_is_over().await;
+    let alice = app.member("alice");
+    let paid = app.sell("membership-annual", GOOD_CARD).await;
+    let refunded = app.sell("share", GOOD_CARD).await;
+    app.refund(&app.payment_of(&refunded).await, &[]).await;
+    let nothing = app.open(&alice, "credits-20").await;
+    app.advance(3 * 3_600).await;
+    app.until_status(&nothing.subscription, "ENDED").await;
+    app.move_clocks(91 * 86_400).await;
+    let database = app.settings.database.url.expose();
+    let replica = Replica::start(database, app.sandbox.url(), &HashMap::new()).await;
+    app.until("it is gone", async || {
+        (app.count("checkouts").await == 2).then_some(())
+    })
+    .await;
+    drop(replica);
+    for id in [&paid.subscription, &refunded.subscription] {
+        assert!(!app.history(id).await.is_empty());
+    }
+    assert_eq!(app.count("subscriptions").await, 2);
+    let rewriting = sqlx::query("DELETE FROM status_changes")
+        .execute(&app.pool)
+        .await;
+    assert!(rewriting.is_err(), "what was paid keeps its history");
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
@@ -93,6 +93,8 @@ pub(in crate::http) struct Door {
     verifier: Arc<Verifier>,
     share: usize,
     inside: Arc<Mutex<HashMap<UserId, usize>>>,
+    /// None where a request costs nothing but a look at our own rows.
+    rate: Option<Arc<Rate>>,
 }
 
 impl Door {
@@ -102,6 +104,16 @@ impl Door {
             verifier,
             share: settings.max_concurrency.div_ceil(SHARES),
             inside: Arc::default(),
+            rate: None,
+        }
+    }
+
+    /// The same where each request costs calls to Stripe: a member can make only so many a minute.
+    pub(in crate::http) fn with_rate(self, settings: &Http) -> Self {
+        let rate = Rate::new(settings.member_requests_per_minute);
+        Self {
+            rate: Some(Arc::new(rate)),
+            ..self
         }
     }
 
@@ -117,6 +129,47 @@ impl Door {
             door: self.clone(),
             user: user.clone(),
         })
+    }
+}
+
+/// How often each member may ask: so many at once, and as many again in a minute.
+#[derive(Debug)]
+pub(super) struct Rate {
+    per_minute: f64,
+    /// What each has left, and since when; whoever has all left is not in it.
+    left: Mutex<HashMap<UserId, (f64, Instant)>>,
+}
+
+/// Members of whom it is known what they have left; beyond, those who have all again are forgotten.
+const MOST_KNOWN: usize = 10_000;
+
+impl Rate {
+    fn new(per_minute: u32) -> Self {
+        Self {
+            per_minute: f64::from(per_minute),
+            left: Mutex::default(),
+        }
+    }
+
+    /// Takes one of a member's requests, or says how long until she has one.
+    fn take(&self, user: &UserId, now: Instant) -> Result<(), Duration> {
+        let mut left = self.left.lock().unwrap_or_else(PoisonError::into_inner);
+        let filled = |(held, at): (f64, Instant)| {
+            let minutes = now.saturating_duration_since(at).as_secs_f64() / 60.0;
+            (held + minutes * self.per_minute).min(self.per_minute)
+        };
+        if left.len() >= MOST_KNOWN {
+            left.retain(|_, known| filled(*known) < self.per_minute);
+        }
+        let held = left
+            .get(user)
+            .map_or(self.per_minute, |known| filled(*known));
+        if held < 1.0 {
+            let minutes = (1.0 - held) / self.per_minute;
+            return Err(Duration::from_secs_f64(minutes * 60.0));
+        }
+        left.insert(user.clone(), (held - 1.0, now));
+        Ok(())
     }
 }
 
@@ -161,6 +214,14 @@ pub(in crate::http) async fn admit(
             return next.run(request).await;
         }
     };
+    if let Some(rate) = &door.rate
+        && let Err(pause) = rate.take(&principal.user, Instant::now())
+    {
+        return ApiError::new(Code::TooManyRequests)
+            .explained()
+            .retry_after(pause.as_secs() + 1)
+            .into_response();
+    }
     let Some(_inside) = door.enter(&principal.user) else {
         return ApiError::new(Code::TooManyRequests)
             .explained()
@@ -169,4 +230,22 @@ pub(in crate::http) async fn admit(
     };
     request.extensions_mut().insert(principal);
     next.run(request).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_so_many_a_minute_and_nobody_else_feels_it() {
+        let rate = Rate::new(6);
+        let (ada, bob) = (UserId::new("ada"), UserId::new("bob"));
+        let start = Instant::now();
+        let taken = |user, at| std::iter::from_fn(|| rate.take(user, at).ok()).count();
+        assert_eq!((taken(&ada, start), taken(&bob, start)), (6, 6));
+        let pause = rate.take(&ada, start).expect_err("she has none left");
+        assert!(pause <= Duration::from_secs(10), "{pause:?}");
+        assert_eq!(taken(&ada, start + Duration::from_secs(30)), 3);
+        assert_eq!(taken(&ada, start + Duration::from_mins(9)), 6);
+    }
 }

@@ -93,7 +93,13 @@ impl Members {
         if basket.is_settled() {
             return Ok(Return::of(&basket));
         }
-        // 3. The session as Stripe has it now, checked and applied.
+        // 3. The session as Stripe has it now, read once for all who come back at the same moment.
+        let read = Box::pin(self.verify(basket));
+        self.returning.once(session, read).await
+    }
+
+    /// Reads the session of a checkout, checked and applied.
+    async fn verify(&self, basket: Basket) -> Result<Return, Error> {
         let stored = basket.clone();
         match self.purchases.read_session(basket, &By::browser()).await {
             Ok((basket, ..)) => Ok(Return::of(&basket)),

@@ -9,6 +9,7 @@ pub mod lines;
 pub mod open_invoices;
 pub mod order;
 pub mod portal;
+mod returning;
 pub mod statement;
 pub mod subscribe;
 
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
 
+use self::returning::Returning;
 use crate::catalogue::Catalogue;
 use crate::clock::Clock;
 use crate::domain::ids::{SubscriptionId, UserId};
@@ -33,6 +35,7 @@ pub struct Members {
     catalogue: Arc<Catalogue>,
     settings: Arc<Settings>,
     clock: Clock,
+    returning: Arc<Returning>,
 }
 
 impl Members {
@@ -43,6 +46,7 @@ impl Members {
             catalogue: Arc::clone(&purchases.catalogue),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
+            returning: Arc::default(),
             purchases: Arc::clone(purchases),
         }
     }

@@ -20,7 +20,7 @@ use crate::domain::facts::{Freshness, Observation, Subject};
 use crate::domain::ids::CheckoutId;
 use crate::purchases::{Error, Purchases};
 use crate::settings::Settings;
-use crate::storage::{baskets, subscriptions, webhook_events};
+use crate::storage::{baskets, checkouts, subscriptions, webhook_events};
 
 /// Old events are purged so many at a time.
 const PURGE_BATCH: i64 = 500;
@@ -112,6 +112,13 @@ impl Upkeep {
         let before = self.clock.now() - Duration::days(days);
         let purged = webhook_events::delete_old(&self.pool, before, PURGE_BATCH).await?;
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
+    }
+
+    /// Deletes checkouts that came to nothing, when nobody asks for them any more.
+    async fn purge_unpaid(&self) -> Result<usize, Error> {
+        let days = i64::from(self.settings.checkout.keep_unpaid_days);
+        let before = self.clock.now() - Duration::days(days);
+        Ok(checkouts::delete_unpaid(&self.pool, before, PURGE_BATCH).await?)
     }
 
     /// Ends one-off purchases whose fixed term is over: no fact is new but the time. One that can't be ended keeps none of

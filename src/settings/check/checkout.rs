@@ -20,10 +20,12 @@ impl Check {
             );
         }
         self.at_least("checkout.max_open", raw.max_open.into(), 1);
+        self.at_least("checkout.keep_unpaid_days", raw.keep_unpaid_days.into(), 31);
         self.at_least("checkout.orphan_minutes", raw.orphan_minutes, 1);
         Checkout {
             expires: minutes(raw.expires_minutes),
             max_open: raw.max_open,
+            keep_unpaid_days: raw.keep_unpaid_days,
             orphan: minutes(raw.orphan_minutes),
             page: CheckoutPage {
                 automatic_tax: raw.automatic_tax,

@@ -4,7 +4,7 @@ mod open;
 
 pub use self::open::{Buyer, NewCheckout, begin, find_buyer, insert};
 
-use sqlx::postgres::PgExecutor;
+use sqlx::postgres::{PgExecutor, PgPool};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -112,6 +112,42 @@ pub async fn find_oldest(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTim
             .fetch_optional(db)
             .await?;
     Ok(row.map(|(created_at,)| created_at))
+}
+
+/// Deletes checkouts from before `before` that came to nothing, with their lines and their history, at most `limit`;
+/// returns how many. Whatever was paid, or only tried to be, stays.
+pub async fn delete_unpaid(
+    pool: &PgPool,
+    before: OffsetDateTime,
+    limit: i64,
+) -> Result<usize, StorageError> {
+    let mut transaction = pool.begin().await?;
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "SELECT id FROM checkouts c
+          WHERE status IN ('expired', 'failed') AND created_at < $1
+            AND NOT EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id
+                               AND (s.status <> 'ENDED' OR s.first_paid_at IS NOT NULL
+                                    OR EXISTS (SELECT FROM transactions t WHERE t.subscription_id = s.id)))
+          ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED",
+    )
+    .bind(before)
+    .bind(limit)
+    .fetch_all(&mut *transaction)
+    .await?;
+    for statement in [
+        "DELETE FROM status_changes WHERE subscription_id IN (
+             SELECT id FROM subscriptions WHERE checkout_id = ANY ($1))",
+        "DELETE FROM idempotency_keys WHERE checkout_id = ANY ($1)",
+        "DELETE FROM subscriptions WHERE checkout_id = ANY ($1)",
+        "DELETE FROM checkouts WHERE id = ANY ($1)",
+    ] {
+        sqlx::query(statement)
+            .bind(&ids)
+            .execute(&mut *transaction)
+            .await?;
+    }
+    transaction.commit().await?;
+    Ok(ids.len())
 }
 
 /// Notes that a comparison which began then has come to these checkouts; returns to how many for the first time.

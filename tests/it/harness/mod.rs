@@ -241,6 +241,11 @@ pub(crate) fn usual_variables(
         ("DUES__HTTP__PUBLIC_URL", format!("http://{address}")),
         ("DUES__HTTP__SHUTDOWN_SECONDS", "5".to_owned()),
         ("DUES__HTTP__DRAIN_SECONDS", "0".to_owned()),
+        // Tests make in seconds what a member does in a month.
+        (
+            "DUES__HTTP__MEMBER_REQUESTS_PER_MINUTE",
+            "100000".to_owned(),
+        ),
         // It begins after a pause: no test lasts so long.
         ("DUES__WORKER__COMPARE_INTERVAL_SECONDS", "86400".to_owned()),
         ("DUES__DATABASE__URL", database_url.to_owned()),
