@@ -251,6 +251,10 @@ fn settings(url: &str, address: SocketAddr, sandbox: &str) -> anyhow::Result<Set
         ("DUES__STRIPE__WEBHOOK_SECRETS", WEBHOOK_SECRET.to_owned()),
         ("DUES__STRIPE__REQUESTS_PER_SECOND", "500".to_owned()),
         ("DUES__STRIPE__TIMEOUT_MS", "1000".to_owned()),
+        (
+            "DUES__HTTP__MEMBER_REQUESTS_PER_MINUTE",
+            "100000".to_owned(),
+        ),
         ("DUES__STRIPE__TOTAL_TIMEOUT_MS", "5000".to_owned()),
         (
             "DUES__AUTH__HS256_SECRET",

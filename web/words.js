@@ -134,6 +134,7 @@ export const PROBLEMS = {
   stripe_unavailable: 'The payment service does not answer. Try again in a minute: nothing is paid twice.',
   stripe_timeout: 'The payment service is slow to answer. Try again in a minute: nothing is paid twice.',
   stripe_refused: 'The payment service refused. Write to us if it goes on.',
+  managed_by_schedule: 'How it goes on is planned already. Ask us, and we change it for you.',
   plan_unavailable: 'This can’t be bought just now. Everything else can.',
   not_cancellable: 'There is nothing to cancel: it was paid once and does not renew.',
   cancel_now_not_allowed: 'It can’t end at once, only with the time that you have paid for.',

@@ -52,6 +52,9 @@ pub(crate) fn variables(database: &str, sandbox: &str) -> Vec<(String, String)> 
         ("STRIPE__API_BASE", sandbox.to_owned()),
         ("STRIPE__WEBHOOK_SECRETS", signature::SECRET.to_owned()),
         ("STRIPE__REQUESTS_PER_SECOND", "10000".to_owned()),
+        // Neither a member's bound nor work in the background is measured.
+        ("HTTP__MEMBER_REQUESTS_PER_MINUTE", "1000000".to_owned()),
+        ("WORKER__COMPARE_INTERVAL_SECONDS", "86400".to_owned()),
         ("AUTH__HS256_SECRET", AUTH_SECRET.to_owned()),
         ("AUTH__ISSUER", "https://login.example.org".to_owned()),
         ("AUTH__AUDIENCE", "dues".to_owned()),

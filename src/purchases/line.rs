@@ -59,6 +59,8 @@ pub enum Obstacle {
     Cancelled,
     /// A renewal is unpaid.
     PaymentRetrying,
+    /// A schedule at Stripe says how it goes on.
+    ManagedBySchedule,
     /// The member has no customer at Stripe.
     NoCustomer,
 }
@@ -149,10 +151,23 @@ impl Purchases {
                     return Ok(line);
                 }
                 is_alive(&line.row)?;
+                if self.is_scheduled(&line).await? {
+                    return Err(Obstacle::ManagedBySchedule.into());
+                }
                 Err(error.into())
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Whether a schedule at Stripe says how the subscription goes on, so that nobody else can.
+    async fn is_scheduled(&self, line: &Line) -> Result<bool, WishError> {
+        let Ok(stripe) = line.at_stripe() else {
+            return Ok(false);
+        };
+        let client = &self.account.client;
+        let held = client.retrieve_subscription(&stripe).await?.body;
+        Ok(held.schedule.is_some())
     }
 
     /// Writes what Stripe answered after the basket was read.

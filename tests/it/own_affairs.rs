@@ -414,3 +414,20 @@ async fn wishes_at_two_replicas_at_once_end_where_stripe_ends() {
     }
     replica.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_schedule_manages_is_not_for_members_to_cancel_and_they_are_told_so() {
+    let plans = plans();
+    let app = plans.sold().start().await;
+    let id = app.sell("basic", GOOD_CARD).await.subscription;
+    let path = format!(
+        "/_sandbox/subscriptions/{}/schedule",
+        app.at_stripes(&id).await
+    );
+    app.sandbox.post(&path, json!({"managed": true})).await;
+    let refused = app.act(&id, "cancel", json!({})).await;
+    refused.assert_problem(409, "managed_by_schedule");
+    app.assert_line(&id, "ACTIVE", "paid", true).await;
+    app.sandbox.post(&path, json!({"managed": false})).await;
+    app.act(&id, "cancel", json!({})).await.assert_status(200);
+}

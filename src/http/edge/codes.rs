@@ -106,6 +106,8 @@ codes! {
     Cancelled = "cancelled", CONFLICT, "It is cancelled";
     /// Pay its open invoice first, then change it.
     PaymentRetrying = "payment_retrying", CONFLICT, "A payment is overdue";
+    /// The organisation has planned how it goes on, so only the organisation can change or cancel it: ask them.
+    ManagedBySchedule = "managed_by_schedule", CONFLICT, "Its future is planned at Stripe";
     /// Whoever never paid, in that currency if one was given, has nothing to look after there.
     NoCustomer = "no_customer", CONFLICT, "There is no customer at Stripe";
     /// The limit is the operator's to set.

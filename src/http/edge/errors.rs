@@ -89,6 +89,7 @@ impl From<Obstacle> for Code {
             Obstacle::OnHold => Self::OnHold,
             Obstacle::Cancelled => Self::Cancelled,
             Obstacle::PaymentRetrying => Self::PaymentRetrying,
+            Obstacle::ManagedBySchedule => Self::ManagedBySchedule,
             Obstacle::NoCustomer => Self::NoCustomer,
         }
     }

@@ -44,6 +44,7 @@ const CANCELLING: &[Code] = &[
     Code::PaymentProcessing,
     Code::AlreadyEnded,
     Code::CancelNowNotAllowed,
+    Code::ManagedBySchedule,
     Code::InProgress,
 ];
 
@@ -54,6 +55,7 @@ const RESUMING: &[Code] = &[
     Code::PaymentProcessing,
     Code::AlreadyEnded,
     Code::OnHold,
+    Code::ManagedBySchedule,
     Code::InProgress,
 ];
 

@@ -79,6 +79,7 @@ const CHANGING: &[Code] = &[
     Code::PaymentProcessing,
     Code::AlreadyEnded,
     Code::OnHold,
+    Code::ManagedBySchedule,
     Code::Cancelled,
     Code::PaymentRetrying,
     Code::RequirementUnmet,

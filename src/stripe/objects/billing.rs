@@ -34,6 +34,8 @@ pub struct Subscription {
     pub pause_collection: Option<PauseCollection>,
     /// The newest invoice.
     pub latest_invoice: Option<Expandable<Invoice>>,
+    /// `sub_sched_…` that manages it: only the schedule says then how it goes on.
+    pub schedule: Option<Expandable<Reference>>,
     /// ISO 4217, lower case; since 2022.
     pub currency: Option<String>,
     /// What its only item costs; a copy of the item's, in old versions the only place.

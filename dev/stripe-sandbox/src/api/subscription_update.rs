@@ -64,6 +64,13 @@ pub(super) fn update(world: &mut World, call: &Call) -> ApiResult {
             message,
         ));
     }
+    let cancels = params.has("cancel_at") || params.has("cancel_at_period_end");
+    if let Some(schedule) = current.opt_text("schedule").filter(|_| cancels) {
+        return Err(ApiError::invalid(format!(
+            "The subscription is managed by the subscription schedule `{schedule}`, and updating any cancelation \
+             behavior directly is not allowed. Please update the schedule instead."
+        )));
+    }
     let now = world.now();
     let cancel_at = cancel_at(&params["cancel_at"], &current, now)?;
     let change = subscription_items::change(world, &current, params, "")?;

@@ -20,6 +20,7 @@ use crate::engine::clock;
 use crate::world::World;
 use crate::world::error::ApiError;
 use crate::world::faults::Fault;
+use crate::world::json::Json as _;
 use crate::world::settings::Chaos;
 
 type Shared = State<Arc<App>>;
@@ -58,6 +59,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/_sandbox/disputes", post(money::open_dispute))
         .route("/_sandbox/disputes/{id}/close", post(money::close_dispute))
         .route("/_sandbox/customers/{id}/card", post(money::change_card))
+        .route("/_sandbox/subscriptions/{id}/schedule", post(plan_ahead))
         .route("/_sandbox/deliveries", get(deliveries::show))
         .route("/_sandbox/deliveries/settle", post(deliveries::settle))
         .route("/_sandbox/deliveries/hold", post(deliveries::hold))
@@ -85,6 +87,29 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Refused> {
     };
     serde_json::from_slice(text)
         .map_err(|error| Refused(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Schedule {
+    managed: bool,
+}
+
+/// Lets a schedule manage a subscription, as one that was made in the Dashboard does, or takes it away again. The
+/// schedule itself is not modelled: its routes are refused.
+async fn plan_ahead(State(app): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+    let Schedule { managed } = parse(&body)?;
+    app.with(|world| {
+        world.require("subscription", &id)?;
+        let schedule = managed.then(|| crate::world::ids::new("sub_sched"));
+        Ok(Body(world.update(
+            &id,
+            "customer.subscription.updated",
+            |object| {
+                object.set("schedule", schedule);
+            },
+        )))
+    })
 }
 
 async fn show_clock(State(app): Shared) -> Body<Value> {
