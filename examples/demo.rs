@@ -64,6 +64,14 @@ struct Cli {
     /// Show the service's log
     #[arg(long, short)]
     verbose: bool,
+    /// A setting of the service, like `LIFECYCLE__GRACE_DAYS=3`; can be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
+    more: Vec<(String, String)>,
+}
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (name, value) = text.split_once('=').ok_or("not NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn project() -> &'static Path {
@@ -276,6 +284,8 @@ fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Setting
         ),
     ];
     // Secrets and issuer come from config/development.toml, so that `dues token` knows them too.
+    let variables = variables.map(|(key, value)| (key.to_owned(), value));
+    let variables = variables.into_iter().chain(cli.more.iter().cloned());
     let variables = variables.map(|(key, value)| (format!("DUES__{key}"), value));
     Ok(Settings::load(
         Environment::Development,

@@ -187,7 +187,10 @@ impl Verifier {
         Ok(Principal {
             user: UserId::new(subject),
             operator: claims::list(roles).any(|role| role == self.settings.operator_role),
-            email: claims::text(claims, "email").map(str::to_owned),
+            // One that the login has not verified may be anybody's.
+            email: claims::text(claims, "email")
+                .filter(|_| claims.get("email_verified") != Some(&Value::Bool(false)))
+                .map(str::to_owned),
         })
     }
 }

@@ -131,6 +131,26 @@ fn describe() {
         "Reloads of the plans file, by outcome (reloaded, or why the file was refused)"
     );
     metrics::describe_gauge!(
+        "catalogue_plans_off_sale",
+        "Plans whose price at Stripe can't be sold for now"
+    );
+    metrics::describe_counter!(
+        "reconcile_drift_total",
+        "Lines of which the comparison in the background found that they are not what Stripe says, by direction"
+    );
+    metrics::describe_gauge!(
+        "reconcile_compared_timestamp_seconds",
+        "When that comparison last came to its end: Unix seconds"
+    );
+    metrics::describe_counter!(
+        "reconcile_gaps_total",
+        "Walks over Stripe's events that began later than Stripe keeps them"
+    );
+    metrics::describe_counter!(
+        "upkeep_pieces_failed_total",
+        "Pieces of work that failed alone, by job"
+    );
+    metrics::describe_gauge!(
         "webhook_deliveries_waiting",
         "Webhooks that wait for this process's writer"
     );

@@ -10,6 +10,9 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use axum::http::header::HOST;
+use axum::http::{StatusCode, Version};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -109,6 +112,13 @@ fn is_of_the_client(error: &io::Error) -> bool {
     )
 }
 
+/// RFC 9112, section 3.2: such a request must be refused.
+fn lacks_host(request: &Request<Incoming>) -> bool {
+    request.version() == Version::HTTP_11
+        && request.uri().authority().is_none()
+        && !request.headers().contains_key(HOST)
+}
+
 /// A client's connection, of which nobody waits for ever that it reads.
 type Client = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
 
@@ -125,7 +135,14 @@ fn connection(
     >,
 > {
     let service = service_fn(move |request: Request<Incoming>| {
-        router.clone().oneshot(request.map(Body::new))
+        let router = router.clone();
+        async move {
+            if lacks_host(&request) {
+                let refusal = "A request of HTTP/1.1 needs a header Host.\n";
+                return Ok((StatusCode::BAD_REQUEST, refusal).into_response());
+            }
+            router.oneshot(request.map(Body::new)).await
+        }
     });
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -274,6 +291,24 @@ mod tests {
         drop(idle);
         assert_eq!(third.await??, "quick");
         drop(other);
+        server.stop.cancel();
+        assert!(server.task.await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_host_is_refused() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        for (head, status) in [
+            ("GET /quick HTTP/1.1\r\nconnection: close\r\n\r\n", "400"),
+            ("GET /quick HTTP/1.0\r\n\r\n", "200"),
+        ] {
+            let mut stream = TcpStream::connect(server.address).await?;
+            stream.write_all(head.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+        }
         server.stop.cancel();
         assert!(server.task.await?);
         Ok(())

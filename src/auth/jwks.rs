@@ -145,9 +145,10 @@ impl Jwks {
             return Ok(Lookup::Unknown);
         }
         let turn = self.fetching.lock().await;
-        let keys = self.fetch(turn, Some(fetched)).await?;
+        let keys = self.fetch(turn, Some(fetched)).await;
+        // Also when it failed: strangers decide neither how often we ask nor when.
         self.cache.write().await.asked_for_unknown = Some(Instant::now());
-        Ok(lookup(&keys, id))
+        Ok(lookup(&keys?, id))
     }
 
     /// Fetches the keys, unless somebody else has replaced those of `known` meanwhile or has just failed to.

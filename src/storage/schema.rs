@@ -60,13 +60,15 @@ pub async fn connect(settings: &Database) -> Result<PgPool, MigrationError> {
         .await?)
 }
 
-/// Makes the plans of a connection's statements independent of how many rows there are and of when they were last
-/// counted. All that the service asks is a look-up by key, so a plan that reads a whole table is never right; but for a
-/// small table, or one that has grown since it was counted, Postgres takes it to be cheaper, and keeps it.
+/// Bounds how long a connection's statements take and wait, and makes their plans independent of how many rows there
+/// are and of when they were last counted. All that the service asks is a look-up by key, so a plan that reads a whole
+/// table is never right; but for a small table, or one that has grown since it was counted, Postgres takes it to be
+/// cheaper, and keeps it.
 async fn plan_as_look_ups(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(
         "SET plan_cache_mode = force_generic_plan;
-         SET enable_seqscan = off; SET jit = off",
+         SET enable_seqscan = off; SET jit = off;
+         SET statement_timeout = '15s'; SET lock_timeout = '5s'; SET idle_in_transaction_session_timeout = '30s'",
     )
     .execute(connection)
     .await?;
@@ -76,7 +78,13 @@ async fn plan_as_look_ups(connection: &mut PgConnection) -> Result<(), sqlx::Err
 /// Runs the pending migrations and names them; several processes may try at once, one at a time does it.
 pub async fn migrate(pool: &PgPool) -> Result<Vec<String>, MigrationError> {
     let pending = pending(pool).await?;
-    migrator().run(pool).await?;
+    // A migration may take its time, and wait for those who work.
+    let mut connection = pool.acquire().await?.detach();
+    sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = 0")
+        .execute(&mut connection)
+        .await?;
+    migrator().run_direct(None, &mut connection, false).await?;
+    connection.close().await?;
     Ok(pending)
 }
 

@@ -27,9 +27,12 @@ pub async fn find(
     limit: i64,
 ) -> Result<Vec<ChangeRecord>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT seq, from_status, to_status, reason, cause, from_plan, to_plan, from_quantity, to_quantity, at
-           FROM status_changes
-          WHERE subscription_id = $1 AND ($2::bigint IS NULL OR seq < $2) ORDER BY seq DESC LIMIT $3",
+        // Numbered within the subscription: the sequence of all would tell how much happens to others.
+        "SELECT * FROM (
+            SELECT row_number() OVER (ORDER BY seq) AS seq, from_status, to_status, reason, cause, from_plan, to_plan,
+                   from_quantity, to_quantity, at
+              FROM status_changes WHERE subscription_id = $1) AS own
+          WHERE $2::bigint IS NULL OR seq < $2 ORDER BY seq DESC LIMIT $3",
     )
     .bind(subscription.0)
     .bind(before)

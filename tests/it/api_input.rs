@@ -315,3 +315,49 @@ async fn payments_and_changes_are_told_newest_first_and_page_by_page() {
             .assert_problem(422, "validation_failed");
     }
 }
+
+#[tokio::test]
+async fn an_object_in_place_of_a_word_names_its_field() {
+    let app = TestApp::start().await;
+    let alice = app.member("alice");
+    for (path, body, field) in [
+        ("/v1/portal-sessions", json!({"flow": {}}), "flow"),
+        (
+            "/v1/subscriptions/01890000-0000-7000-8000-000000000000/cancel",
+            json!({"at": {}}),
+            "at",
+        ),
+    ] {
+        let refused = app.post(path).bearer(&alice).json(body).send().await;
+        refused
+            .assert_problem(422, "validation_failed")
+            .assert_field(field, "invalid");
+    }
+}
+
+#[tokio::test]
+async fn the_cursor_of_a_history_tells_nothing_of_others() {
+    let app = TestApp::start().await;
+    for other in 0..5 {
+        app.open(&app.member(&format!("other-{other}")), "share")
+            .await;
+    }
+    let purchase = app.buy_with(&app.member("alice"), "share", GOOD_CARD).await;
+    let path = format!("/v1/subscriptions/{}/changes", purchase.subscription);
+    let read = async |query: &str| {
+        let call = app
+            .get(&format!("{path}{query}"))
+            .bearer(&app.member("alice"));
+        call.send().await.assert_status(200).json()
+    };
+    let all = read("").await["data"].as_array().cloned().expect("a list");
+    assert!(all.len() >= 2, "{all:?}");
+    let first = read("?limit=1").await;
+    assert_eq!(
+        first["next_cursor"],
+        all.len().to_string(),
+        "its own number"
+    );
+    let second = read(&format!("?limit=1&cursor={}", all.len())).await;
+    assert_eq!(second["data"][0], all[1]);
+}

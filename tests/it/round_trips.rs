@@ -127,6 +127,9 @@ async fn message(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<([u8; 4
     Ok((length, body))
 }
 
+/// What a service asks when it starts: whether its tables are there, and what each job of its upkeep asks to find nothing.
+const FIRST_LOOK: usize = 18;
+
 /// A second service beside the usual one, on a wire; its upkeep has looked once and won't for an hour.
 async fn on_a_wire(app: &TestApp) -> (Replica, Wire) {
     // Else it would look for what was lost as soon as it starts, and find it.
@@ -145,6 +148,13 @@ async fn on_a_wire(app: &TestApp) -> (Replica, Wire) {
     ];
     let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let replica = Replica::start(&wire.url, app.sandbox.url(), &HashMap::from(settings)).await;
+    let mut asked = Vec::new();
+    app.until("the upkeep has looked once", async || {
+        asked.extend(wire.asked());
+        (asked.len() >= FIRST_LOOK).then_some(())
+    })
+    .await;
+    assert_eq!(asked.len(), FIRST_LOOK, "\n{}", told(&asked));
     (replica, wire)
 }
 

@@ -9,7 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use tower_http::timeout::TimeoutError;
 
 use super::codes::Code;
@@ -301,6 +301,11 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             &error.path().to_string(),
             &error.inner().to_string(),
         )),
+        // An enum's reader takes an object in its place for an end of the JSON.
+        Err(error) if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => {
+            let path = error.path().to_string();
+            Err(invalid_field(&path, "not one of the known values"))
+        }
         Err(error) => Err(malformed(error.inner())),
     }
 }

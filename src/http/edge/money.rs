@@ -98,8 +98,11 @@ mod tests {
         );
         let language = Language::of(None, &headers).expect("a language");
         assert_eq!(language.0.to_string(), "de-AT");
-        headers.insert(ACCEPT_LANGUAGE, "*".parse().expect("a header"));
-        assert!(Language::of(None, &headers).is_ok());
+        for unknown in ["*", "a-language-that-is-longer-than-any-that-there-is"] {
+            headers.insert(ACCEPT_LANGUAGE, unknown.parse().expect("a header"));
+            let language = Language::of(None, &headers).expect("any language");
+            assert_eq!(language.0, Locale::UNKNOWN, "{unknown}");
+        }
         assert!(Language::of(Some("not a language"), &headers).is_err());
     }
 }

@@ -239,11 +239,24 @@ impl Format {
             Some(_) => None,
             None => {
                 let accepted = headers.get(ACCEPT).and_then(|value| value.to_str().ok());
-                let csv = accepted.is_some_and(|accepted| accepted.contains("text/csv"));
-                Some(if csv { Self::Csv } else { Self::Json })
+                let accepted = accepted.unwrap_or_default();
+                let csv = weight(accepted, "text/csv");
+                let json = weight(accepted, "application/json").unwrap_or_default();
+                let wanted = csv.is_some_and(|csv| csv > 0.0 && csv >= json);
+                Some(if wanted { Self::Csv } else { Self::Json })
             }
         }
     }
+}
+
+/// How much a media type is wanted (RFC 9110, section 12.5.1); none where it is not named.
+fn weight(accepted: &str, wanted: &str) -> Option<f32> {
+    accepted.split(',').find_map(|range| {
+        let mut parts = range.split(';').map(str::trim);
+        let named = parts.next()?.eq_ignore_ascii_case(wanted);
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        named.then(|| weight.map_or(1.0, |weight| weight.parse().unwrap_or(0.0)))
+    })
 }
 
 fn bad_query(format: Option<Format>, range: Vec<statement::Invalid>) -> ApiError {
@@ -392,6 +405,30 @@ impl From<statement::Shares> for Shares {
             on: shares.on,
             quantity: held.iter().map(|held| i64::from(held.quantity)).sum(),
             held,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn csv_is_for_who_wants_it_at_least_as_much() {
+        for (accept, csv) in [
+            ("text/csv", true),
+            ("application/json, text/csv", true),
+            ("text/csv;q=0.5, application/json;q=0.4", true),
+            ("application/json, text/csv;q=0", false),
+            ("application/json, text/csv; q=0.9", false),
+            ("application/json", false),
+            ("text/csvx", false),
+            ("*/*", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, accept.parse().expect("a header"));
+            let asked = Format::asked(None, &headers);
+            assert_eq!(matches!(asked, Some(Format::Csv)), csv, "{accept}");
         }
     }
 }

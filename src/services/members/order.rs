@@ -347,11 +347,19 @@ pub(super) fn new_line(id: SubscriptionId, line: &ChosenLine, currency: &str) ->
 /// What tells a repeat from another order: the same lines in any order, the same currency and language. Keyed by the
 /// checkout's id, so that equal orders of different people don't look equal in the database.
 pub(super) fn request_hash(id: CheckoutId, order: &Order, chosen: &Chosen) -> Vec<u8> {
-    let mut lines: Vec<_> = chosen
-        .lines
-        .iter()
-        .map(|line| (line.offer.plan.code.as_str(), line.quantity, line.amount))
-        .collect();
+    let lines = chosen.lines.iter();
+    let lines = lines.map(|line| (line.offer.plan.code.as_str(), line.quantity, line.amount));
+    hash(id, order, lines.collect())
+}
+
+/// The same of an order that the catalogue does not know any more: where it doesn't say how many, it is one.
+pub(super) fn hash_as_written(id: CheckoutId, order: &Order) -> Vec<u8> {
+    let lines = order.lines.iter();
+    let lines = lines.map(|line| (line.plan.as_str(), line.quantity.unwrap_or(1), line.amount));
+    hash(id, order, lines.collect())
+}
+
+fn hash(id: CheckoutId, order: &Order, mut lines: Vec<(&str, u32, Option<i64>)>) -> Vec<u8> {
     lines.sort_unstable();
     let mut context = digest::Context::new(&digest::SHA256);
     context.update(id.0.as_bytes());

@@ -6,7 +6,7 @@ use time::{Duration, OffsetDateTime};
 use super::Members;
 pub use super::held::{Advice, Held};
 use super::order::{self, Chosen, ChosenLine, Order, choose, request_hash};
-use crate::catalogue::{CatalogueError, Offer};
+use crate::catalogue::{CatalogueError, Offer, Priced};
 use crate::domain::actor::By;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::invalid::Invalid;
@@ -91,6 +91,18 @@ impl From<CatalogueError> for SubscribeError {
     }
 }
 
+/// Whether anybody could have what is ordered.
+fn check(order: &Order, priced: &Priced) -> Result<(), SubscribeError> {
+    let unavailable = order::unavailable(order, &priced.off_sale);
+    if !unavailable.is_empty() {
+        return Err(SubscribeError::Unavailable(unavailable));
+    }
+    if order.currency.is_some() {
+        choose(order, &priced.offers, &[]).map_err(SubscribeError::Invalid)?;
+    }
+    Ok(())
+}
+
 impl Members {
     /// Records the order and opens its checkout at Stripe. The same idempotency key again gives the same checkout.
     pub async fn subscribe(
@@ -100,19 +112,14 @@ impl Members {
         key: Option<&str>,
     ) -> Result<Opened, SubscribeError> {
         let priced = self.catalogue.priced().await?;
-        let offers = priced.offers;
-        let unavailable = order::unavailable(order, &priced.off_sale);
-        if !unavailable.is_empty() {
-            return Err(SubscribeError::Unavailable(unavailable));
-        }
-        // An order that nobody could fulfil costs nobody else anything.
-        if order.currency.is_some() {
-            choose(order, &offers, &[]).map_err(SubscribeError::Invalid)?;
+        // An order that nobody could fulfil costs nobody else anything. A repeat is judged by what it repeats.
+        if key.is_none() {
+            check(order, &priced)?;
         }
         // Each round removes one obstacle: a failed checkout under the same key, an open one of the same basket that
         // has just closed, an abandoned one of a single plan.
         for round in 1..=MAX_ROUNDS {
-            let recorded = match self.record(buyer, order, &offers, key).await {
+            let recorded = match self.record(buyer, order, &priced, key).await {
                 Ok(recorded) => recorded,
                 Err(Obstacle::Repeated(id)) => match self.reopen(&buyer.user, id).await? {
                     Some(opened) => return Ok(opened),
@@ -192,15 +199,26 @@ impl Members {
         &self,
         buyer: &Buyer,
         order: &Order,
-        offers: &'a [Offer],
+        priced: &'a Priced,
         key: Option<&str>,
     ) -> Result<Recorded<'a>, Obstacle<'a>> {
         let user = &buyer.user;
+        let offers: &[Offer] = &priced.offers;
         let trial = order::on_trial(order, offers);
         let trial = trial.map(|plan| (plan.code.as_str(), plan.upgrade_group.as_deref()));
         let mut transaction = checkouts::begin(&self.pool, user).await?;
         let known = checkouts::find_buyer(&mut transaction, user, key, trial).await?;
-        let chosen = choose(order, offers, &known.currencies).map_err(SubscribeError::Invalid)?;
+        let chosen = choose(order, offers, &known.currencies);
+        if let (Err(_), Some(repeated)) = (&chosen, &known.repeated)
+            && repeated.request_hash == order::hash_as_written(repeated.id, order)
+        {
+            return Err(Obstacle::Repeated(repeated.id));
+        }
+        let off_sale = order::unavailable(order, &priced.off_sale);
+        if !off_sale.is_empty() {
+            return Err(SubscribeError::Unavailable(off_sale).into());
+        }
+        let chosen = chosen.map_err(SubscribeError::Invalid)?;
         let is_same =
             |other: &&Repeated| other.request_hash == request_hash(other.id, order, &chosen);
         if let Some(repeated) = &known.repeated {

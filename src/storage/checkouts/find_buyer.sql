@@ -17,6 +17,7 @@ SELECT -- Currencies in which she has bought or begun to, the last used first.
        -- Kinds of which she holds something live: paid or about to be, and not ended.
        ARRAY (SELECT DISTINCT kind FROM subscriptions
                WHERE user_id = $1 AND status IN ('PENDING_COMPLETION', 'ACTIVE', 'CANCELLED', 'ON_HOLD')) AS kinds,
-       -- Whether the plan on trial, or another of its group, was ever hers.
+       -- Whether the plan on trial, or another of its group, was ever hers, or is about to be: of several pages that are open
+       -- at once only the first begins with a trial.
        EXISTS (SELECT FROM subscriptions
-                WHERE user_id = $1 AND (plan = $3 OR upgrade_group = $4) AND first_paid_at IS NOT NULL) AS had
+                WHERE user_id = $1 AND (plan = $3 OR upgrade_group = $4) AND (first_paid_at IS NOT NULL OR status <> 'ENDED')) AS had

@@ -251,7 +251,7 @@ impl TestApp {
     }
 
     /// Asks again and again until there is an answer; fails when there is none for too long.
-    pub(crate) async fn until<T>(&self, what: &str, ask: impl AsyncFn() -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
         let asking = async {
             loop {
                 if let Some(answer) = ask().await {

@@ -66,9 +66,11 @@ pub(crate) async fn answer(app: Arc<App>, request: Request<Body>) -> Result<Resp
         _ => {
             let mut outgoing = execute(app, &call, Some(&fault)).await;
             if fault.kind == FaultKind::WrongTypes {
+                call.record(app, None);
                 faults::confuse(&mut outgoing.body);
+            } else {
+                call.record(app, Some(&outgoing));
             }
-            call.record(app, Some(&outgoing));
             if fault.kind == FaultKind::TimeoutAfterEffect {
                 tokio::time::sleep(Duration::from_millis(fault.stall_ms)).await;
             }

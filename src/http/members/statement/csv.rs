@@ -67,7 +67,8 @@ fn cell(text: &str) -> String {
     } else {
         text.to_owned()
     };
-    if escaped.contains([',', '"', '\r', '\n']) {
+    // Where the comma is the decimal sign, spreadsheets part columns by semicolons, and some by tabs.
+    if escaped.contains([',', ';', '\t', '"', '\r', '\n']) {
         format!("\"{}\"", escaped.replace('"', "\"\""))
     } else {
         escaped
@@ -87,7 +88,8 @@ mod tests {
             ("+49", "'+49"),
             ("-2", "'-2"),
             ("@SUM(A1)", "'@SUM(A1)"),
-            ("\tx", "'\tx"),
+            ("\tx", "\"'\tx\""),
+            ("a; b", "\"a; b\""),
             ("\rx", "\"'\rx\""),
             (
                 "=HYPERLINK(\"a\",\"b\")",
