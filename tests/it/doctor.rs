@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stripe_sandbox::{Options, Sandbox};
+use stripe_sandbox::{Options, Sandbox, Webhook};
 
 use crate::harness::program::{Ended, File, run};
 use crate::harness::purchase::GOOD_CARD;
@@ -638,6 +638,39 @@ async fn pages_and_a_service_that_do_not_answer_are_seen() {
     let away = [("DUES__HTTP__PUBLIC_URL", "http://127.0.0.1:1")];
     let ended = doctor(&app, &[], &away).await.assert_code(1);
     ended.line("FAIL service nobody answers at http://127.0.0.1:1/");
+}
+
+#[tokio::test]
+async fn between_containers_nothing_is_to_be_mended_for_the_names_they_have_for_each_other() {
+    let app = TestApp::start().await;
+    let sandbox = Sandbox::start(Options {
+        set_up: true,
+        catalogue: Some(in_project("config/sandbox-catalogue.toml")),
+        webhook: Some(Webhook {
+            url: "http://dues:8080/webhooks/stripe".to_owned(),
+            secrets: vec!["whsec_test".to_owned()],
+        }),
+        ..Options::default()
+    });
+    let sandbox = sandbox.await.expect("it starts");
+    // Any address but the loopback's own, that leads there.
+    let elsewhere = sandbox.url().replace("127.0.0.1", "0.0.0.0");
+    let containers = [
+        ("DUES__STRIPE__API_BASE", elsewhere.as_str()),
+        ("DUES__CLIENT__CANCEL_URL", "http://127.0.0.1:1/back"),
+    ];
+    let ended = doctor(&app, &[], &containers).await.assert_code(0);
+    ended.line("note portal bpc_");
+    ended.line("note pages http://127.0.0.1:1/back does not answer");
+    for line in ended.stdout.lines() {
+        assert!(!line.starts_with("warn"), "{line}");
+    }
+    let moved = [
+        containers[0],
+        ("DUES__HTTP__PUBLIC_URL", "https://dues.example.org"),
+    ];
+    let ended = doctor(&app, &[], &moved).await.assert_code(1);
+    ended.line("FAIL webhook");
 }
 
 #[tokio::test]

@@ -10,10 +10,11 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::portal;
 use crate::engine::{self, seed};
 use crate::spec::objects;
 use crate::world::json::Json;
-use crate::world::{World, ids};
+use crate::world::{API_VERSION, World, ids};
 use crate::{StartError, Webhook};
 
 /// What all tasks share.
@@ -35,6 +36,7 @@ pub(crate) struct App {
 pub(crate) struct StartingPoint {
     pub catalogue: Option<String>,
     pub webhook: Option<Webhook>,
+    pub set_up: bool,
 }
 
 impl App {
@@ -139,15 +141,22 @@ impl StartingPoint {
         if let Some(text) = &self.catalogue {
             seed::apply(world, text).map_err(StartError::Catalogue)?;
         }
+        if self.set_up {
+            portal::ensure_default(world)
+                .map_err(|error| StartError::Portal(error.message().to_owned()))?;
+        }
         if let Some(webhook) = &self.webhook {
-            seed_webhook(world, webhook);
+            let id = seed_webhook(world, webhook);
+            if self.set_up {
+                world.change(&id, |endpoint| endpoint.set("api_version", API_VERSION));
+            }
         }
         Ok(())
     }
 }
 
 /// Adds the endpoint of the options, or moves the one of the last start to where it is now.
-fn seed_webhook(world: &mut World, webhook: &Webhook) {
+fn seed_webhook(world: &mut World, webhook: &Webhook) -> String {
     let is_seeded =
         |row: &Value| world.store.hidden(row.text("id"), "seeded") == &Value::Bool(true);
     let known = world.store.ids_where("webhook_endpoint", |row| {
@@ -165,6 +174,7 @@ fn seed_webhook(world: &mut World, webhook: &Webhook) {
     });
     world.change(&id, |endpoint| endpoint.set("url", webhook.url.as_str()));
     world.store.hide(&id, "secrets", webhook.secrets.clone());
+    id
 }
 
 fn write_atomically(path: &Path, text: &str) -> io::Result<()> {

@@ -58,6 +58,9 @@ pub struct Options {
     pub secret_key: String,
     /// A webhook endpoint to start with.
     pub webhook: Option<Webhook>,
+    /// Starts as an operator leaves an account that is set up: the portal's settings are saved, and the endpoint to start
+    /// with has the newest version.
+    pub set_up: bool,
 }
 
 /// Where webhooks go from the start, and the secrets that sign them.
@@ -80,6 +83,7 @@ impl Default for Options {
             catalogue: None,
             secret_key: "sk_test_sandbox".to_owned(),
             webhook: None,
+            set_up: false,
         }
     }
 }
@@ -110,6 +114,9 @@ pub enum StartError {
     /// The catalogue is not what it should be.
     #[error("the catalogue is wrong: {0}")]
     Catalogue(String),
+    /// The portal's settings can't be saved.
+    #[error("cannot save the portal's settings: {0}")]
+    Portal(String),
     /// No HTTP client could be made.
     #[error("cannot make an HTTP client: {0}")]
     Client(#[source] reqwest::Error),

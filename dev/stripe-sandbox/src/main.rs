@@ -67,6 +67,9 @@ struct Serve {
     #[arg(long, env = "STRIPE_SANDBOX_WEBHOOK_SECRET", value_name = "SECRET", value_delimiter = ',', num_args = 1..,
           requires = "webhook_url", hide_env_values = true)]
     webhook_secret: Vec<String>,
+    /// Start with the portal's settings saved, and with the newest version for the endpoint.
+    #[arg(long, env = "STRIPE_SANDBOX_SET_UP")]
+    set_up: bool,
 }
 
 impl Serve {
@@ -89,6 +92,7 @@ impl Serve {
             catalogue: self.catalogue,
             secret_key: self.secret_key,
             webhook,
+            set_up: self.set_up,
         }
     }
 }

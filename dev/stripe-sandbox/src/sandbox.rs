@@ -96,6 +96,7 @@ impl Sandbox {
         let start = StartingPoint {
             catalogue: catalogue.transpose()?,
             webhook: options.webhook,
+            set_up: options.set_up,
         };
         start.apply(&mut world)?;
         let listener = TcpListener::bind(options.listen).await;

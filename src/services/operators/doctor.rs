@@ -187,6 +187,12 @@ impl<'a> Doctor<'a> {
     fn is_real(&self) -> bool {
         self.settings.stripe.api_base.host_str() == Some(STRIPE_HOST)
     }
+
+    /// Whether something else plays Stripe, and not on this machine: then a browser's addresses of this machine, and
+    /// Stripe's, are not those from here, as between containers.
+    fn is_played_elsewhere(&self) -> bool {
+        !self.is_real() && !is_loopback(&self.settings.stripe.api_base)
+    }
 }
 
 /// What is wrong with the settings, and that nothing else could be looked at.

@@ -11,7 +11,7 @@ mod invoices;
 mod line_items;
 mod listing;
 mod payments;
-mod portal;
+pub(crate) mod portal;
 pub(crate) mod portal_features;
 mod portal_flow;
 mod previews;

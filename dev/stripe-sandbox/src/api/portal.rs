@@ -153,6 +153,11 @@ fn configuration(world: &mut World, params: &Value) -> Result<Value, ApiError> {
         return known
             .ok_or_else(|| ApiError::missing_reference("configuration", id, "configuration"));
     }
+    ensure_default(world)
+}
+
+/// The account's default configuration, which is made when it is first needed.
+pub(crate) fn ensure_default(world: &mut World) -> ApiResult {
     let default = world
         .store
         .all("billing_portal.configuration")
