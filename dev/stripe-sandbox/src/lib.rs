@@ -6,7 +6,8 @@
 //! - `spec`: what Stripe's description says of parameters and objects, and the shapes of older versions. Names `world`.
 //! - `engine`: what follows from what when money or time moves. Names `world` and `spec`, and never `api`.
 //! - `api`: the operations under `/v1`. Names `engine`, `spec`, `world`.
-//! - `app`: the world behind its lock, shared by all tasks. Names `engine`, `spec`, `world`.
+//! - `app`: the world behind its lock, shared by all tasks, and with what it starts. Names `api`, `engine`, `spec`,
+//!   `world`.
 //! - `webhooks`: sends what the world has queued. Names `app`, `spec`, `world`.
 //! - `pages`: what a buyer sees. `control`: the API under `/_sandbox/`. Both change the world through `engine`.
 //! - `transport`: the accept loop, and what happens around every call under `/v1`. Names `api`, `app`, `spec`, `world`.

@@ -10,7 +10,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("spec", &["world"]),
     ("engine", &["world", "spec"]),
     ("api", &["world", "spec", "engine"]),
-    ("app", &["world", "spec", "engine"]),
+    // What an account that is set up begins with is made as the API makes it.
+    ("app", &["world", "spec", "engine", "api"]),
     ("webhooks", &["world", "spec", "app"]),
     // The portal changes a subscription with the API's own checks.
     ("pages", &["world", "engine", "api", "app", "webhooks"]),
