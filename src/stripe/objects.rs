@@ -76,7 +76,7 @@ where
 }
 
 /// The id of a reference, if there is one.
-pub(super) fn id_of<T: HasId>(reference: Option<&Expandable<T>>) -> Option<String> {
+pub(crate) fn id_of<T: HasId>(reference: Option<&Expandable<T>>) -> Option<String> {
     reference.map(|reference| reference.id().to_owned())
 }
 

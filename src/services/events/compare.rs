@@ -20,7 +20,7 @@ use crate::domain::subscription::Basket;
 use crate::purchases::Error;
 use crate::storage::baskets::{self, Question};
 use crate::storage::{StorageError, checkouts, cursors, transactions};
-use crate::stripe::objects::List;
+use crate::stripe::objects::{List, id_of};
 use crate::stripe::observe::{News, Unknown};
 
 /// Rows that are fetched at once.
@@ -252,21 +252,17 @@ impl Events {
             }
             Part::Refunds => {
                 let page = client.list_all_refunds(since, after).await?.body;
-                let intents = page
-                    .data
-                    .iter()
-                    .filter_map(|refund| refund.payment_intent.as_ref());
-                let intents: Vec<String> = intents.map(|intent| intent.id().to_owned()).collect();
+                let refunds = page.data.iter();
+                let intents = refunds.filter_map(|refund| id_of(refund.payment_intent.as_ref()));
+                let intents: Vec<String> = intents.collect();
                 self.compare_payments(&intents, apply, compared).await?;
                 last_of(&page, |refund| &refund.id)
             }
             Part::Disputes => {
                 let page = client.list_all_disputes(since, after).await?.body;
-                let intents = page
-                    .data
-                    .iter()
-                    .filter_map(|dispute| dispute.payment_intent.as_ref());
-                let intents: Vec<String> = intents.map(|intent| intent.id().to_owned()).collect();
+                let disputes = page.data.iter();
+                let intents = disputes.filter_map(|dispute| id_of(dispute.payment_intent.as_ref()));
+                let intents: Vec<String> = intents.collect();
                 self.compare_payments(&intents, apply, compared).await?;
                 last_of(&page, |dispute| &dispute.id)
             }

@@ -2,7 +2,7 @@
 //! each would cost a call to Stripe.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use super::confirm::Return;
@@ -15,7 +15,28 @@ type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Return)>>>;
 #[derive(Debug, Default)]
 pub(super) struct Returning(Mutex<HashMap<String, Slot>>);
 
+/// A place in the map, for as long as somebody waits: also whoever goes away leaves nothing behind.
+struct Place<'a> {
+    returning: &'a Returning,
+    session: &'a str,
+    slot: Slot,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut under_way = self.returning.lock();
+        // Ours and the map's: nobody else waits.
+        if Arc::strong_count(&self.slot) <= 2 {
+            under_way.remove(self.session);
+        }
+    }
+}
+
 impl Returning {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, Slot>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads what became of a session; whoever asks while it is read waits, and shares an answer that was begun after she
     /// asked.
     pub(super) async fn once(
@@ -24,27 +45,20 @@ impl Returning {
         read: impl Future<Output = Result<Return, Error>>,
     ) -> Result<Return, Error> {
         let asked = Instant::now();
-        let slot = {
-            let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(under_way.entry(session.to_owned()).or_default())
+        let place = Place {
+            returning: self,
+            session,
+            slot: Arc::clone(self.lock().entry(session.to_owned()).or_default()),
         };
-        let answer = {
-            let mut last = slot.lock().await;
-            match &*last {
-                Some((begun, answer)) if *begun >= asked => Ok(answer.clone()),
-                _ => {
-                    let begun = Instant::now();
-                    let answer = read.await;
-                    *last = answer.as_ref().ok().map(|answer| (begun, answer.clone()));
-                    answer
-                }
-            }
-        };
-        let mut under_way = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Ours and the map's: nobody else waits.
-        if Arc::strong_count(&slot) <= 2 {
-            under_way.remove(session);
+        let mut last = place.slot.lock().await;
+        if let Some((begun, answer)) = &*last
+            && *begun >= asked
+        {
+            return Ok(answer.clone());
         }
+        let begun = Instant::now();
+        let answer = read.await;
+        *last = answer.as_ref().ok().map(|answer| (begun, answer.clone()));
         answer
     }
 }
