@@ -42,11 +42,12 @@ const ROWS: [&[&str]; 2] = [
     "INSERT INTO subscriptions (id, checkout_id, position, user_id, plan, kind, quantity, single, recurring,
             upgrade_group, status, status_reason, version, stripe_subscription_id, stripe_price_id,
             stripe_line_item_id, stripe_status, stripe_state_at, first_paid_at, last_paid_at, current_period_end,
-            paid_from, paid_until, created_at, updated_at)
+            paid_from, paid_until, next_look_at, created_at, updated_at)
      SELECT bench_uuid(3, n), bench_uuid(2, n), 0, 'member-' || n, 'membership-annual', 'membership', 1, true, true,
             'membership', 'ACTIVE', 'paid', 4, 'sub_' || bench_key(n), $3, 'li_' || bench_key(n), 'active',
             $2 - interval '401 days', $2 - interval '700 days', $2 - interval '401 days', $2 + interval '9 days',
-            $2 - interval '356 days', $2 + interval '9 days', $2 - interval '700 days', $2 - interval '401 days'
+            $2 - interval '356 days', $2 + interval '9 days', $2 + interval '44 days', $2 - interval '700 days',
+            $2 - interval '401 days'
        FROM generate_series(1, $1) AS n",
     "INSERT INTO status_changes (subscription_id, to_status, reason, cause, actor, at)
      SELECT bench_uuid(3, n), 'PENDING_ACTIVATION', 'awaiting_payment', 'member', 'member-' || n,
