@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{Error, MAX_TRIES, Purchases};
+use super::{Error, Purchases};
 use crate::domain::actor::By;
 use crate::domain::facts::{Fact, Freshness, Observation, Subject};
 use crate::domain::subscription::Basket;
@@ -26,7 +26,7 @@ pub(crate) enum Look {
 impl Purchases {
     /// Asks Stripe which invoices of a subscription were paid, and applies it: whatever webhooks have told, after this
     /// nobody is held up who has paid, and nobody goes on for ever who has not.
-    pub(crate) async fn look(&self, mut basket: Basket, id: &str, by: &By) -> Result<Look, Error> {
+    pub(crate) async fn look(&self, basket: Basket, id: &str, by: &By) -> Result<Look, Error> {
         let answer = self.account.client.list_newest_invoices(id).await?;
         let mut observation = Observation {
             subject: Subject::stripe_subscription(id),
@@ -52,7 +52,7 @@ impl Purchases {
         if sent.is_none() {
             observation.facts.push(Fact::Looked(answer.at));
         }
-        basket = self.apply_to(basket, &observation, by).await?;
+        let basket = self.apply_to(basket, &observation, by).await?.basket;
         Ok(sent.map_or(Look::Done(basket), Look::NotDueBefore))
     }
 
@@ -66,15 +66,11 @@ impl Purchases {
         let Some(observation) = told else {
             return Ok(Settled::Ignored);
         };
-        for _ in 0..MAX_TRIES {
-            let Some(basket) = self.find_one(&observation.subject).await? else {
-                return Ok(Settled::Ignored);
-            };
-            if let Some(applied) = self.write(&basket, &observation, by).await? {
-                return Ok(applied.left.flag.map_or(Settled::Applied, Settled::Flagged));
-            }
-        }
-        Err(Error::Contended)
+        let Some(basket) = self.find_one(&observation.subject).await? else {
+            return Ok(Settled::Ignored);
+        };
+        let left = self.apply_to(basket, &observation, by).await?.left;
+        Ok(left.flag.map_or(Settled::Applied, Settled::Flagged))
     }
 
     /// Reads on in an invoice's lines until one tells the period of service that it bills.

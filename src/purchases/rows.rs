@@ -136,6 +136,7 @@ impl Purchases {
                 events: &[],
                 now: self.clock.now(),
                 grace: self.settings.lifecycle.grace,
+                skip_locked: false,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) if written == [true] => break,
@@ -187,10 +188,10 @@ impl Purchases {
         mut basket: Basket,
         observation: &Observation,
         by: &By,
-    ) -> Result<Basket, Error> {
+    ) -> Result<Applied, Error> {
         for _ in 0..MAX_TRIES {
             if let Some(applied) = self.write(&basket, observation, by).await? {
-                return Ok(applied.basket);
+                return Ok(applied);
             }
             match baskets::find_by_id(&self.pool, basket.checkout.id).await? {
                 Some(newer) => basket = newer,

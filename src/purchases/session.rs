@@ -25,7 +25,7 @@ impl Purchases {
         let by = by.clone().about(&session.id);
         let observer = &self.account.observer;
         match observer.session(session, at, Freshness::Event, News::Plain) {
-            Ok(observation) => self.apply_to(basket, &observation, &by).await,
+            Ok(observation) => Ok(self.apply_to(basket, &observation, &by).await?.basket),
             Err(unknown) => {
                 tracing::warn!(%unknown, checkout_id = %basket.checkout.id, "a session was left as it is");
                 Ok(basket)
@@ -81,7 +81,7 @@ impl Purchases {
             freshness: Freshness::Event,
             facts: vec![Fact::CancelRequested(now)],
         };
-        let basket = self.apply_to(basket, &observation, by).await?;
+        let basket = self.apply_to(basket, &observation, by).await?.basket;
         let Some(session) = basket.checkout.stripe_session.clone() else {
             return Ok(basket);
         };

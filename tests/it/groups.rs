@@ -177,6 +177,38 @@ async fn one_bad_event_in_a_group_hurts_no_neighbour() {
 }
 
 #[tokio::test]
+async fn a_line_that_somebody_keeps_locked_holds_up_its_own_events_and_no_others() {
+    let app = TestApp::start().await;
+    let crowd = crowd(&app, 3).await;
+    // An operator who has opened a transaction and gone to lunch.
+    let mut locked = app.pool.begin().await.expect("the database is there");
+    let id = &crowd.purchases[0].subscription;
+    sqlx::query("SELECT FROM subscriptions WHERE id = $1::text::uuid FOR UPDATE")
+        .bind(id)
+        .execute(&mut *locked)
+        .await
+        .expect("the line can be locked");
+    let blocked = no_writing(&app).await;
+    let calls = arrive(&app, &crowd.events).await;
+    blocked.rollback().await.expect("the table is free again");
+    let mut sent_away = 0;
+    for call in calls {
+        let answer = call.await.expect("the call ends");
+        sent_away += usize::from(answer.status != 200);
+    }
+    assert!((1..=4).contains(&sent_away), "{sent_away}");
+    for purchase in &crowd.purchases[1..] {
+        assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    }
+    assert_eq!(app.row(id).await.status, "PENDING_ACTIVATION");
+    locked.rollback().await.expect("the lock is gone");
+    for event in &crowd.events {
+        app.deliver(event).await;
+    }
+    all_active(&app, &crowd).await;
+}
+
+#[tokio::test]
 async fn a_basket_that_moves_goes_round_again_and_holds_up_nobody() {
     let app = TestApp::start().await;
     let crowd = crowd(&app, 6).await;

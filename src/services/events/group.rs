@@ -126,17 +126,26 @@ impl Events {
             if waiting.is_empty() {
                 break;
             }
-            self.round(waiting, cause, outcomes).await?;
+            let round = self.round(waiting, cause, outcomes, false).await;
+            match round {
+                // Somebody keeps a line locked. Its own events come again, and the others wait no longer for them.
+                Err(Error::Storage(error)) if error.is_of_a_lock() => {
+                    return self.round(waiting, cause, outcomes, true).await;
+                }
+                round => round?,
+            }
         }
         Ok(())
     }
 
-    /// One read, one merge in memory, one write. What is settled leaves `waiting`.
+    /// One read, one merge in memory, one write. What is settled leaves `waiting`; with `skip_locked` the events of
+    /// lines that somebody else has locked stay there, and nobody waits for the locks.
     async fn round(
         &self,
         waiting: &mut Vec<Told<'_>>,
         cause: Cause,
         outcomes: &mut [Option<Outcome>],
+        skip_locked: bool,
     ) -> Result<(), Error> {
         let mut asked = Question::default();
         for told in waiting.iter() {
@@ -177,7 +186,13 @@ impl Events {
         if judged.is_empty() {
             return Ok(());
         }
-        let written = self.write_group(&mut connection, &mut drafts, &mut judged, cause);
+        let written = self.write_group(
+            &mut connection,
+            &mut drafts,
+            &mut judged,
+            cause,
+            skip_locked,
+        );
         let Some(written) = written.await? else {
             return Ok(());
         };
@@ -201,6 +216,7 @@ impl Events {
         drafts: &mut [Draft],
         judged: &mut [Judged<'_>],
         cause: Cause,
+        skip_locked: bool,
     ) -> Result<Option<Vec<bool>>, Error> {
         loop {
             let events: Vec<_> = judged.iter().map(|one| (one.record, one.draft)).collect();
@@ -209,6 +225,7 @@ impl Events {
                 events: &events,
                 now: self.clock.now(),
                 grace: self.settings.lifecycle.grace,
+                skip_locked,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) => return Ok(Some(written)),

@@ -114,6 +114,7 @@ impl Events {
             events: &[(record, None)],
             now: self.clock.now(),
             grace: None,
+            skip_locked: false,
         };
         let mut connection = self.pool.acquire().await.map_err(StorageError::from)?;
         match baskets::write(&mut connection, &batch).await {

@@ -50,7 +50,8 @@ impl Upkeep {
             freshness: Freshness::Event,
             facts: Vec::new(),
         };
-        let mut basket = self.purchases.apply_to(basket, &nothing_new, &by).await?;
+        let applied = self.purchases.apply_to(basket, &nothing_new, &by).await?;
+        let mut basket = applied.basket;
         let mut next = basket
             .line(line)
             .and_then(|line| lifecycle::look_due(line, grace));

@@ -26,6 +26,8 @@ pub struct Batch<'a> {
     pub now: OffsetDateTime,
     /// How long after its paid time a subscription goes on; none: for ever.
     pub grace: Option<Duration>,
+    /// Whether a line that somebody else has locked counts as one that has moved; else its end is waited for.
+    pub skip_locked: bool,
 }
 
 /// The write, with a part for each table.
@@ -41,6 +43,7 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let money = money(batch);
     let history = history(batch);
     let statement = WRITE.with([
+        batch.skip_locked,
         !events.id.is_empty(),
         !checkouts.id.is_empty(),
         checkouts.status.contains(&SessionStatus::Failed.as_str()),

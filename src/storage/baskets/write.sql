@@ -27,7 +27,11 @@ WITH want AS MATERIALIZED (
     -- the table is kept: whoever joined by id might be joined the other way round, by reading the whole table.
     SELECT w.*, s.place FROM want w
      CROSS JOIN LATERAL (SELECT ctid AS place FROM subscriptions
-                          WHERE id = w.id AND version = w.version FOR UPDATE) AS s
+                          WHERE id = w.id AND version = w.version FOR UPDATE
+--[ locked
+                                SKIP LOCKED
+--]
+                        ) AS s
 ), ready AS MATERIALIZED (
     -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
     SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
