@@ -201,18 +201,26 @@ impl Observer {
     }
 }
 
-/// A dispute as it is now; none for an inquiry and for what was prevented: no money was claimed.
+/// How a dispute of that status stands; none for an inquiry and for what was prevented: no money was claimed. An appeal
+/// is against a loss, and a loss it stays until the appeal is won.
+pub fn dispute_state(status: &str) -> Option<DisputeState> {
+    match status {
+        "won" => Some(DisputeState::Won),
+        "lost" => Some(DisputeState::Lost),
+        "prevented" => None,
+        status if status.starts_with("warning_") => None,
+        status if status.starts_with("appeal_") => Some(DisputeState::Lost),
+        _ => Some(DisputeState::Open),
+    }
+}
+
+/// A dispute as it is now; none where no money was claimed.
 fn dispute_now(
     dispute: &Dispute,
     charge: Option<&Charge>,
     now: &PaymentNow,
 ) -> Option<subscription::Dispute> {
-    let state = match dispute.status.as_deref()? {
-        "won" => DisputeState::Won,
-        "lost" => DisputeState::Lost,
-        status if status == "prevented" || status.starts_with("warning_") => return None,
-        _ => DisputeState::Open,
-    };
+    let state = dispute_state(dispute.status.as_deref()?)?;
     let left = charge.and_then(|charge| {
         let taken = charge.amount_captured.or(charge.amount)?;
         Some(taken - charge.amount_refunded.unwrap_or_default())

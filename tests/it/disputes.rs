@@ -49,6 +49,24 @@ async fn a_dispute_holds_a_purchase_until_it_is_won() {
 }
 
 #[tokio::test]
+async fn an_appeal_against_a_loss_changes_nothing_until_it_is_won() {
+    let app = TestApp::start().await;
+    let purchase = app.sell("share", GOOD_CARD).await;
+    let id = &purchase.subscription;
+    let dispute = app
+        .dispute(&app.payment_of(&purchase).await, "fraudulent")
+        .await;
+    app.close_dispute(&dispute, "lost").await;
+    app.close_dispute(&dispute, "appeal_under_review").await;
+    app.forge(json!({"type": "charge.dispute.closed", "object": dispute}))
+        .await;
+    app.assert_line(id, "ENDED", "dispute_lost", false).await;
+    app.close_dispute(&dispute, "won").await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    assert_eq!(disputes(&app, id).await, ["won"]);
+}
+
+#[tokio::test]
 async fn a_lost_dispute_ends_what_was_bought_once() {
     let app = TestApp::start().await;
     let purchase = app.sell("share", GOOD_CARD).await;

@@ -542,6 +542,8 @@ async fn a_dispute_takes_the_money_until_it_is_won() {
     assert_eq!(statement["entries"][3]["cause"]["code"], "fraudulent");
     assert_eq!(statement["entries"][3]["reference"], lost.as_str());
     app.close_dispute(&lost, "lost").await;
+    // An appeal brings nothing back yet.
+    app.close_dispute(&lost, "appeal_under_review").await;
     app.close_dispute(&won, "won").await;
     let statement = app.statement("").await;
     assert_eq!(

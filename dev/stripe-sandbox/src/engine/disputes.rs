@@ -162,19 +162,22 @@ pub(crate) fn respond(world: &mut World, id: &str, params: &Value) -> Value {
 }
 
 /// Closes a dispute: `won`, `lost`, `warning_closed`, or `prevented`, an inquiry that was settled before it became one.
+/// A lost one is opened again by an appeal, `appeal_under_review`, which is then won or lost.
 pub(crate) fn close(world: &mut World, id: &str, status: &str) -> ApiResult {
     let before = world.require("dispute", id)?;
     let is_inquiry = before.text("status").starts_with("warning");
     let fits = match status {
         "won" | "lost" => !is_inquiry,
         "warning_closed" | "prevented" => is_inquiry,
+        "appeal_under_review" => before.text("status") == "lost",
         _ => false,
     };
-    let is_open = !matches!(
+    let is_over = matches!(
         before.text("status"),
         "won" | "lost" | "warning_closed" | "prevented"
     );
-    if !fits || !is_open {
+    let appeals = status == "appeal_under_review";
+    if !fits || is_over != appeals {
         let message = format!(
             "A dispute that is '{}' cannot become '{status}'.",
             before.text("status")
@@ -183,13 +186,14 @@ pub(crate) fn close(world: &mut World, id: &str, status: &str) -> ApiResult {
     }
     let closed = world.change(id, |object| {
         object.set("status", status);
-        object.set("is_charge_refundable", status != "lost");
+        object.set("is_charge_refundable", status != "lost" && !appeals);
     });
-    world.emit(
-        "charge.dispute.closed",
-        &closed,
-        Some(previous_attributes(&before, &closed)),
-    );
+    let event = if appeals {
+        "charge.dispute.updated"
+    } else {
+        "charge.dispute.closed"
+    };
+    world.emit(event, &closed, Some(previous_attributes(&before, &closed)));
     if status == "won" {
         return Ok(move_money(
             world,

@@ -13,7 +13,9 @@ use super::ledger::{Ledger, emptied, fit, foreign};
 use super::reading::{Read, payment_intent_of};
 use super::{Entry, EntryType, Line, LineType, Purchase, Range};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
+use crate::domain::subscription::DisputeState;
 use crate::storage::subscriptions::OwnLine;
+use crate::stripe::money;
 use crate::stripe::objects::{
     Charge, CreditNote, Dispute, Invoice, InvoiceLine, LineItem, Metadata, Refund, Session, time_of,
 };
@@ -340,12 +342,9 @@ impl<'a> Attribution<'a> {
         let disputes =
             payment_intent_of(payment.charge).and_then(|intent| self.disputes.get(intent));
         for dispute in disputes.into_iter().flatten() {
-            let state = match dispute.status.as_deref() {
-                Some("won") => "won",
-                Some("lost") => "lost",
-                // An inquiry moves no money.
-                Some(status) if status == "prevented" || status.starts_with("warning_") => continue,
-                _ => "open",
+            let status = dispute.status.as_deref().unwrap_or_default();
+            let Some(state) = money::dispute_state(status).map(DisputeState::as_str) else {
+                continue;
             };
             let amount = dispute.amount.unwrap_or_default();
             let lines = if state == "won" || amount <= 0 {
