@@ -189,7 +189,7 @@ impl Verifier {
             operator: claims::list(roles).any(|role| role == self.settings.operator_role),
             // One that the login has not verified may be anybody's.
             email: claims::text(claims, "email")
-                .filter(|_| claims.get("email_verified") != Some(&Value::Bool(false)))
+                .filter(|_| !claims::is_denied(claims, "email_verified"))
                 .map(str::to_owned),
         })
     }

@@ -7,6 +7,15 @@ pub(super) fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> Option<&'a
     claims.get(name)?.as_str()
 }
 
+/// Whether a claim says no: some logins write truth as a text.
+pub(super) fn is_denied(claims: &Map<String, Value>, name: &str) -> bool {
+    match claims.get(name) {
+        Some(Value::Bool(yes)) => !yes,
+        Some(Value::String(text)) => text == "false",
+        _ => false,
+    }
+}
+
 /// A claim that is a time in seconds since 1970, whole or with a fraction (RFC 7519, section 2); `Err` when it is
 /// there and is something else.
 pub(super) fn seconds(claims: &Map<String, Value>, name: &str) -> Result<Option<i64>, ()> {

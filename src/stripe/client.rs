@@ -276,11 +276,10 @@ struct ErrorBody {
 
 #[derive(Deserialize)]
 struct ErrorObject {
-    #[serde(rename = "type", default)]
-    kind: String,
+    #[serde(rename = "type")]
+    kind: Option<String>,
     param: Option<String>,
-    #[serde(default)]
-    message: String,
+    message: Option<String>,
     #[serde(flatten)]
     payment: PaymentError,
 }
@@ -501,10 +500,11 @@ fn read<T: DeserializeOwned>(
     let (code, param) = error.map_or_else(
         || ("unknown".to_owned(), String::new()),
         |error| {
-            let code = if error.message.starts_with(CURRENCY_LOCK) {
+            let message = error.message.unwrap_or_default();
+            let code = if message.starts_with(CURRENCY_LOCK) {
                 CURRENCY_LOCKED.to_owned()
             } else {
-                error.payment.code.unwrap_or(error.kind)
+                error.payment.code.or(error.kind).unwrap_or_default()
             };
             (code, error.param.unwrap_or_default())
         },

@@ -235,6 +235,20 @@ mod tests {
                 "status",
             ],
         );
+        takes_null::<PortalConfiguration>(
+            &json!({"id": "bpc_1", "features": {"invoice_history": {"enabled": null}}}),
+            &["default_return_url"],
+        );
+        takes_null::<PortalFeatures>(
+            &json!({}),
+            &[
+                "invoice_history",
+                "payment_method_update",
+                "subscription_cancel",
+                "subscription_pause",
+                "subscription_update",
+            ],
+        );
         takes_null::<List<Reference>>(&json!({"data": []}), &["data", "has_more"]);
         takes_null::<Metadata>(&json!({"a": "b"}), &[]);
     }

@@ -115,6 +115,24 @@ async fn a_good_token_names_its_member() {
 }
 
 #[tokio::test]
+async fn an_address_that_the_login_has_not_verified_is_nobodys() {
+    let email_of = async |verified: Value| {
+        let token = sign(&claims(
+            json!({"email": "a@example.org", "email_verified": verified}),
+        ));
+        accepted(&verifier(&[]), &token).await.email
+    };
+    assert_eq!(
+        email_of(json!(true)).await.as_deref(),
+        Some("a@example.org")
+    );
+    // Some logins write it as a text.
+    for no in [json!(false), json!("false")] {
+        assert_eq!(email_of(no).await, None);
+    }
+}
+
+#[tokio::test]
 async fn a_token_is_refused_for_whatever_is_wrong_with_it() {
     let verifier = verifier(&[]);
     let cases = [

@@ -196,6 +196,13 @@ async fn one_price_that_can_t_be_sold_takes_no_other_plan_off_sale() {
         .start()
         .await;
     let alice = app.member("alice");
+    let with_key = |body: Value| {
+        app.order(&alice, body)
+            .header("idempotency-key", "order-1")
+            .send()
+    };
+    let before = with_key(json!({"plan": "credits-50"})).await;
+    let before = before.assert_status(201).json();
     set_active(&app, "credits_50", "false").await;
     let codes = async || {
         let all = plans(&app, "").await;
@@ -223,6 +230,13 @@ async fn one_price_that_can_t_be_sold_takes_no_other_plan_off_sale() {
     refused
         .assert_problem(409, "plan_unavailable")
         .assert_field("lines[1].plan", "plan_unavailable");
+    // A repeat asks what came of an order, and opens nothing; another order under its key does.
+    let again = with_key(json!({"plan": "credits-50"})).await;
+    let again = again.assert_status(201).json();
+    assert_eq!(again["checkout"]["id"], before["checkout"]["id"]);
+    with_key(json!({"plan": "credits-50", "currency": "eur"}))
+        .await
+        .assert_problem(409, "plan_unavailable");
     app.open(&alice, "credits-20").await;
     let metrics = app.get("/metrics").send().await.text;
     assert!(metrics.contains("catalogue_plans_off_sale"), "{metrics}");

@@ -318,3 +318,34 @@ async fn a_trial_is_for_who_never_had_the_plan_or_another_of_its_group() {
     app.open(&bob, "monthly").await;
     assert_eq!(app.sent_session().await.get(trial), None);
 }
+
+#[tokio::test]
+async fn of_several_pages_that_are_open_at_once_only_the_first_begins_with_a_trial() {
+    let app = cooperative().await;
+    let alice = app.member("alice");
+    let trials = async || {
+        let mut opened = app.calls("POST /v1/checkout/sessions").await;
+        opened.retain(|call| call["path"] == "/v1/checkout/sessions");
+        let with = opened.iter().filter(|call| {
+            let body = call["body"].as_str().expect("a body");
+            body.contains("trial_period_days")
+        });
+        (with.count(), opened.len())
+    };
+    let first = app.open(&alice, "family").await;
+    assert_eq!(trials().await, (1, 1));
+    for more in [2, 3] {
+        let family = json!({"lines": [{"plan": "family", "quantity": more}]});
+        app.open_basket(&alice, family).await;
+    }
+    assert_eq!(trials().await, (1, 3));
+    // Whose page came to nothing gets another chance.
+    for session in app.sessions("open").await {
+        let path = format!("/v1/checkout/sessions/{session}/expire");
+        app.at_stripe(Method::POST, &path, &[]).await;
+    }
+    app.settle().await;
+    assert_eq!(app.row(&first.subscription).await.status, "ENDED");
+    app.open(&alice, "family").await;
+    assert_eq!(trials().await, (2, 4));
+}

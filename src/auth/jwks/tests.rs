@@ -134,6 +134,31 @@ async fn invented_ids_ask_again_only_after_a_pause() -> Outcome {
 }
 
 #[tokio::test]
+async fn nor_do_they_ask_more_often_while_the_issuer_is_away() -> Outcome {
+    let pace = Pace {
+        failure: SHORT,
+        ..PACE
+    };
+    let issuer = Issuer::start(pace).await?;
+    issuer.publish(Some(vec!["a"]));
+    assert!(issuer.knows("a").await?);
+    issuer.publish(None);
+    assert!(issuer.knows("x").await.is_err(), "nobody can tell");
+    assert_eq!(issuer.asked(), 2);
+    a_while().await;
+    for id in ["x", "y"] {
+        assert!(!issuer.knows(id).await?);
+    }
+    assert_eq!(
+        issuer.asked(),
+        2,
+        "the pause after a failure is over, theirs is not"
+    );
+    assert!(issuer.knows("a").await?);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_failed_issuer_is_asked_again_after_a_pause() -> Outcome {
     let pace = Pace {
         failure: SHORT,

@@ -62,3 +62,30 @@ impl Returning {
         answer
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn whoever_goes_away_leaves_nothing_behind() {
+        let returning = Returning::default();
+        let (mut one, mut other) = (
+            Box::pin(returning.once("cs_1", pending())),
+            Box::pin(returning.once("cs_1", pending())),
+        );
+        tokio::select! {
+            biased;
+            _ = &mut one => {}
+            _ = &mut other => {}
+            () = ready(()) => {}
+        }
+        assert_eq!(returning.lock().len(), 1, "both wait for the same");
+        drop(one);
+        assert_eq!(returning.lock().len(), 1, "the other still waits");
+        drop(other);
+        assert!(returning.lock().is_empty());
+    }
+}

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::or_default;
+
 /// A webhook endpoint.
 #[derive(Clone, Deserialize)]
 pub struct WebhookEndpoint {
@@ -32,24 +34,28 @@ pub struct PortalConfiguration {
 
 /// What the portal lets members do.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
 pub struct PortalFeatures {
     /// See their invoices.
+    #[serde(default, deserialize_with = "or_default")]
     pub invoice_history: Feature,
     /// Change their card.
+    #[serde(default, deserialize_with = "or_default")]
     pub payment_method_update: Feature,
     /// Cancel.
+    #[serde(default, deserialize_with = "or_default")]
     pub subscription_cancel: Feature,
     /// Pause.
+    #[serde(default, deserialize_with = "or_default")]
     pub subscription_pause: Feature,
     /// Switch to another price.
+    #[serde(default, deserialize_with = "or_default")]
     pub subscription_update: Feature,
 }
 
 /// Something that the portal lets members do or not.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
-#[serde(default)]
 pub struct Feature {
     /// Whether it does.
+    #[serde(default, deserialize_with = "or_default")]
     pub enabled: bool,
 }
