@@ -20,6 +20,9 @@ CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,re
 # Bounded: the whole takes a minute or two.
 EXAMPLES = "25"
 SECONDS = "90"
+# The demo has so many seconds to say that it runs, in these words.
+PATIENCE = 120
+END = "Ctrl-C stops everything"
 # The subscription that every second made-up id gives way to, in schemathesis' own process.
 REAL = "DESCRIBED_SUBSCRIPTION"
 
@@ -68,13 +71,16 @@ def main() -> int:
     )
     try:
         said = ""
+        overdue = threading.Timer(PATIENCE, running.kill)
+        overdue.start()
         for line in running.stdout:
             said += line
-            if "Ctrl-C stops everything" in said:
+            if END in said:
                 break
         else:
             print(said)
             return 1
+        overdue.cancel()
         # Whatever it says from now on is read, so that it never waits for us.
         threading.Thread(target=running.stdout.read, daemon=True).start()
         service = re.search(r"(http:\S+)/docs", said).group(1)

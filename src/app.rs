@@ -25,6 +25,8 @@ use crate::telemetry::Metrics;
 
 /// Time that the worker has left when the requests were done at the deadline.
 const WORKER_CUT: Duration = Duration::from_secs(1);
+/// Longest time in which a client takes nothing of its answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The service, built and bound, not yet answering.
 pub struct App {
@@ -77,6 +79,8 @@ impl App {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
+        // Before anything is counted.
+        let metrics = Metrics::install();
         let settings = Arc::new(settings);
         let (services, clock) = build_services(Arc::clone(&settings)).await?;
         let verifier =
@@ -89,7 +93,7 @@ impl App {
                 clock,
                 verifier: Arc::new(verifier),
                 services: Arc::new(services),
-                metrics: Metrics::install(),
+                metrics,
                 readiness: Readiness::default(),
                 draining: CancellationToken::new(),
                 cut: CancellationToken::new(),
@@ -160,6 +164,7 @@ impl App {
             stop: stop.clone(),
             cut: state.cut.clone(),
             drain: shutdown_time,
+            patience: READ_TIMEOUT,
         };
         let server = server::serve(listener, http::router(state.clone()), serving);
         let told = async {
@@ -183,7 +188,7 @@ impl App {
             .max(WORKER_CUT);
         match tokio::time::timeout(left, &mut worker).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the worker ended badly"),
+            Ok(Err(_)) => tracing::error!("the worker ended badly"),
             Err(_) => {
                 tracing::warn!("the worker was still at work at the deadline and was cut off");
                 worker.abort();

@@ -124,7 +124,7 @@ pub struct Stripe {
     pub max_retries: u32,
     /// How much newer than the stored state an event must be to be trusted without a live read.
     pub snapshot_margin: Duration,
-    /// Calls to Stripe a second of this process, at most; half of them are kept for callers who wait.
+    /// Calls to Stripe a second of this process, at most; a fifth of them is kept for work in the background.
     pub requests_per_second: u32,
     /// Whether the token's e-mail is passed on to Stripe.
     pub send_email: bool,
@@ -381,8 +381,10 @@ impl Settings {
     pub fn database() -> Result<Database, SettingsError> {
         let place = Place::of_process()?;
         let (raw, problems) = raw::read(place.environment, Some(&place.directory), place.variables);
-        let raw = raw.ok_or(SettingsError { problems })?;
-        check::database(place.environment, raw.database)
+        let Some(raw) = raw else {
+            return Err(SettingsError { problems });
+        };
+        check::database(place.environment, raw.database, problems)
     }
 
     /// Only what the catalogue needs, read like all settings but without a look at the others: whoever edits the plans
@@ -390,8 +392,10 @@ impl Settings {
     pub fn catalogue() -> Result<CatalogueSettings, SettingsError> {
         let place = Place::of_process()?;
         let (raw, problems) = raw::read(place.environment, Some(&place.directory), place.variables);
-        let raw = raw.ok_or(SettingsError { problems })?;
-        check::catalogue(place.environment, raw)
+        let Some(raw) = raw else {
+            return Err(SettingsError { problems });
+        };
+        check::catalogue(place.environment, raw, problems)
     }
 
     /// Reads settings from the defaults, from `{config_dir}/{environment}.toml` if that exists, and from variables

@@ -83,6 +83,7 @@ impl Metrics {
                     .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
                     .and_then(PrometheusBuilder::install_recorder);
                 describe();
+                begin();
                 if let Err(error) = &handle {
                     // Members can still be served without metrics.
                     tracing::error!(%error, "there will be no metrics");
@@ -110,6 +111,15 @@ impl Metrics {
             .as_ref()
             .map(PrometheusHandle::render)
             .unwrap_or_default()
+    }
+}
+
+/// A series that begins with its first increase shows none: those on which somebody is alerted begin at nothing.
+fn begin() {
+    metrics::counter!("reconciled_events_total").increment(0);
+    metrics::counter!("reconcile_gaps_total").increment(0);
+    for direction in ["paid_not_active", "active_not_paid", "other"] {
+        metrics::counter!("reconcile_drift_total", "direction" => direction).increment(0);
     }
 }
 

@@ -33,8 +33,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(500);
 const HEAD_BYTES: usize = 16 * 1024;
 /// Most headers of a request.
 const HEADERS: usize = 64;
-/// Longest time in which a client takes nothing of its answer: whoever never reads must not be kept.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time that requests have to answer that they were cut off.
 const CUT: Duration = Duration::from_secs(1);
 
@@ -48,6 +46,8 @@ pub(super) struct Serving {
     pub(super) cut: CancellationToken,
     /// Time that requests under way have to end.
     pub(super) drain: Duration,
+    /// Longest time in which a client takes nothing of its answer: whoever never reads must not be kept.
+    pub(super) patience: Duration,
 }
 
 /// Serves until it is told to stop; then waits for requests under way, has them cut off, and closes what is left. False
@@ -58,6 +58,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, serving: Servin
         stop,
         cut,
         drain,
+        patience,
     } = serving;
     let graceful = GracefulShutdown::new();
     let mut connections = JoinSet::new();
@@ -68,7 +69,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, serving: Servin
             Some(_) = connections.join_next() => continue,
             () = stop.cancelled() => break,
         };
-        let connection = connection(stream, router.clone());
+        let connection = connection(stream, router.clone(), patience);
         connections.spawn(graceful.watch(connection));
     }
     // Whoever connects from now on is refused by the system, and a balancer goes elsewhere.
@@ -125,6 +126,7 @@ type Client = TokioIo<Pin<Box<TimeoutStream<TcpStream>>>>;
 fn connection(
     stream: TcpStream,
     router: Router,
+    patience: Duration,
 ) -> http1::Connection<
     Client,
     impl hyper::service::Service<
@@ -145,7 +147,7 @@ fn connection(
         }
     });
     let mut stream = TimeoutStream::new(stream);
-    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    stream.set_write_timeout(Some(patience));
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -165,6 +167,8 @@ mod tests {
     use tokio::task::JoinHandle;
 
     const LONG: Duration = Duration::from_secs(20);
+    /// More bytes than the system keeps for somebody who doesn't read.
+    const LONG_ANSWER: usize = 32 << 20;
 
     struct Server {
         address: SocketAddr,
@@ -190,6 +194,7 @@ mod tests {
         };
         let router = Router::new()
             .route("/slow", get(slow))
+            .route("/long", get(|| async { "x".repeat(LONG_ANSWER) }))
             .route("/quick", get(|| async { "quick" }));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
@@ -198,6 +203,7 @@ mod tests {
             stop: stop.clone(),
             cut,
             drain,
+            patience: Duration::from_millis(200),
         };
         let task = tokio::spawn(serve(listener, router, serving));
         Ok(Server {
@@ -291,6 +297,26 @@ mod tests {
         drop(idle);
         assert_eq!(third.await??, "quick");
         drop(other);
+        server.stop.cancel();
+        assert!(server.task.await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn clients_that_never_read_their_answers_keep_no_place() -> anyhow::Result<()> {
+        let server = start(LONG).await?;
+        let mut silent = Vec::new();
+        for _ in 0..2 {
+            let mut client = TcpStream::connect(server.address).await?;
+            client
+                .write_all(b"GET /long HTTP/1.1\r\nhost: localhost\r\n\r\n")
+                .await?;
+            silent.push(client);
+        }
+        // Two are all there may be.
+        let third = tokio::time::timeout(LONG, get_text(server.address, "/quick")).await?;
+        assert_eq!(third?, "quick");
+        drop(silent);
         server.stop.cancel();
         assert!(server.task.await?);
         Ok(())

@@ -140,9 +140,17 @@ impl Jwks {
         fetched: Instant,
         id: Option<&str>,
     ) -> Result<Lookup, AuthError> {
-        let asked = self.cache.read().await.asked_for_unknown;
-        if asked.is_some_and(|asked| asked.elapsed() < self.pace.unknown_key) {
-            return Ok(Lookup::Unknown);
+        {
+            let cache = self.cache.read().await;
+            let pause = cache
+                .asked_for_unknown
+                .and_then(|asked| self.pace.unknown_key.checked_sub(asked.elapsed()));
+            match (pause, &cache.failure) {
+                (None, _) => {}
+                (Some(_), None) => return Ok(Lookup::Unknown),
+                // Nobody knows whether the issuer has that key.
+                (Some(pause), Some((error, _))) => return Err(unavailable(error, pause)),
+            }
         }
         let turn = self.fetching.lock().await;
         let keys = self.fetch(turn, Some(fetched)).await;

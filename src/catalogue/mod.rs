@@ -109,6 +109,17 @@ pub enum CatalogueError {
     Shared(Arc<CatalogueError>),
 }
 
+impl CatalogueError {
+    /// What Stripe said, if it is about Stripe.
+    pub fn of_stripe(&self) -> Option<&StripeError> {
+        match self {
+            Self::Stripe(error) => Some(error),
+            Self::Shared(error) => error.of_stripe(),
+            Self::Missing { .. } | Self::Malformed { .. } | Self::Wrong { .. } => None,
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlansFile {

@@ -43,15 +43,6 @@ impl Catalogue {
         })
     }
 
-    /// The same for work that nobody waits for.
-    #[must_use]
-    pub fn in_background(&self) -> Self {
-        Self {
-            stripe: self.stripe.in_background(),
-            ..self.clone()
-        }
-    }
-
     /// The plans as they are now.
     pub(crate) fn current(&self) -> Arc<Plans> {
         Arc::clone(&self.plans.read().unwrap_or_else(PoisonError::into_inner))
@@ -92,7 +83,7 @@ impl Catalogue {
 
     /// Reads the plans' prices anew, unless somebody has begun to since `asked`.
     pub(crate) async fn read_prices(&self, asked: Instant) -> Result<(), CatalogueError> {
-        let serves = |reading: &Reading| reading.begun >= asked && reading.outcome.is_ok();
+        let serves = |reading: &Reading| reading.begun >= asked;
         self.current().read_in_turn(&self.stripe, serves).await?;
         Ok(())
     }

@@ -33,17 +33,21 @@ pub struct Rules {
     pub margin: Duration,
     /// How long after the paid time a subscription goes on; none: for ever.
     pub grace: Option<Duration>,
+    /// Whether what is known already is told of, too: whoever looks a second time must see what the first one saw.
+    pub again: bool,
 }
 
-/// Why a person should look: Stripe's answer is to be judged by somebody who knows what was meant.
-const PAID_AFTER_END: &str =
+// Why a person should look: Stripe's answer is to be judged by somebody who knows what was meant.
+/// Money came for what is over.
+pub const PAID_AFTER_END: &str =
     "an invoice of a subscription that has ended was paid: give the money back, or sell anew";
 const QUANTITY_OUT_OF_RANGE: &str = "the subscription at Stripe bills a quantity that a line can't have (zero, for one): \
      the quantity stays as it was";
 const PART_OF_SEVERAL: &str = "a part of the payment for several of a kind went back: how many are left is not told, so \
      the quantity stays as it was";
-const PART_DISPUTED: &str = "a dispute claims a part of a payment for several lines, and names none: all of them stay as \
-     they are";
+/// Nobody can say which line a claim is for.
+pub const PART_DISPUTED: &str = "a dispute claims a part of a payment for several, and names none of them: all stay as they \
+     are";
 
 /// The invoice with which a subscription ends at once (`invoice_now`) is charged within an hour; what is paid later
 /// than this after the end was owed from before.
@@ -69,14 +73,7 @@ pub fn merge(
         .collect();
     bind(basket, observation);
     for fact in &observation.facts {
-        merge_fact(
-            basket,
-            fact,
-            observation,
-            &concerned,
-            rules.margin,
-            &mut merged,
-        );
+        merge_fact(basket, fact, observation, &concerned, rules, &mut merged);
     }
     // A webhook's session has no line items: how many were bought must be read.
     let finished = observation.facts.contains(&Fact::SessionCompleted);
@@ -149,7 +146,7 @@ fn merge_fact(
     fact: &Fact,
     observation: &Observation,
     concerned: &[SubscriptionId],
-    margin: Duration,
+    rules: Rules,
     merged: &mut Merged,
 ) {
     match fact {
@@ -169,7 +166,7 @@ fn merge_fact(
         }
         Fact::InvoicePaid { at, made_at } => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                merge_invoice_paid(line, *at, *made_at, merged);
+                merge_invoice_paid(line, *at, *made_at, rules.again, merged);
             }
         }
         Fact::PaidPeriod(period) => {
@@ -189,7 +186,7 @@ fn merge_fact(
         }
         Fact::Ended(at) => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                merge_ended(line, *at, merged);
+                merge_ended(line, *at, rules.again, merged);
             }
         }
         Fact::PaymentIntent(id) => {
@@ -237,13 +234,14 @@ fn merge_fact(
         Fact::Disputes(disputes) => {
             let several = concerned.len() > 1;
             for line in in_scope(basket, Scope::Concerned, concerned) {
-                merge_disputes(line, disputes, several, merged);
+                let several = several || !line.recurring && line.quantity > 1;
+                merge_disputes(line, disputes, several, rules.again, merged);
             }
         }
         Fact::Unclear => merged.doubtful = true,
         Fact::Snapshot(snapshot) => {
             for line in in_scope(basket, Scope::Recurring, concerned) {
-                merge_snapshot(line, snapshot, observation, margin, merged);
+                merge_snapshot(line, snapshot, observation, rules.margin, merged);
             }
         }
     }
@@ -254,9 +252,10 @@ fn merge_invoice_paid(
     line: &mut Subscription,
     at: OffsetDateTime,
     made_at: Option<OffsetDateTime>,
+    again: bool,
     merged: &mut Merged,
 ) {
-    let is_news = line.last_paid_at.is_none_or(|newest| at > newest);
+    let is_news = again || line.last_paid_at.is_none_or(|newest| at > newest);
     merge_max(&mut line.last_paid_at, at);
     let owed = |end: &OffsetDateTime| made_at.is_none_or(|made| made < *end);
     if is_news && line.ended_at.filter(owed).is_some_and(|end| at > end) {
@@ -265,8 +264,8 @@ fn merge_invoice_paid(
 }
 
 /// The end may be told after the money that came later.
-fn merge_ended(line: &mut Subscription, at: OffsetDateTime, merged: &mut Merged) {
-    let is_news = line.ended_at.is_none();
+fn merge_ended(line: &mut Subscription, at: OffsetDateTime, again: bool, merged: &mut Merged) {
+    let is_news = again || line.ended_at.is_none();
     merge_min(&mut line.ended_at, at);
     let late = |paid: OffsetDateTime| paid > at.saturating_add(FINAL_INVOICE);
     if is_news && line.last_paid_at.is_some_and(late) {
@@ -344,11 +343,12 @@ fn one_offs<'a>(
 }
 
 /// Takes over disputes as they were read; when one was lost is known best by who heard it first. One over a part of
-/// what was paid for several lines is flagged when it is new, and when it is decided.
+/// what was paid for several, lines or shares, is flagged when it is new, and when it is decided.
 fn merge_disputes(
     line: &mut Subscription,
     disputes: &[Dispute],
     several: bool,
+    again: bool,
     merged: &mut Merged,
 ) {
     for dispute in disputes {
@@ -363,7 +363,7 @@ fn merge_disputes(
             ..dispute.clone()
         };
         let moved = held.as_ref().is_none_or(|held| held.state != new.state);
-        if new.part && moved {
+        if new.part && (moved || again && new.state != DisputeState::Won) {
             merged.flag = Some(PART_DISPUTED);
         }
         match held {

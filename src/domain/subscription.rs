@@ -346,18 +346,24 @@ impl Subscription {
             Status::Active => match collection {
                 Some(Collection::Paused) => None,
                 Some(Collection::Void) => self.paid_until().map(|end| end.max(now)),
-                Some(Collection::Running) | None => {
-                    let end = self.paid_until().zip(grace);
-                    let end = end.map(|(end, grace)| end.saturating_add(grace));
-                    end.map(|end| end.max(now))
-                }
+                Some(Collection::Running) | None => self.unpaid_until(now, grace),
             },
-            Status::Cancelled => self.cancelled_until(),
+            // It may end sooner, where its last period is not paid.
+            Status::Cancelled => {
+                let unpaid = self.unpaid_until(now, grace);
+                let unpaid = unpaid.filter(|_| collection == Some(Collection::Running));
+                [self.cancelled_until(), unpaid].into_iter().flatten().min()
+            }
             Status::PendingActivation
             | Status::PendingCompletion
             | Status::OnHold
             | Status::Ended => None,
         }
+    }
+
+    fn unpaid_until(&self, now: OffsetDateTime, grace: Option<Duration>) -> Option<OffsetDateTime> {
+        let end = self.paid_until()?.saturating_add(grace?);
+        Some(end.max(now))
     }
 
     fn cancelled_until(&self) -> Option<OffsetDateTime> {

@@ -18,9 +18,8 @@ mod session;
 mod subscription;
 
 pub(crate) use self::follow::{Followed, HELD_ALREADY, Judging, keep_plans};
-pub(crate) use self::invoice::Look;
 pub(crate) use self::repair::{Repaired, SKEW};
-pub(crate) use self::rows::{Left, MAX_TRIES, tell};
+pub(crate) use self::rows::{Knowing, Left, MAX_TRIES, tell};
 
 use std::sync::Arc;
 
@@ -32,6 +31,7 @@ use crate::clock::Clock;
 use crate::domain::facts::Contradiction;
 use crate::settings::Settings;
 use crate::storage::StorageError;
+use crate::stripe::observe::Unknown;
 use crate::stripe::{Account, StripeError};
 
 /// What is done to purchases, and what it is done with; cloning copies references.
@@ -61,6 +61,9 @@ pub enum Error {
     /// The object claims a row that isn't its own.
     #[error("{}", .0.as_str())]
     Contradiction(Contradiction),
+    /// Stripe says what this version of Dues can't judge.
+    #[error(transparent)]
+    Unknown(#[from] Unknown),
     /// The rows kept moving; another try will do.
     #[error("the rows kept moving while they were written")]
     Contended,
@@ -114,12 +117,11 @@ impl Error {
     /// Whether nobody has judged what was asked: Stripe or the database were not there to do so.
     pub fn is_outage(&self) -> bool {
         match self {
-            Self::Stripe(error) | Self::Catalogue(CatalogueError::Stripe(error)) => {
-                error.is_outage()
-            }
+            Self::Stripe(error) => error.is_outage(),
+            Self::Catalogue(error) => error.of_stripe().is_some_and(StripeError::is_outage),
             Self::Storage(error) => !error.is_of_the_data(),
             Self::Shared(error) => error.is_outage(),
-            Self::Catalogue(_) | Self::Contradiction(_) | Self::Contended | Self::Panicked => false,
+            Self::Contradiction(_) | Self::Unknown(_) | Self::Contended | Self::Panicked => false,
         }
     }
 
@@ -131,6 +133,7 @@ impl Error {
             Self::Stripe(_)
             | Self::Catalogue(_)
             | Self::Contradiction(_)
+            | Self::Unknown(_)
             | Self::Contended
             | Self::Panicked => false,
         }
@@ -140,10 +143,12 @@ impl Error {
     pub fn trouble(&self) -> Trouble {
         match self {
             Self::Stripe(error) => of_stripe(error),
-            Self::Catalogue(error) => of_catalogue(error),
+            // Of the file: it is read at start and on a signal, and nobody waits for it.
+            Self::Catalogue(error) => error.of_stripe().map_or(Trouble::Fault, of_stripe),
             Self::Storage(StorageError::Database(_)) => Trouble::DatabaseAway,
             Self::Storage(StorageError::ImpossibleRow { .. })
             | Self::Contradiction(_)
+            | Self::Unknown(_)
             | Self::Panicked => Trouble::Fault,
             Self::Contended => Trouble::Busy,
             Self::Shared(error) => error.trouble(),
@@ -163,25 +168,33 @@ fn of_stripe(error: &StripeError) -> Trouble {
     }
 }
 
-fn of_catalogue(error: &CatalogueError) -> Trouble {
-    match error {
-        CatalogueError::Stripe(error) => of_stripe(error),
-        CatalogueError::Shared(error) => of_catalogue(error),
-        // Of the file: it is read at start and on a signal, and nobody waits for it.
-        CatalogueError::Missing { .. }
-        | CatalogueError::Malformed { .. }
-        | CatalogueError::Wrong { .. } => Trouble::Fault,
-    }
-}
-
 impl Purchases {
     /// The same for work that nobody waits for: its calls to Stripe leave way to others.
     #[must_use]
     pub fn in_background(&self) -> Self {
         Self {
             account: Arc::new(self.account.in_background()),
-            catalogue: Arc::new(self.catalogue.in_background()),
             ..self.clone()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stripe_that_is_away_while_prices_are_read_is_an_outage_whoever_waited_for_them() {
+        let away = CatalogueError::Stripe(StripeError::TimedOut {
+            operation: "prices",
+        });
+        let shared = Error::Catalogue(CatalogueError::Shared(Arc::new(away)));
+        assert!(shared.is_outage());
+        assert_eq!(shared.trouble(), Trouble::StripeTimedOut);
+        let wrong = CatalogueError::Wrong {
+            file: "plans.toml".into(),
+            problems: Vec::new(),
+        };
+        assert!(!Error::Catalogue(wrong).is_outage());
     }
 }

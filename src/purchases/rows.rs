@@ -29,6 +29,17 @@ pub(crate) struct Left {
     pub flag: Option<&'static str>,
 }
 
+/// What is known of an observation beside itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Knowing {
+    /// It has just arrived. What can't be helped is told of once, not by everything that says it again.
+    First,
+    /// Somebody looks, and perhaps not for the first time.
+    More,
+    /// So it is, and the plans' prices were read since it was made.
+    Prices,
+}
+
 /// A basket after something was written to it.
 #[derive(Debug)]
 pub(crate) struct Applied {
@@ -45,6 +56,7 @@ impl Purchases {
         Rules {
             margin: Duration::try_from(margin).unwrap_or(Duration::MAX),
             grace: self.settings.lifecycle.grace,
+            again: true,
         }
     }
 
@@ -61,26 +73,20 @@ impl Purchases {
         draft: &mut Draft,
         observation: &Observation,
         by: &By,
-    ) -> Result<Left, Contradiction> {
-        self.merge_knowing(draft, observation, by, false)
-    }
-
-    /// The same; `prices_are_newer` says that the plans' prices were read since the observation was made.
-    fn merge_knowing(
-        &self,
-        draft: &mut Draft,
-        observation: &Observation,
-        by: &By,
-        prices_are_newer: bool,
+        knowing: Knowing,
     ) -> Result<Left, Contradiction> {
         observation.subject.check(&draft.after)?;
         let now = self.clock.now();
         // On a copy: whatever goes wrong on the way leaves no half of it in the draft.
         let mut after = draft.after.clone();
-        let merged = lifecycle::merge(&mut after, observation, self.rules(), now);
+        let rules = Rules {
+            again: knowing != Knowing::First,
+            ..self.rules()
+        };
+        let merged = lifecycle::merge(&mut after, observation, rules, now);
         let judging = Judging {
             at: observation.at,
-            prices_are_newer,
+            prices_are_newer: knowing == Knowing::Prices,
             again: by.cause != Cause::Webhook,
         };
         let followed = self.follow_price(&draft.after, &mut after, judging);
@@ -113,7 +119,7 @@ impl Purchases {
         by: &By,
     ) -> Result<Option<Applied>, Error> {
         let mut draft = Draft::of(before.clone());
-        let left = self.merge(&mut draft, observation, by)?;
+        let left = self.merge(&mut draft, observation, by, Knowing::More)?;
         self.store(draft, left, by).await
     }
 
@@ -136,6 +142,7 @@ impl Purchases {
                 events: &[],
                 now: self.clock.now(),
                 grace: self.settings.lifecycle.grace,
+                again: false,
                 skip_locked: false,
             };
             match baskets::write(connection, &batch).await {
@@ -169,11 +176,11 @@ impl Purchases {
     ) -> Result<ControlFlow<Applied, Basket>, Error> {
         let read = Instant::now();
         let mut draft = Draft::of(basket.clone());
-        let mut left = self.merge(&mut draft, observation, by)?;
+        let mut left = self.merge(&mut draft, observation, by, Knowing::More)?;
         if left.needs_prices {
             self.catalogue.read_prices(read).await?;
             draft = Draft::of(basket.clone());
-            left = self.merge_knowing(&mut draft, observation, by, true)?;
+            left = self.merge(&mut draft, observation, by, Knowing::Prices)?;
         }
         if let Some(applied) = self.store(draft, left, by).await? {
             return Ok(ControlFlow::Break(applied));

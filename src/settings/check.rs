@@ -98,14 +98,25 @@ pub(super) fn listen_address(
         })
 }
 
+/// What is wrong with values of these sections; the others are somebody else's business.
+fn within(mut problems: Vec<Problem>, sections: &[&str]) -> Vec<Problem> {
+    problems.retain(|problem| {
+        let key = problem.at.as_ref().map(|(key, _)| key.as_str());
+        let section = key.and_then(|key| key.split('.').next());
+        section.is_none_or(|section| sections.contains(&section))
+    });
+    problems
+}
+
 /// The one section that a migration needs.
 pub(super) fn database(
     environment: Environment,
     raw: raw::Database,
+    problems: Vec<Problem>,
 ) -> Result<Database, SettingsError> {
     let mut check = Check {
         environment,
-        problems: Vec::new(),
+        problems: within(problems, &["database"]),
     };
     match check.database(raw) {
         Some(database) if check.problems.is_empty() => Ok(database),
@@ -119,11 +130,12 @@ pub(super) fn database(
 pub(super) fn catalogue(
     environment: Environment,
     mut raw: Raw,
+    problems: Vec<Problem>,
 ) -> Result<CatalogueSettings, SettingsError> {
     raw.stripe.webhook_secrets = vec!["whsec_unused_by_the_catalogue".to_owned()];
     let mut check = Check {
         environment,
-        problems: Vec::new(),
+        problems: within(problems, &["stripe", "plans", "checkout"]),
     };
     let stripe = check.stripe(raw.stripe);
     let plans = check.plans(raw.plans);
@@ -164,10 +176,10 @@ impl Check {
                 "has a path or a query: name the origin alone",
             );
         }
-        let metrics_listen = match &raw.metrics_listen {
-            Some(text) => Some(self.address("http.metrics_listen", text)?),
-            None => None,
-        };
+        let metrics_listen = raw
+            .metrics_listen
+            .as_ref()
+            .map(|text| self.address("http.metrics_listen", text).ok_or(()));
         let is_public = listen
             .as_ref()
             .is_some_and(|address| !address.ip().is_loopback());
@@ -194,7 +206,7 @@ impl Check {
         Some(Http {
             listen: listen?,
             public_url: public_url?,
-            metrics_listen,
+            metrics_listen: metrics_listen.transpose().ok()?,
             body_limit_bytes: raw.body_limit_bytes,
             request_timeout: Duration::from_millis(raw.request_timeout_ms),
             max_concurrency: raw.max_concurrency,
@@ -522,17 +534,18 @@ impl Check {
     }
 
     fn clock(&mut self, raw: raw::Clock) -> Option<ClockSettings> {
-        let follow = match raw.follow {
-            Some(url) => Some(self.web_url("clock.follow", &url)?),
-            None => None,
-        };
+        let follow = raw
+            .follow
+            .map(|url| self.web_url("clock.follow", &url).ok_or(()));
         if follow.is_some() && self.environment == Environment::Production {
             self.problem(
                 "clock.follow",
                 "is set, but in production time is never moved",
             );
         }
-        Some(ClockSettings { follow })
+        Some(ClockSettings {
+            follow: follow.transpose().ok()?,
+        })
     }
 
     fn log(&mut self, raw: raw::Log) -> Option<Log> {

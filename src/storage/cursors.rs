@@ -33,6 +33,22 @@ pub async fn update(
     Ok(())
 }
 
+/// Notes how far a walk has come that was at a position, if it still is.
+pub async fn go_on(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    from: &str,
+    position: &str,
+) -> Result<(), StorageError> {
+    sqlx::query("UPDATE cursors SET position = $3 WHERE name = $1 AND position = $2")
+        .bind(name)
+        .bind(from)
+        .bind(position)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// Ends a walk: the next one begins at the beginning.
 pub async fn delete(db: impl PgExecutor<'_>, name: &str) -> Result<(), StorageError> {
     sqlx::query("DELETE FROM cursors WHERE name = $1")

@@ -402,25 +402,31 @@ pub async fn find_holder(
     Ok(row.map(|(checkout, id)| (CheckoutId(checkout), SubscriptionId(id))))
 }
 
-/// The next checkouts after one with a line whose fixed term is over, though its status does not say so yet. One on hold stays so until
-/// its dispute is decided.
+/// The next checkouts after one with a line whose fixed term is over by `now`, though its status does not say so yet: those
+/// first that are over longest. One on hold stays so until its dispute is decided.
 pub async fn find_terms_over(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
-    after: Option<CheckoutId>,
+    after: Option<(OffsetDateTime, CheckoutId)>,
     limit: i64,
-) -> Result<Vec<CheckoutId>, StorageError> {
-    let rows: Vec<(Uuid,)> = sqlx::query_as(
-        "SELECT DISTINCT checkout_id FROM subscriptions
-          WHERE term_ends_at <= $1 AND status = 'ACTIVE' AND NOT recurring AND checkout_id > $2
-          ORDER BY checkout_id LIMIT $3",
+) -> Result<Vec<(OffsetDateTime, CheckoutId)>, StorageError> {
+    let (end, id) = after.unwrap_or((OffsetDateTime::UNIX_EPOCH, CheckoutId(Uuid::nil())));
+    let rows: Vec<(OffsetDateTime, Uuid)> = sqlx::query_as(
+        "SELECT term_ends_at, checkout_id FROM subscriptions
+          WHERE term_ends_at >= $2 AND (term_ends_at, checkout_id) > ($2, $3) AND term_ends_at <= $1
+            AND status = 'ACTIVE' AND NOT recurring
+          ORDER BY term_ends_at, checkout_id LIMIT $4",
     )
     .bind(now)
-    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(end)
+    .bind(id.0)
     .bind(limit)
     .fetch_all(db)
     .await?;
-    Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(end, id)| (end, CheckoutId(id)))
+        .collect())
 }
 
 /// Takes recurring subscriptions of which it may be worth asking Stripe what was paid, and leaves each alone until
@@ -432,7 +438,7 @@ pub async fn lock_looks(
     limit: i64,
 ) -> Result<Vec<(CheckoutId, SubscriptionId)>, StorageError> {
     let rows: Vec<(Uuid, Uuid)> = sqlx::query_as(
-        "UPDATE subscriptions s SET next_look_at = $2
+        "UPDATE subscriptions s SET next_look_at = $2, version = s.version + 1
            FROM (SELECT id FROM subscriptions WHERE next_look_at <= $1
                   ORDER BY next_look_at LIMIT $3 FOR UPDATE SKIP LOCKED) AS due
           WHERE s.id = due.id RETURNING s.checkout_id, s.id",
@@ -448,17 +454,22 @@ pub async fn lock_looks(
         .collect())
 }
 
-/// Says when it may be worth asking again; none: there is nothing to ask.
+/// Says when it may be worth asking again (none: there is nothing to ask), unless the row has moved since it was read
+/// with that version.
 pub async fn update_next_look(
     db: impl PgExecutor<'_>,
     id: SubscriptionId,
+    version: i64,
     at: Option<OffsetDateTime>,
 ) -> Result<(), StorageError> {
-    sqlx::query("UPDATE subscriptions SET next_look_at = $2 WHERE id = $1")
-        .bind(id.0)
-        .bind(at)
-        .execute(db)
-        .await?;
+    sqlx::query(
+        "UPDATE subscriptions SET next_look_at = $3, version = version + 1 WHERE id = $1 AND version = $2",
+    )
+    .bind(id.0)
+    .bind(version)
+    .bind(at)
+    .execute(db)
+    .await?;
     Ok(())
 }
 
@@ -475,7 +486,7 @@ pub async fn update_looks_due(
              WHERE id > $1 AND recurring AND status IN ('ACTIVE', 'CANCELLED', 'ON_HOLD')
              ORDER BY id LIMIT $3
          ), due AS (
-            UPDATE subscriptions s SET next_look_at = $2 FROM next WHERE s.id = next.id
+            UPDATE subscriptions s SET next_look_at = $2, version = s.version + 1 FROM next WHERE s.id = next.id
          )
          SELECT id FROM next ORDER BY id DESC LIMIT 1",
     )

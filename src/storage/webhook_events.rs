@@ -108,13 +108,25 @@ pub enum Settled {
     Flagged(&'static str),
 }
 
-/// The deferred events of an object. What they told is in the rows already: it was written with them.
+impl Settled {
+    /// What is to be recorded of two readings for one event: whatever needs a person comes first.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Flagged(cause), _) | (_, Self::Flagged(cause)) => Self::Flagged(cause),
+            (Self::Applied, _) | (_, Self::Applied) => Self::Applied,
+            (Self::Ignored, Self::Ignored) => Self::Ignored,
+        }
+    }
+}
+
+/// The deferred events of an object, with their types.
 pub async fn find_deferred(
     db: impl PgExecutor<'_>,
     object_id: &str,
-) -> Result<Vec<String>, StorageError> {
-    Ok(sqlx::query_scalar(
-        "SELECT id FROM webhook_events WHERE object_id = $1 AND state = 'deferred'",
+) -> Result<Vec<(String, String)>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT id, type FROM webhook_events WHERE object_id = $1 AND state = 'deferred'",
     )
     .bind(object_id)
     .fetch_all(db)
@@ -163,8 +175,8 @@ pub async fn update_put_off(
     Ok(())
 }
 
-/// Gives events that were given up another try, the oldest first; returns how many. One that fails again is given up
-/// again.
+/// Gives events that were given up another try, those first that had the fewest; returns how many. One that fails again is
+/// given up again.
 pub async fn update_tried_again(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
@@ -172,7 +184,8 @@ pub async fn update_tried_again(
 ) -> Result<u64, StorageError> {
     let again = sqlx::query(
         "UPDATE webhook_events SET state = 'deferred', next_attempt_at = $1
-          WHERE id IN (SELECT id FROM webhook_events WHERE state = 'failed' ORDER BY created, id LIMIT $2)",
+          WHERE id IN (SELECT id FROM webhook_events WHERE state = 'failed'
+                       ORDER BY attempts, created, id LIMIT $2)",
     )
     .bind(now)
     .bind(limit)
@@ -309,13 +322,15 @@ pub async fn find_newest(
     .await?)
 }
 
-/// Forgets an event, so that it is applied like a new one; whether it was there.
-pub async fn delete(db: impl PgExecutor<'_>, id: &str) -> Result<bool, StorageError> {
-    let deleted = sqlx::query("DELETE FROM webhook_events WHERE id = $1")
-        .bind(id)
-        .execute(db)
-        .await?;
-    Ok(deleted.rows_affected() > 0)
+/// Notes that an event turned out to concern none of our rows.
+pub async fn update_ignored(db: impl PgExecutor<'_>, id: &str) -> Result<(), StorageError> {
+    sqlx::query(
+        "UPDATE webhook_events SET state = 'ignored', next_attempt_at = NULL, last_error = NULL WHERE id = $1",
+    )
+    .bind(id)
+    .execute(db)
+    .await?;
+    Ok(())
 }
 
 /// Purges settled events that came before `before`, at most `limit`; returns how many.

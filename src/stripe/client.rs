@@ -349,12 +349,13 @@ impl Stripe {
             self.total_timeout
         };
         let mut deadline = started + patience;
-        let mut retries = 0;
+        let (mut retries, mut failed) = (0, None);
         let result = loop {
             if let Err(Crowded) = self.pace.turn(self.in_background, deadline).await {
-                break Err(StripeError::Crowded {
+                // Without a turn for another try, the one before counts: it may have taken effect.
+                break Err(failed.unwrap_or(StripeError::Crowded {
                     operation: operation.as_str(),
-                });
+                }));
             }
             if retries == 0 && self.in_background {
                 deadline = Instant::now() + self.total_timeout;
@@ -371,6 +372,7 @@ impl Stripe {
                         break Err(error);
                     }
                     retries += 1;
+                    failed = Some(error);
                     tokio::time::sleep(pause).await;
                 }
             }

@@ -22,6 +22,9 @@ pub enum Unknown {
     /// A status of a subscription that Stripe has added.
     #[error("{}", self.as_str())]
     SubscriptionStatus,
+    /// An invoice of so many lines that none of those that were read tells its period.
+    #[error("{}", self.as_str())]
+    Period,
 }
 
 impl Unknown {
@@ -31,6 +34,7 @@ impl Unknown {
             Self::SubscriptionStatus => {
                 "the subscription at Stripe has a status that this version of Dues doesn't know"
             }
+            Self::Period => "it can't be read for which period an invoice was paid",
         }
     }
 }

@@ -202,6 +202,15 @@ fn a_migration_says_in_one_sentence_what_is_wrong_with_the_database_s_setting() 
     let away = "postgres://dues:pa55word@127.0.0.1:1/dues";
     let text = sentence(&[
         ("DUES__DATABASE__URL", away),
+        ("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", "3s"),
+        ("DUES__HTTP__DRAIN_SECONDS", "soon"),
+    ]);
+    assert!(
+        text.contains("ACQUIRE_TIMEOUT_MS") && !text.contains("DRAIN"),
+        "{text}"
+    );
+    let text = sentence(&[
+        ("DUES__DATABASE__URL", away),
         ("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", "500"),
     ]);
     assert_eq!(text.lines().count(), 1, "{text}");

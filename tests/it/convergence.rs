@@ -6,10 +6,11 @@
 
 mod stage;
 
+use dues::domain::lifecycle::{PAID_AFTER_END, PART_DISPUTED};
 use reqwest::Method;
 use serde_json::json;
 
-use self::stage::{Expected, Stage};
+use self::stage::{Expected, Purchase, Stage};
 use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD};
 
 const HOUR: i64 = 3_600;
@@ -208,6 +209,81 @@ async fn debits_that_take_days_arrive_or_fail_and_a_refund_in_full_ends_what_was
             Expected::line(&basket, 1, "ENDED", "refunded")
                 .payments(1)
                 .refunds(1),
+        ])
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_void_claimed_in_part_appealed_against_or_paid_after_the_end() {
+    let mut stage = Stage::open().await;
+    let void = stage.order(json!({"plan": "daily"})).await;
+    let resumed = stage.order(json!({"plan": "daily"})).await;
+    let late = stage.order(json!({"plan": "daily"})).await;
+    let basket = json!({"lines": [{"plan": "daily"}, {"plan": "share"}, {"plan": "credits-50"}]});
+    let basket = stage.order(basket).await;
+    let appealed = stage.order(json!({"plan": "credits-20"})).await;
+    let regained = stage.order(json!({"plan": "credits-20"})).await;
+    stage.flags = vec![PART_DISPUTED, PAID_AFTER_END];
+    stage.begin().await;
+    for purchase in [&void, &resumed, &basket, &appealed, &regained] {
+        stage.pay(purchase, json!({"card": GOOD_CARD})).await;
+    }
+    let card = json!({"card": FAILING_LATER_CARD});
+    stage.pay(&late, card).await;
+    let collection = async |of: &Purchase, key, value| {
+        let id = stage.stripe_subscription(of).await;
+        let path = format!("/v1/subscriptions/{id}");
+        stage.stripe(Method::POST, &path, &[(key, value)]).await;
+    };
+    collection(&void, "pause_collection[behavior]", "void").await;
+    collection(&resumed, "pause_collection[behavior]", "void").await;
+    let part = stage.payment_of(&basket).await;
+    let body = json!({"payment_intent": part, "amount": 300});
+    let part = stage.told("/_sandbox/disputes", body).await;
+    let part = part["id"].as_str().expect("an id").to_owned();
+    let mut disputes = Vec::new();
+    for purchase in [&appealed, &regained] {
+        let payment = stage.payment_of(purchase).await;
+        disputes.push(stage.dispute(&payment).await);
+    }
+    stage.advance(HOUR).await;
+    stage.close_dispute(&part, "lost").await;
+    for dispute in &disputes {
+        stage.close_dispute(dispute, "lost").await;
+        stage.close_dispute(dispute, "appeal_under_review").await;
+    }
+    stage.advance(DAY + 2 * HOUR).await;
+    stage.close_dispute(&disputes[1], "won").await;
+    collection(&resumed, "pause_collection", "").await;
+    stage.advance(2 * DAY).await;
+    let id = stage.stripe_subscription(&late).await;
+    let path = format!("/v1/invoices?subscription={id}&status=open");
+    let open = stage.stripe(Method::GET, &path, &[]).await;
+    let open = open["data"][0]["id"].as_str().expect("an open invoice");
+    let path = format!("/_sandbox/invoices/{open}/pay");
+    stage.told(&path, json!({"card": GOOD_CARD})).await;
+    stage
+        .converges(&[
+            Expected::new(&void, "ON_HOLD", "collection_void").payments(1),
+            Expected::new(&resumed, "ACTIVE", "paid").payments(3),
+            Expected::new(&late, "ENDED", "ended")
+                .payments(2)
+                .failures(3),
+            Expected::new(&basket, "ACTIVE", "paid")
+                .payments(4)
+                .disputes(1),
+            Expected::line(&basket, 1, "ACTIVE", "paid")
+                .payments(1)
+                .disputes(1),
+            Expected::line(&basket, 2, "ACTIVE", "paid")
+                .payments(1)
+                .disputes(1),
+            Expected::new(&appealed, "ENDED", "dispute_lost")
+                .payments(1)
+                .disputes(1),
+            Expected::new(&regained, "ACTIVE", "paid")
+                .payments(1)
+                .disputes(1),
         ])
         .await;
 }

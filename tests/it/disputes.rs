@@ -1,5 +1,6 @@
 //! A bank claims money back: always read from Stripe, never taken from the event.
 
+use dues::domain::lifecycle::PART_DISPUTED;
 use serde_json::json;
 
 use crate::harness::TestApp;
@@ -46,6 +47,27 @@ async fn a_dispute_holds_a_purchase_until_it_is_won() {
             ["ON_HOLD disputed", "ACTIVE paid"]
         );
     }
+}
+
+#[tokio::test]
+async fn a_claim_on_a_part_of_the_price_of_several_shares_ends_none() {
+    let app = TestApp::start().await;
+    let four = json!({"lines": [{"plan": "share", "quantity": 4}]});
+    let purchase = app.open_basket(&app.member("alice"), four).await;
+    app.pay(&purchase).await;
+    app.settle().await;
+    let id = &purchase.subscription;
+    let payment = app.payment_of(&purchase).await;
+    let body = json!({"payment_intent": payment, "amount": 2500});
+    let dispute = app.sandbox.post("/_sandbox/disputes", body).await;
+    app.settle().await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    app.close_dispute(dispute["id"].as_str().expect("an id"), "lost")
+        .await;
+    app.assert_line(id, "ACTIVE", "paid", true).await;
+    let flags = app.flags().await;
+    assert!(!flags.is_empty());
+    assert!(flags.iter().all(|flag| flag == PART_DISPUTED), "{flags:?}");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Webhooks that arrive together are written together: what one of them meets on the way is its own affair.
 
+use dues::storage::{checkouts, subscriptions};
+use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{Postgres, Transaction};
 use tokio::task::JoinHandle;
@@ -232,6 +234,56 @@ async fn a_basket_that_moves_goes_round_again_and_holds_up_nobody() {
     moving.commit().await.expect("the line has moved");
     outcomes(calls).await;
     all_active(&app, &crowd).await;
+}
+
+/// Waits until a writer waits for somebody's lock.
+async fn writer_waits(app: &TestApp) {
+    app.until("the writer waits", async || {
+        (blocked_writers(app).await == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_upkeep_touches_while_an_event_is_written_lose_nothing_of_it() {
+    let app = TestApp::start().await;
+    let purchase = app.sell("membership-annual", GOOD_CARD).await;
+    app.hold_deliveries().await;
+    let stripe = app.at_stripes(&purchase.subscription).await;
+    let path = format!("/v1/subscriptions/{stripe}");
+    app.at_stripe(Method::DELETE, &path, &[]).await;
+    let ended = app.events_of("customer.subscription.deleted").await;
+    // Upkeep marks the line, and has not committed when the event has been read.
+    let mut marking = app.pool.begin().await.expect("the database is there");
+    let now = app.clock.now();
+    subscriptions::update_looks_due(&mut *marking, None, now, 10)
+        .await
+        .expect("it is marked");
+    let call = send(app.delivery(&ended[0]));
+    writer_waits(&app).await;
+    marking.commit().await.expect("it is committed");
+    outcomes(vec![call]).await;
+    assert_eq!(app.row(&purchase.subscription).await.status, "ENDED");
+
+    // So it is with a checkout, which has no version.
+    let other = app.open(&app.member("bob"), "credits-20").await;
+    app.pay(&other).await;
+    let paid = app.events_of("checkout.session.completed").await;
+    let paid = paid
+        .iter()
+        .find(|event| event.to_string().contains(&other.session));
+    let mut marking = app.pool.begin().await.expect("the database is there");
+    let id = other.checkout.parse().expect("an id");
+    checkouts::update_compared(&mut *marking, &[id], now)
+        .await
+        .expect("it is marked");
+    let call = send(app.delivery(paid.expect("the payment's event")));
+    writer_waits(&app).await;
+    marking.commit().await.expect("it is committed");
+    outcomes(vec![call]).await;
+    assert_eq!(app.row(&other.subscription).await.status, "ACTIVE");
+    let status = app.value("checkouts", "status", &other.checkout).await;
+    assert_eq!(status.as_deref(), Some("complete"));
 }
 
 #[tokio::test]

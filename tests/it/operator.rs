@@ -5,11 +5,12 @@ use std::process::{Output, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use time::{Duration, OffsetDateTime};
 use tokio::process::Command;
 
 use crate::harness::lifecycle::{BAD_ACCOUNT, MONTH};
 use crate::harness::own_affairs::Plans;
-use crate::harness::purchase::{GOOD_CARD, Purchase};
+use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD, Purchase};
 use crate::harness::replica::Replica;
 use crate::harness::{TestApp, in_project, usual_variables};
 
@@ -280,6 +281,7 @@ async fn a_comparison_that_is_interrupted_goes_on_where_it_stopped() {
     let first: Value = serde_json::from_slice(&output.stdout).expect("a report");
     assert_eq!(first["is_whole"], false, "{first}");
 
+    // Another wish is another comparison, and leaves this one's place.
     let rest = dues_json(&app, &["reconcile", "--full", "--json"]).await;
     assert_eq!(rest["is_whole"], true, "{rest}");
     let compared = |report: &Value| report["checkouts"].as_u64().expect("a count");
@@ -291,6 +293,46 @@ async fn a_comparison_that_is_interrupted_goes_on_where_it_stopped() {
     );
     let whole = dues_json(&app, &["reconcile", "--full", "--json"]).await;
     assert_eq!(compared(&whole), 3, "it began anew");
+}
+
+#[tokio::test]
+async fn a_comparison_that_is_wished_otherwise_begins_at_the_beginning() {
+    let app = service().await;
+    for buyer in 0..3 {
+        app.open(&app.member(&format!("member-{buyer}")), "credits-20")
+            .await;
+    }
+    let place =
+        json!({"began": 0, "since": 0, "asked": [false, null], "part": "rest", "after": null});
+    sqlx::query("INSERT INTO cursors (name, position, updated_at) VALUES ('compare', $1, now())")
+        .bind(place.to_string())
+        .execute(&app.pool)
+        .await
+        .expect("a place");
+    let applied = dues_json(&app, &["reconcile", "--full", "--apply", "--json"]).await;
+    assert_eq!(
+        (&applied["is_whole"], &applied["checkouts"]),
+        (&json!(true), &json!(3))
+    );
+    assert_eq!(app.calls("GET /v1/disputes").await.len(), 1, "all of it");
+}
+
+#[tokio::test]
+async fn a_renewal_that_nobody_told_and_its_dispute_are_mended_at_once() {
+    let app = service().await;
+    let purchase = app.sell("membership-monthly", GOOD_CARD).await;
+    let id = &purchase.subscription;
+    nothing_is_told(&app).await;
+    app.move_clocks(MONTH).await;
+    let invoice = app.stripe_subscription(id).await["latest_invoice"].clone();
+    let renewal = app
+        .payment_of_invoice(invoice.as_str().expect("an id"))
+        .await;
+    let body = json!({"payment_intent": renewal, "reason": "fraudulent"});
+    app.sandbox.post("/_sandbox/disputes", body).await;
+    dues(&app, &["reconcile", "--full", "--apply"]).await;
+    assert_eq!(app.money(id).await, ["payment", "payment", "dispute"]);
+    assert_eq!(app.row(id).await.reason, "disputed");
 }
 
 /// Drops all webhooks from now on.
@@ -482,6 +524,28 @@ async fn the_comparison_goes_on_in_the_background_and_mends_only_where_it_is_tol
             .value("subscriptions", "refund_state", &share.subscription)
             .await;
         assert_eq!(state.as_deref(), Some(refund));
+        // The next one begins a day later; until then only turns are taken.
+        let place = async || {
+            let row: (String, OffsetDateTime) = sqlx::query_as(
+                "SELECT position, updated_at FROM cursors WHERE name = 'compare in the background'",
+            )
+            .fetch_one(&app.pool)
+            .await
+            .expect("a place");
+            row
+        };
+        let (rests, at) = app
+            .until("it has come to its end", async || {
+                app.move_clocks(2).await;
+                Some(place().await).filter(|(place, _)| place.contains("subscriptions"))
+            })
+            .await;
+        app.until("more turns were taken", async || {
+            app.move_clocks(2).await;
+            (place().await.1 - at >= Duration::seconds(6)).then_some(())
+        })
+        .await;
+        assert_eq!(place().await.0, rests);
         drop(other);
     }
 }
@@ -506,10 +570,15 @@ async fn a_worker_gives_up_after_the_last_try_and_a_replay_mends_it() {
     let table = dues(&app, &["events", "list", "--state", "failed"]).await;
     assert!(table.contains(&id), "{table}");
 
+    let received = || app.value("webhook_events", "received_at", &id);
+    let before = received().await;
+    let refused = attempt(&app, &["events", "replay", "evt_unknown", &id]).await;
+    assert!(!refused.status.success(), "one of them is not known");
     app.no_more_faults().await;
     dues(&app, &["events", "replay", &id]).await;
     app.settle().await;
     assert_eq!(doubt(&app).await.1, "applied");
+    assert_eq!(received().await, before, "its record was never gone");
     assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
     let table = dues(&app, &["events", "list", "--state", "failed", "--json"]).await;
     assert_eq!(table.trim(), "[]");
@@ -704,6 +773,47 @@ async fn what_was_given_up_is_tried_again_with_the_next_walk() {
     .await;
     app.settle().await;
     assert!(app.events_in("failed").await.is_empty());
+    drop(other);
+}
+
+#[tokio::test]
+async fn what_was_given_up_before_it_was_applied_is_applied_by_another_try() {
+    let app = service().await;
+    app.first_walk_is_over().await;
+    let purchase = app.sell("membership-monthly", FAILING_LATER_CARD).await;
+    let id = &purchase.subscription;
+    app.hold_deliveries().await;
+    app.move_clocks(MONTH).await;
+    let event = &app.events_of("invoice.payment_failed").await[0];
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    // As the walk leaves an event that could not be written.
+    sqlx::query(
+        "INSERT INTO webhook_events (id, type, object_id, created, received_at, state, last_error)
+         VALUES ($1, 'invoice.payment_failed', $2, now(), now(), 'failed', 'a fault')",
+    )
+    .bind(text(&event["id"]))
+    .bind(text(&event["data"]["object"]["id"]))
+    .execute(&app.pool)
+    .await
+    .expect("the event is recorded");
+    app.release_deliveries(json!({"drop": ["invoice.payment_failed"]}))
+        .await;
+    assert!(!app.money(id).await.contains(&"payment_failed".to_owned()));
+    let other = Replica::start(
+        app.settings.database.url.expose(),
+        app.sandbox.url(),
+        &HashMap::new(),
+    )
+    .await;
+    app.until("it is applied", async || {
+        let known = app.money(id).await;
+        known.contains(&"payment_failed".to_owned()).then_some(())
+    })
+    .await;
+    app.until("it has not failed any more", async || {
+        app.events_in("failed").await.is_empty().then_some(())
+    })
+    .await;
     drop(other);
 }
 

@@ -12,14 +12,10 @@ use crate::harness::replica::settings;
 
 /// What members and webhooks wait for, with all its parts and the number of its parameters.
 fn hot() -> [(&'static str, &'static str, usize); 4] {
-    assert_eq!((FIND.count(), WRITE.count()), (6, 7));
+    assert_eq!((FIND.count(), WRITE.count()), (6, 10));
     [
         ("find", FIND.with([true; 6]), 7),
-        (
-            "write",
-            WRITE.with([false, true, true, true, true, true, true]),
-            75,
-        ),
+        ("write", WRITE.with([true; 10]), 75),
         (
             "find_buyer",
             include_str!("../../src/storage/checkouts/find_buyer.sql"),

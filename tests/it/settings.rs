@@ -302,6 +302,26 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn a_bad_value_hides_no_problem_of_its_section() {
+    let problems = problems(
+        Environment::Production,
+        &[
+            ("DUES__HTTP__METRICS_LISTEN", "9090"),
+            ("DUES__HTTP__MAX_CONNECTIONS", "0"),
+            ("DUES__CLOCK__FOLLOW", "nowhere"),
+        ],
+    );
+    for name in ["METRICS_LISTEN", "MAX_CONNECTIONS", "CLOCK__FOLLOW"] {
+        assert!(
+            problems.iter().any(|problem| problem.contains(name)),
+            "{name}: {problems:?}"
+        );
+    }
+    let of_the_clock = problems.iter().filter(|problem| problem.contains("CLOCK"));
+    assert_eq!(of_the_clock.count(), 2, "{problems:?}");
+}
+
+#[test]
 fn a_live_key_is_sent_to_nobody_but_stripe() {
     let live = ("DUES__STRIPE__SECRET_KEY", "rk_live_0123");
     let problems = problems(

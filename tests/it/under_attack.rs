@@ -147,7 +147,7 @@ async fn a_stripe_that_hangs_keeps_a_buyer_s_return_from_nothing_but_its_answer(
 }
 
 #[tokio::test]
-async fn a_client_that_never_reads_and_one_that_sends_endless_heads_are_let_go() {
+async fn endless_heads_and_languages_are_judged_by_their_length_first() {
     let app = small().await;
     let mut endless = TcpStream::connect(app.address).await.expect("a connection");
     let head = format!(
@@ -170,13 +170,53 @@ async fn a_client_that_never_reads_and_one_that_sends_endless_heads_are_let_go()
 
 #[tokio::test]
 async fn an_order_of_thousands_of_lines_is_told_so_in_one_sentence() {
+    let app = TestApp::with()
+        .setting("DUES__PLANS__REFRESH_SECONDS", 0)
+        .start()
+        .await;
+    let price = "/v1/prices?lookup_keys[]=credits_50";
+    let price = app.sandbox.stripe(price).await["data"][0]["id"].clone();
+    let path = format!("/v1/prices/{}", price.as_str().expect("an id"));
+    app.at_stripe(Method::POST, &path, &[("active", "false")])
+        .await;
+    app.until("it is off sale", async || {
+        let plans = app.get("/v1/plans").send().await.text;
+        (!plans.contains("credits-50")).then_some(())
+    })
+    .await;
+    for plan in ["share", "credits-50"] {
+        let body = json!({"lines": vec![json!({"plan": plan}); 10_000]});
+        let refused = app.order(&app.member("alice"), body).send().await;
+        let refused = refused.assert_problem(422, "validation_failed");
+        assert!(refused.text.len() < 1_000, "{} bytes", refused.text.len());
+        refused.assert_field("lines", "out_of_range");
+    }
+}
+
+#[tokio::test]
+async fn one_member_has_few_calls_to_stripe_under_way_and_others_theirs() {
     let app = TestApp::start().await;
-    let line = json!({"plan": "share"});
-    let body = json!({"lines": vec![line; 10_000]});
-    let refused = app.order(&app.member("alice"), body).send().await;
-    let refused = refused.assert_problem(422, "validation_failed");
-    assert!(refused.text.len() < 1_000, "{} bytes", refused.text.len());
-    refused.assert_field("lines", "out_of_range");
+    let (alice, bob) = (app.member("alice"), app.member("bob"));
+    for who in [&alice, &bob] {
+        app.buy_with(who, "credits-20", GOOD_CARD).await;
+    }
+    app.fault(json!({"kind": "stall", "path": "/v1/charges", "times": 100, "stall_ms": 3_000}))
+        .await;
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(tokio::spawn(app.get("/v1/statement").bearer(&alice).send()));
+    }
+    let asked = async || app.service_calls("GET /v1/charges").await;
+    app.until("hers have begun", async || {
+        (asked().await >= 4).then_some(())
+    })
+    .await;
+    app.open(&bob, "credits-20").await;
+    assert_eq!(asked().await, 4, "her others wait for her own");
+    app.no_more_faults().await;
+    for call in calls {
+        call.await.expect("the call ends").assert_status(200);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -748,6 +748,10 @@ async fn an_event_of_a_connected_account_is_somebody_else_s_and_costs_no_call() 
         "data": {"object": {"id": "ch_1", "object": "charge", "payment_intent": "pi_theirs", "amount_refunded": 5, "refunded": true}},
     });
     assert_eq!(app.deliver(&event).await, "foreign");
+    // Connected accounts' events come to one endpoint in both modes.
+    let mut live = event.clone();
+    live["livemode"] = json!(true);
+    assert_eq!(app.deliver(&live).await, "foreign");
     assert_eq!(
         app.count("webhook_events WHERE id = 'evt_elsewhere'").await,
         0

@@ -9,6 +9,7 @@ use crate::domain::samples::{PAYMENT, at, basket, line};
 
 const GRACE: Duration = Duration::days(35);
 const RULES: Rules = Rules {
+    again: false,
     margin: Duration::seconds(2),
     grace: Some(GRACE),
 };

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::timeout::DeadlineBody;
 
@@ -24,6 +24,9 @@ use crate::settings::Http;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// One member has at most one of so many places of a group.
 const SHARES: usize = 8;
+/// One member has at most so many requests under way that call Stripe, and her others wait for them: each may be several
+/// calls, and those of all members wait in one line.
+const CALLING_AT_ONCE: usize = 4;
 /// After how many seconds a member with too many requests may have one place free again.
 const SHARE_SECONDS: u64 = 1;
 
@@ -92,7 +95,9 @@ pub(in crate::http) async fn limit(
 pub(in crate::http) struct Door {
     verifier: Arc<Verifier>,
     share: usize,
-    inside: Arc<Mutex<HashMap<UserId, usize>>>,
+    inside: Arc<Mutex<HashMap<UserId, Share>>>,
+    /// How long a request waits for others of the same member.
+    patience: Duration,
     /// None where a request costs nothing but a look at our own rows.
     rate: Option<Arc<Rate>>,
 }
@@ -104,6 +109,7 @@ impl Door {
             verifier,
             share: settings.max_concurrency.div_ceil(SHARES),
             inside: Arc::default(),
+            patience: settings.request_timeout,
             rate: None,
         }
     }
@@ -118,17 +124,40 @@ impl Door {
     }
 
     /// Counts a member's request, as long as what is returned lives; none when she has her share.
-    fn enter(&self, user: &UserId) -> Option<Inside> {
-        let mut inside = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = inside.entry(user.clone()).or_default();
-        if *count >= self.share {
-            return None;
+    async fn enter(&self, user: &UserId) -> Option<(Inside, Option<OwnedSemaphorePermit>)> {
+        let (inside, calling) = {
+            let mut all = self.inside.lock().unwrap_or_else(PoisonError::into_inner);
+            let share = all.entry(user.clone()).or_insert_with(Share::new);
+            if share.requests >= self.share {
+                return None;
+            }
+            share.requests += 1;
+            let inside = Inside {
+                door: self.clone(),
+                user: user.clone(),
+            };
+            (inside, Arc::clone(&share.calling))
+        };
+        if self.rate.is_none() {
+            return Some((inside, None));
         }
-        *count += 1;
-        Some(Inside {
-            door: self.clone(),
-            user: user.clone(),
-        })
+        let turn = tokio::time::timeout(self.patience, calling.acquire_owned());
+        Some((inside, Some(turn.await.ok()?.ok()?)))
+    }
+}
+
+/// What a member has of a group of routes.
+struct Share {
+    requests: usize,
+    calling: Arc<Semaphore>,
+}
+
+impl Share {
+    fn new() -> Self {
+        Self {
+            requests: 0,
+            calling: Arc::new(Semaphore::new(CALLING_AT_ONCE)),
+        }
     }
 }
 
@@ -186,9 +215,9 @@ impl Drop for Inside {
             .inside
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = inside.get_mut(&self.user) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(share) = inside.get_mut(&self.user) {
+            share.requests -= 1;
+            if share.requests == 0 {
                 inside.remove(&self.user);
             }
         }
@@ -222,7 +251,7 @@ pub(in crate::http) async fn admit(
             .retry_after(pause.as_secs() + 1)
             .into_response();
     }
-    let Some(_inside) = door.enter(&principal.user) else {
+    let Some(_inside) = door.enter(&principal.user).await else {
         return ApiError::new(Code::TooManyRequests)
             .explained()
             .retry_after(SHARE_SECONDS)

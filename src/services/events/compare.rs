@@ -111,17 +111,27 @@ struct Place {
     began: i128,
     /// Unix seconds.
     since: i64,
+    /// What was asked for: another wish begins at the beginning.
+    #[serde(default)]
+    asked: (bool, Option<i64>),
     part: Part,
     /// The last object of that part that is done.
     after: Option<String>,
 }
 
+impl How {
+    fn asked(self) -> (bool, Option<i64>) {
+        (self.apply, self.since.map(OffsetDateTime::unix_timestamp))
+    }
+}
+
 impl Place {
-    fn beginning(now: OffsetDateTime, since: Option<OffsetDateTime>) -> Self {
-        let since = since.unwrap_or_else(|| now.saturating_sub(BACK));
+    fn beginning(now: OffsetDateTime, how: How) -> Self {
+        let since = how.since.unwrap_or_else(|| now.saturating_sub(BACK));
         Self {
             began: now.unix_timestamp_nanos() / 1_000,
             since: since.unix_timestamp(),
+            asked: how.asked(),
             part: Part::Subscriptions,
             after: None,
         }
@@ -172,7 +182,8 @@ impl Events {
         let mut compared = Compared::default();
         let stored = cursors::find(&self.pool, CURSOR).await?;
         let stored = stored.and_then(|text| serde_json::from_str(&text).ok());
-        let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how.since));
+        let stored = stored.filter(|place: &Place| place.asked == how.asked());
+        let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how));
         while !stop.is_cancelled() {
             let goes_on = self
                 .compare_page(&mut place, how.apply, &mut compared)
@@ -189,7 +200,8 @@ impl Events {
         Ok(compared)
     }
 
-    /// Compares the next page in the background, where no replica has within `every`; none when one has.
+    /// Compares the next page in the background, where no replica has within `every`; none when one has, and when the
+    /// last comparison began less than a day ago and is over.
     pub(in crate::services) async fn compare_next(
         &self,
         apply: bool,
@@ -201,15 +213,20 @@ impl Events {
         let Some(stored) = turn else {
             return Ok(None);
         };
-        let stored = serde_json::from_str(&stored).ok();
-        let mut place = stored.unwrap_or_else(|| Place::beginning(now, None));
+        let how = How { apply, since: None };
+        let place: Option<Place> = serde_json::from_str(&stored).ok();
+        let mut place = place.unwrap_or_else(|| Place::beginning(now, how));
+        if place.began() > now {
+            return Ok(None);
+        }
         let mut compared = Compared::default();
         if !self.compare_page(&mut place, apply, &mut compared).await? {
             compared.is_whole = true;
-            place = Place::beginning(now, None);
+            place = Place::beginning(now.max(place.began() + Duration::DAY), how);
         }
         let position = serde_json::to_string(&place).unwrap_or_default();
-        cursors::update(&self.pool, CURSOR, &position, now).await?;
+        // Another replica that took the same page meanwhile, because it took long, has gone on from there.
+        cursors::go_on(&self.pool, CURSOR, &stored, &position).await?;
         Ok(Some(compared))
     }
 
@@ -275,14 +292,14 @@ impl Events {
             Part::Rest => {
                 let after = after.and_then(|id| id.parse().ok());
                 let rest =
-                    checkouts::find_uncompared(&self.pool, after, place.began(), since, BATCH)
-                        .await?;
+                    checkouts::find_uncompared(&self.pool, after, place.began(), since, BATCH);
+                let (rest, last) = rest.await?;
                 for id in &rest {
                     self.compare_one(*id, apply, compared).await;
                 }
                 compared.checkouts +=
                     checkouts::update_compared(&self.pool, &rest, place.began()).await?;
-                rest.last().map(CheckoutId::to_string)
+                last.as_ref().map(CheckoutId::to_string)
             }
         };
         Ok(place.go_on(last))

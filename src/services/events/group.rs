@@ -12,7 +12,7 @@ use super::Events;
 use super::ingest::Ingested;
 use crate::domain::actor::{By, Cause};
 use crate::domain::facts::{Contradiction, Observation};
-use crate::purchases::{Error, HELD_ALREADY, MAX_TRIES, keep_plans, tell};
+use crate::purchases::{Error, HELD_ALREADY, Knowing, MAX_TRIES, keep_plans, tell};
 use crate::storage::baskets::{self, Batch, Draft, Question};
 use crate::storage::webhook_events::{EventRecord, EventState};
 use crate::storage::{StorageError, customers};
@@ -23,6 +23,36 @@ pub(in crate::services) const MAX_GROUP: usize = 128;
 
 /// What became of an event, or why it could not be recorded.
 pub(super) type Outcome = Result<Ingested, Error>;
+
+/// How events came to be taken.
+#[derive(Clone, Copy)]
+pub(super) struct Way {
+    /// Of what they change.
+    cause: Cause,
+    /// Whether they are recorded already, and their records are to be written anew.
+    again: bool,
+    /// Whether what somebody else has locked is left, rather than waited for.
+    skip_locked: bool,
+}
+
+impl Way {
+    /// As Stripe delivers them.
+    pub(super) const WEBHOOK: Self = Self {
+        cause: Cause::Webhook,
+        again: false,
+        skip_locked: false,
+    };
+    /// As Stripe lists them.
+    pub(super) const RECONCILE: Self = Self {
+        cause: Cause::Reconcile,
+        ..Self::WEBHOOK
+    };
+    /// As somebody asks for them again, whatever became of them before.
+    pub(super) const AGAIN: Self = Self {
+        again: true,
+        ..Self::RECONCILE
+    };
+}
 
 /// An event of a group that is still to be settled.
 #[derive(Clone, Copy)]
@@ -45,13 +75,13 @@ struct Judged<'a> {
 
 impl Events {
     /// Applies one event that is known to be Stripe's, whichever way it came.
-    pub(super) async fn take(&self, event: &Event, cause: Cause) -> Outcome {
-        let mut outcomes = self.take_all(&[event], cause).await;
+    pub(super) async fn take(&self, event: &Event, way: Way) -> Outcome {
+        let mut outcomes = self.take_all(&[event], way).await;
         outcomes.pop().unwrap_or(Err(Error::Contended))
     }
 
     /// Applies events that are known to be Stripe's, whichever way they came; answers in their order.
-    pub(super) async fn take_all(&self, events: &[&Event], cause: Cause) -> Vec<Outcome> {
+    pub(super) async fn take_all(&self, events: &[&Event], way: Way) -> Vec<Outcome> {
         let mut outcomes: Vec<Option<Outcome>> = events.iter().map(|_| None).collect();
         let mut waiting = Vec::with_capacity(events.len());
         let mut first = HashMap::with_capacity(events.len());
@@ -73,14 +103,14 @@ impl Events {
             }
             waiting.push(Told::of(place, event, content));
         }
-        if let Err(error) = self.settle_group(&mut waiting, cause, &mut outcomes).await {
+        if let Err(error) = self.settle_group(&mut waiting, way, &mut outcomes).await {
             let one_by_one = waiting.len() > 1
                 && matches!(&error, Error::Storage(error) if error.is_of_the_data());
             let error = Arc::new(error);
             for told in waiting {
                 // One bad event shall hurt no neighbour.
                 let outcome = if one_by_one {
-                    Box::pin(self.take(events[told.place], cause)).await
+                    Box::pin(self.take(events[told.place], way)).await
                 } else {
                     Err(Error::Shared(Arc::clone(&error)))
                 };
@@ -119,18 +149,22 @@ impl Events {
     async fn settle_group(
         &self,
         waiting: &mut Vec<Told<'_>>,
-        cause: Cause,
+        way: Way,
         outcomes: &mut [Option<Outcome>],
     ) -> Result<(), Error> {
         for _ in 0..MAX_TRIES {
             if waiting.is_empty() {
                 break;
             }
-            let round = self.round(waiting, cause, outcomes, false).await;
+            let round = self.round(waiting, way, outcomes).await;
             match round {
                 // Somebody keeps a line locked. Its own events come again, and the others wait no longer for them.
                 Err(Error::Storage(error)) if error.is_of_a_lock() => {
-                    return self.round(waiting, cause, outcomes, true).await;
+                    let skipping = Way {
+                        skip_locked: true,
+                        ..way
+                    };
+                    return self.round(waiting, skipping, outcomes).await;
                 }
                 round => round?,
             }
@@ -143,13 +177,14 @@ impl Events {
     async fn round(
         &self,
         waiting: &mut Vec<Told<'_>>,
-        cause: Cause,
+        way: Way,
         outcomes: &mut [Option<Outcome>],
-        skip_locked: bool,
     ) -> Result<(), Error> {
         let mut asked = Question::default();
         for told in waiting.iter() {
-            asked.event(told.id);
+            if !way.again {
+                asked.event(told.id);
+            }
             if let Ok(observation) = &told.content.observation {
                 asked.about(&observation.subject);
             }
@@ -167,7 +202,7 @@ impl Events {
         let mut judged = Vec::with_capacity(waiting.len());
         let mut unclaimed = Vec::new();
         for told in waiting.iter() {
-            match self.judge(told, &mut drafts, cause) {
+            match self.judge(told, &mut drafts, way) {
                 Some(Ok(one)) => judged.push(one),
                 Some(Err(error)) => outcomes[told.place] = Some(Err(error)),
                 None => unclaimed.push(*told),
@@ -175,7 +210,7 @@ impl Events {
         }
         // What names only a payment may be about one that a later event of the group has told.
         for told in unclaimed {
-            match self.judge(&told, &mut drafts, cause) {
+            match self.judge(&told, &mut drafts, way) {
                 Some(Ok(one)) => judged.push(one),
                 Some(Err(error)) => outcomes[told.place] = Some(Err(error)),
                 None if told.content.may_be_ours => judged.push(self.defer(&told)),
@@ -186,13 +221,7 @@ impl Events {
         if judged.is_empty() {
             return Ok(());
         }
-        let written = self.write_group(
-            &mut connection,
-            &mut drafts,
-            &mut judged,
-            cause,
-            skip_locked,
-        );
+        let written = self.write_group(&mut connection, &mut drafts, &mut judged, way);
         let Some(written) = written.await? else {
             return Ok(());
         };
@@ -215,8 +244,7 @@ impl Events {
         connection: &mut sqlx::PgConnection,
         drafts: &mut [Draft],
         judged: &mut [Judged<'_>],
-        cause: Cause,
-        skip_locked: bool,
+        way: Way,
     ) -> Result<Option<Vec<bool>>, Error> {
         loop {
             let events: Vec<_> = judged.iter().map(|one| (one.record, one.draft)).collect();
@@ -225,7 +253,8 @@ impl Events {
                 events: &events,
                 now: self.clock.now(),
                 grace: self.settings.lifecycle.grace,
-                skip_locked,
+                again: way.again,
+                skip_locked: way.skip_locked,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) => return Ok(Some(written)),
@@ -233,7 +262,7 @@ impl Events {
                 // Alone, a plan that the member holds already is left as it was.
                 Err(error) if error.is_held_already() => match (&mut *drafts, &mut *judged) {
                     ([draft], [one]) if one.record.cause != Some(HELD_ALREADY) => {
-                        keep_plans(draft, &By::event(one.record.id, cause));
+                        keep_plans(draft, &By::event(one.record.id, way.cause));
                         one.flag(HELD_ALREADY);
                     }
                     _ => return Err(error.into()),
@@ -248,7 +277,7 @@ impl Events {
         &self,
         told: &Told<'a>,
         drafts: &mut [Draft],
-        cause: Cause,
+        way: Way,
     ) -> Option<Result<Judged<'a>, Error>> {
         let observation = match &told.content.observation {
             Ok(observation) => observation,
@@ -262,7 +291,7 @@ impl Events {
             return Some(Ok(told.flagged(cause)));
         }
         // Whatever is wrong with one event is wrong with that event alone.
-        let merging = AssertUnwindSafe(|| self.merge(told, &mut drafts[draft], observation, cause));
+        let merging = AssertUnwindSafe(|| self.merge(told, &mut drafts[draft], observation, way));
         let merged = catch_unwind(merging).map_err(|_| Error::Panicked);
         Some(merged.map(|one| Judged {
             draft: Some(draft),
@@ -275,10 +304,14 @@ impl Events {
         told: &Told<'a>,
         draft: &mut Draft,
         observation: &Observation,
-        cause: Cause,
+        way: Way,
     ) -> Judged<'a> {
-        let by = By::event(told.id, cause);
-        let left = match self.purchases.merge(draft, observation, &by) {
+        let by = By::event(told.id, way.cause);
+        let knowing = match way.cause {
+            Cause::Webhook if !way.again => Knowing::First,
+            _ => Knowing::More,
+        };
+        let left = match self.purchases.merge(draft, observation, &by, knowing) {
             Ok(left) => left,
             Err(contradiction) => return told.flagged(contradiction.as_str()),
         };

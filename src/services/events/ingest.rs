@@ -125,13 +125,13 @@ impl Events {
             .verify(signature, body, self.clock.wall(), tolerance)?;
         self.last_webhook
             .store(self.clock.wall().unix_timestamp(), Ordering::Relaxed);
-        // 2. It is an event of our mode.
+        // 2. It is an event of our account and our mode. Connected accounts' come in both.
         let event = self.account.observer.event(body)?;
-        if event.livemode != self.account.livemode {
-            return Err(IngestError::WrongMode);
-        }
         if event.elsewhere {
             return Ok(Ingested::Foreign);
+        }
+        if event.livemode != self.account.livemode {
+            return Err(IngestError::WrongMode);
         }
         let Some(content) = &event.content else {
             *kind = "other";

@@ -12,9 +12,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::Events;
-use super::group::{MAX_GROUP, Outcome};
+use super::group::{MAX_GROUP, Outcome, Way};
 use super::ingest::{IngestError, Ingested};
-use crate::domain::actor::Cause;
 use crate::purchases::Error;
 use crate::stripe::event::Event;
 
@@ -106,7 +105,7 @@ impl Events {
         let events: Vec<&Event> = group.iter().map(|delivery| &delivery.event).collect();
         let size = u32::try_from(events.len()).unwrap_or(u32::MAX);
         histogram!("webhook_group_size").record(size);
-        let outcomes = self.take_all(&events, Cause::Webhook).await;
+        let outcomes = self.take_all(&events, Way::WEBHOOK).await;
         for (delivery, outcome) in group.into_iter().zip(outcomes) {
             // Whoever asked may be gone: the retry is told that it is a duplicate.
             let _gone = delivery.answer.send(outcome);

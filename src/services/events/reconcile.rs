@@ -6,8 +6,8 @@ use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
 
 use super::Events;
+use super::group::Way;
 use super::ingest::Ingested;
-use crate::domain::actor::Cause;
 use crate::purchases::{Error, Trouble};
 use crate::storage::baskets::{self, Batch};
 use crate::storage::webhook_events::{EventRecord, EventState};
@@ -114,6 +114,7 @@ impl Events {
             events: &[(record, None)],
             now: self.clock.now(),
             grace: None,
+            again: false,
             skip_locked: false,
         };
         let mut connection = self.pool.acquire().await.map_err(StorageError::from)?;
@@ -162,7 +163,7 @@ impl Events {
                 }
             }
             let group: Vec<&Event> = events.iter().collect();
-            let outcomes = self.take_all(&group, Cause::Reconcile).await;
+            let outcomes = self.take_all(&group, Way::RECONCILE).await;
             for (event, outcome) in events.into_iter().zip(outcomes) {
                 let taken = match outcome {
                     Ok(taken) => taken,
@@ -189,7 +190,7 @@ impl Events {
         }
         for event in &unclaimed {
             // It only completes a payment that is known: nothing was lost, so nothing is counted.
-            self.take(event, Cause::Reconcile).await?;
+            self.take(event, Way::RECONCILE).await?;
         }
         Ok(true)
     }

@@ -1,13 +1,13 @@
 //! Events as an operator handles them: look, and apply again what failed.
 
 use super::Events;
+use super::group::Way;
 use super::ingest::Ingested;
-use crate::domain::actor::Cause;
 use crate::purchases::Error;
 use crate::storage::StorageError;
 use crate::storage::webhook_events;
 use crate::storage::webhook_events::EventRow;
-use crate::stripe::event::{EventType, ParseError};
+use crate::stripe::event::{Event, EventType, ParseError};
 
 /// Why an event was not replayed.
 #[derive(Debug, thiserror::Error)]
@@ -55,10 +55,16 @@ impl Events {
             .await
             .map_err(Error::from)?;
         let event = self.account.observer.event(body.get().as_bytes())?;
-        // Facts merge any number of times, so forgetting that it was seen does no harm.
-        webhook_events::delete(&self.pool, id)
-            .await
-            .map_err(Error::from)?;
-        Ok(self.take(&event, Cause::Reconcile).await?)
+        Ok(self.take_again(&event).await?)
+    }
+
+    /// Applies an event whether or not it was before: facts merge any number of times. What is recorded of it is written
+    /// with what it changes, so that a failure leaves it on the list of what wants attention.
+    pub(super) async fn take_again(&self, event: &Event) -> Result<Ingested, Error> {
+        let taken = self.take(event, Way::AGAIN).await?;
+        if matches!(taken, Ingested::Foreign | Ingested::Uninteresting) {
+            webhook_events::update_ignored(&self.pool, &event.id).await?;
+        }
+        Ok(taken)
     }
 }

@@ -1,9 +1,13 @@
 //! Doubtful events: the object is read from Stripe as it is now, and the answer counts only if the row stood still.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use metrics::counter;
 use time::Duration;
 
 use super::Events;
+use super::ingest::Ingested;
 use crate::domain::actor::{By, Cause};
 use crate::domain::facts::Subject;
 use crate::purchases::Error;
@@ -14,6 +18,8 @@ use crate::stripe::event::{EventType, Reading};
 /// Why a person should look.
 const NO_SUCH_OBJECT: &str =
     "Stripe knows no such object any more, though it belongs to a purchase of ours";
+
+const UNREADABLE: &str = "Stripe's copy of the event can't be read";
 
 /// A worker that dies gives its events back after so long.
 const LEASE: Duration = Duration::minutes(2);
@@ -50,8 +56,14 @@ impl Events {
     }
 
     async fn settle_all_of(&self, event: &Deferred) -> Result<(), StorageError> {
-        let waiting = webhook_events::find_deferred(&self.pool, &event.object_id).await?;
-        match self.read_object(event).await {
+        let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
+        let waiting = match reading(&event.kind) {
+            Reading::Nothing => vec![event.id.clone()],
+            _ => self.settled_with(event).await?,
+        };
+        // Whatever is wrong with one object is wrong with that object alone, and counts as a try.
+        let read = AssertUnwindSafe(self.read_object(event)).catch_unwind();
+        match read.await.unwrap_or(Err(Error::Panicked)) {
             Ok(settled) => webhook_events::update_settled(&self.pool, &waiting, settled).await,
             // Stripe has answered, and will answer the same tomorrow.
             Err(Error::Stripe(error)) if error.is_no_such_object() => {
@@ -66,7 +78,6 @@ impl Events {
                 webhook_events::update_put_off(&self.pool, &waiting, &cause, next).await
             }
             Err(error) => {
-                let tries = i32::try_from(self.settings.worker.max_attempts).unwrap_or(i32::MAX);
                 let next = (event.attempt < tries).then(|| self.clock.now() + pause(event.attempt));
                 tracing::warn!(event_id = event.id, %error, gave_up = next.is_none(), "an event could not be settled");
                 let cause = error.to_string();
@@ -75,11 +86,18 @@ impl Events {
         }
     }
 
+    /// The events of the same object that one reading settles: what they told is in the rows already, it was written with
+    /// them.
+    async fn settled_with(&self, event: &Deferred) -> Result<Vec<String>, StorageError> {
+        let mut waiting = webhook_events::find_deferred(&self.pool, &event.object_id).await?;
+        waiting.retain(|(_, kind)| reading(kind) != Reading::Nothing);
+        Ok(waiting.into_iter().map(|(id, _)| id).collect())
+    }
+
     async fn read_object(&self, event: &Deferred) -> Result<Settled, Error> {
         let id = &event.object_id;
         let by = By::event(&event.id, Cause::Webhook);
-        let reading = EventType::parse(&event.kind).map_or(Reading::Nothing, EventType::reading);
-        match reading {
+        match reading(&event.kind) {
             Reading::Session => {
                 let basket = self.purchases.find_one(&Subject::session(id)).await?;
                 let Some(basket) = basket else {
@@ -103,14 +121,29 @@ impl Events {
                 let mut settled = Settled::Ignored;
                 for payment in &payments.body.data {
                     if let Some(intent) = payment.payment_intent_id() {
-                        settled = self.purchases.read_payment(intent, &by).await?;
+                        let next = self.purchases.read_payment(intent, &by).await?;
+                        settled = settled.with(next);
                     }
                 }
                 Ok(settled)
             }
-            Reading::Nothing => Ok(Settled::Ignored),
+            // It was given up before it was applied: nothing but itself tells what it said.
+            Reading::Nothing => {
+                let body = self.account.client.retrieve_event(&event.id).await?;
+                let Ok(told) = self.account.observer.event(body.get().as_bytes()) else {
+                    return Ok(Settled::Flagged(UNREADABLE));
+                };
+                match self.take_again(&told).await? {
+                    Ingested::Foreign | Ingested::Uninteresting => Ok(Settled::Ignored),
+                    _ => Ok(Settled::Applied),
+                }
+            }
         }
     }
+}
+
+fn reading(kind: &str) -> Reading {
+    EventType::parse(kind).map_or(Reading::Nothing, EventType::reading)
 }
 
 /// Two seconds doubled at each attempt, at most ten minutes, cut at random by up to half.

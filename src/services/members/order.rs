@@ -133,6 +133,16 @@ impl Problems {
     }
 }
 
+/// Whether an order has so many lines as a basket can have: of more, each would cost a judgement, and a sentence in the
+/// answer.
+pub(super) fn count(order: &Order) -> Result<(), Vec<Invalid>> {
+    if (1..=MAX_LINES).contains(&order.lines.len()) {
+        return Ok(());
+    }
+    let detail = format!("A basket has 1 to {MAX_LINES} lines.");
+    Err(vec![Invalid::new("lines", "out_of_range", detail)])
+}
+
 /// Checks an order against the catalogue; every wrong field is named.
 ///
 /// Without a currency in the order the first of the member's own is taken in which every line is sold, else the first
@@ -144,15 +154,6 @@ pub(super) fn choose<'a>(
 ) -> Result<Chosen<'a>, Vec<Invalid>> {
     let mut wrong = Problems::default();
     let mut lines: Vec<ChosenLine> = Vec::with_capacity(order.lines.len());
-    if !(1..=MAX_LINES).contains(&order.lines.len()) {
-        wrong.add(
-            "lines",
-            "out_of_range",
-            format!("A basket has 1 to {MAX_LINES} lines."),
-        );
-        // Each line would cost a judgement, and a sentence in the answer.
-        return Err(wrong.0);
-    }
     for (index, line) in order.lines.iter().enumerate() {
         let Some(offer) = offers.iter().find(|offer| offer.plan.code == line.plan) else {
             wrong.add(

@@ -9,7 +9,7 @@ use super::confirm::Return;
 use crate::purchases::Error;
 
 /// The last answer, and when it was begun to be read.
-type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Return)>>>;
+type Slot = Arc<tokio::sync::Mutex<Option<(Instant, Result<Return, Arc<Error>>)>>>;
 
 /// The returns that are under way, by their sessions.
 #[derive(Debug, Default)]
@@ -54,12 +54,12 @@ impl Returning {
         if let Some((begun, answer)) = &*last
             && *begun >= asked
         {
-            return Ok(answer.clone());
+            return answer.clone().map_err(Error::Shared);
         }
         let begun = Instant::now();
-        let answer = read.await;
-        *last = answer.as_ref().ok().map(|answer| (begun, answer.clone()));
-        answer
+        let answer = read.await.map_err(Arc::new);
+        *last = Some((begun, answer.clone()));
+        answer.map_err(Error::Shared)
     }
 }
 

@@ -111,6 +111,7 @@ impl Members {
         order: &Order,
         key: Option<&str>,
     ) -> Result<Opened, SubscribeError> {
+        order::count(order).map_err(SubscribeError::Invalid)?;
         let priced = self.catalogue.priced().await?;
         // An order that nobody could fulfil costs nobody else anything. A repeat is judged by what it repeats.
         if key.is_none() {

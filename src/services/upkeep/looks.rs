@@ -2,12 +2,12 @@
 
 use time::Duration;
 
-use super::Upkeep;
+use super::{Upkeep, piece_failed};
 use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation, Subject};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::lifecycle;
-use crate::purchases::{Error, Look};
+use crate::purchases::Error;
 use crate::storage::{baskets, cursors, subscriptions};
 
 /// One that could not be looked at is tried again after so long.
@@ -27,9 +27,10 @@ impl Upkeep {
         for (checkout, line) in due {
             match self.look_at(checkout, line).await {
                 Ok(()) => {}
-                // With Stripe away, all the others would fail as well.
-                Err(error) if error.trouble().is_at_stripe() => return Err(error),
+                // With Stripe or the database away, all the others would fail as well.
+                Err(error) if error.is_outage() => return Err(error),
                 Err(error) => {
+                    piece_failed("look_at_due");
                     tracing::warn!(subscription_id = %line, %error, "what was paid could not be asked yet");
                 }
             }
@@ -62,17 +63,17 @@ impl Upkeep {
             && next.is_some_and(|due| due <= now)
         {
             let by = by.about(&stripe);
-            match self.purchases.look(basket, &stripe, &by).await? {
-                Look::Done(newer) => {
-                    basket = newer;
-                    next = basket
-                        .line(line)
-                        .and_then(|line| lifecycle::look_due(line, grace));
-                }
-                Look::NotDueBefore(due) => next = Some(due),
-            }
+            let (newer, not_before) = self.purchases.look(basket, &stripe, &by).await?;
+            basket = newer;
+            let due = || lifecycle::look_due(basket.line(line)?, grace);
+            // Stripe's clock tells whole seconds, and is not ours: never the same again at once.
+            next = not_before
+                .or_else(due)
+                .map(|next| next.max(now + Duration::MINUTE));
         }
-        subscriptions::update_next_look(&self.pool, line, next).await?;
+        if let Some(line) = basket.line(line) {
+            subscriptions::update_next_look(&self.pool, line.id, line.version, next).await?;
+        }
         Ok(())
     }
 

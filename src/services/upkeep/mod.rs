@@ -27,6 +27,11 @@ const PURGE_BATCH: i64 = 500;
 /// A worker that dies gives what it took back after so long.
 const LEASE: Duration = Duration::minutes(2);
 
+/// Counts a piece of a job's work that failed and kept none of the others waiting.
+fn piece_failed(job: &'static str) {
+    counter!("upkeep_pieces_failed_total", "job" => job).increment(1);
+}
+
 /// What nobody calls; cloning copies references.
 #[derive(Clone)]
 pub struct Upkeep {
@@ -132,11 +137,11 @@ impl Upkeep {
             let Some(last) = due.last().copied() else {
                 return Ok(ended);
             };
-            for id in due {
+            for (_, id) in due {
                 match self.end_term(id, now).await {
                     Ok(()) => ended += 1,
                     Err(error) => {
-                        counter!("upkeep_pieces_failed_total", "job" => "end_terms").increment(1);
+                        piece_failed("end_terms");
                         tracing::error!(checkout_id = %id, %error, "a term that is over could not be ended");
                     }
                 }
@@ -172,6 +177,7 @@ impl Upkeep {
                 Ok(cancelled) => ended += usize::from(cancelled),
                 // One that can't be ended must not keep the others waiting.
                 Err(error) => {
+                    piece_failed("end_unpaid");
                     tracing::warn!(checkout_id = %checkout, %error, "an unpaid subscription could not be ended yet");
                 }
             }

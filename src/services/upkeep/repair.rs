@@ -2,7 +2,7 @@
 
 use time::Duration;
 
-use super::Upkeep;
+use super::{Upkeep, piece_failed};
 use crate::domain::actor::By;
 use crate::domain::ids::CheckoutId;
 use crate::purchases::{Error, Repaired, SKEW};
@@ -21,6 +21,7 @@ impl Upkeep {
         for id in due {
             // One checkout that can't be looked after must not keep the others waiting.
             if let Err(error) = self.sweep_checkout(id).await {
+                piece_failed("sweep_checkouts");
                 tracing::warn!(checkout_id = %id, %error, "the checkout could not be looked after yet");
             }
         }

@@ -1,5 +1,7 @@
 //! Baskets as they are written: guarded by the versions that were read.
 
+use std::sync::LazyLock;
+
 use sqlx::Postgres;
 use sqlx::postgres::{PgArguments, PgConnection};
 use sqlx::query::QueryScalar;
@@ -26,12 +28,20 @@ pub struct Batch<'a> {
     pub now: OffsetDateTime,
     /// How long after its paid time a subscription goes on; none: for ever.
     pub grace: Option<Duration>,
-    /// Whether a line that somebody else has locked counts as one that has moved; else its end is waited for.
+    /// Whether the events are recorded already: what became of them is written anew.
+    pub again: bool,
+    /// Whether what somebody else has locked counts as moved; else it is waited for.
     pub skip_locked: bool,
 }
 
 /// The write, with a part for each table.
-pub static WRITE: Parts = Parts::of(include_str!("write.sql"));
+pub static WRITE: Parts = Parts::of(TEXT);
+const TEXT: &str = include_str!("write.sql");
+/// The same for who waits for nobody.
+static SKIPPING: LazyLock<Parts> = LazyLock::new(|| {
+    let text = TEXT.replace("FOR UPDATE -- or skip", "FOR UPDATE SKIP LOCKED");
+    Parts::of(String::leak(text))
+});
 
 /// Writes a batch in one statement and says for each draft whether it was written: all of it, or nothing because a
 /// line has moved since it was read. An event that was recorded before violates `webhook_events_pkey`: then nothing
@@ -42,8 +52,16 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let checkouts = checkouts(batch);
     let money = money(batch);
     let history = history(batch);
-    let statement = WRITE.with([
-        batch.skip_locked,
+    let write = if batch.skip_locked {
+        &*SKIPPING
+    } else {
+        &WRITE
+    };
+    let statement = write.with([
+        !checkouts.id.is_empty(),
+        !checkouts.id.is_empty(),
+        !events.id.is_empty(),
+        batch.again && !events.id.is_empty(),
         !events.id.is_empty(),
         !checkouts.id.is_empty(),
         checkouts.status.contains(&SessionStatus::Failed.as_str()),

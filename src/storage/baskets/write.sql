@@ -27,25 +27,46 @@ WITH want AS MATERIALIZED (
     -- the table is kept: whoever joined by id might be joined the other way round, by reading the whole table.
     SELECT w.*, s.place FROM want w
      CROSS JOIN LATERAL (SELECT ctid AS place FROM subscriptions
-                          WHERE id = w.id AND version = w.version FOR UPDATE
---[ locked
-                                SKIP LOCKED
---]
+                          WHERE id = w.id AND version = w.version FOR UPDATE -- or skip
                         ) AS s
-), ready AS MATERIALIZED (
+)
+--[ opened
+, opened AS MATERIALIZED (
+    -- The checkouts that change too. They have no version, so one that somebody has written since this statement began
+    -- has moved: the update below would not find it, for it sees the table as it was then.
+    SELECT n.*, held.place,
+           held.place IS DISTINCT FROM (SELECT ctid FROM checkouts WHERE id = n.id) AS moved
+      FROM unnest($47::integer[], $48::uuid[], $49::text[], $50::text[], $51::text[], $52::timestamptz[])
+           AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
+      LEFT JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE -- or skip
+                        ) AS held ON true
+)
+--]
+, ready AS MATERIALIZED (
     -- ok[n]: all lines of basket n are locked. A list looked into by number costs nothing a row.
     SELECT ARRAY (SELECT n.basket IN (SELECT basket FROM locked GROUP BY basket, size HAVING count(*) = size)
+--[ opened
+                     AND n.basket NOT IN (SELECT basket FROM opened WHERE moved)
+--]
                     FROM generate_series(1, $1::integer) AS n (basket) ORDER BY n.basket) AS ok
 )
 --[ event
 , event AS (
-    INSERT INTO webhook_events (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
+    INSERT INTO webhook_events AS held (id, type, object_id, created, received_at, state, next_attempt_at, last_error)
     SELECT n.id, n.type, n.object_id, n.created, $2, n.state, n.next_attempt_at, n.last_error
       FROM unnest($39::integer[], $40::text[], $41::text[], $42::text[], $43::timestamptz[], $44::text[],
                   $45::timestamptz[], $46::text[])
            AS n (basket, id, type, object_id, created, state, next_attempt_at, last_error)
      WHERE n.basket = 0 OR (SELECT ok FROM ready)[n.basket]
      ORDER BY n.id
+--]
+--[ again
+    -- Another try of the worker's counts on; somebody's wish begins anew.
+    ON CONFLICT (id) DO UPDATE
+       SET state = excluded.state, next_attempt_at = excluded.next_attempt_at, last_error = excluded.last_error,
+           attempts = CASE WHEN held.state = 'deferred' THEN held.attempts ELSE 0 END
+--]
+--[ event
 )
 --]
 --[ checkout
@@ -53,10 +74,8 @@ WITH want AS MATERIALIZED (
     UPDATE checkouts c SET status = n.status, stripe_session_id = n.stripe_session_id,
            stripe_customer_id = n.stripe_customer_id, cancel_requested_at = n.cancel_requested_at,
            next_repair_at = CASE WHEN n.status = 'open' THEN c.next_repair_at END
-      FROM unnest($47::integer[], $48::uuid[], $49::text[], $50::text[], $51::text[], $52::timestamptz[])
-           AS n (basket, id, status, stripe_session_id, stripe_customer_id, cancel_requested_at)
-     CROSS JOIN LATERAL (SELECT ctid AS place FROM checkouts WHERE id = n.id FOR UPDATE) AS held
-     WHERE c.ctid = held.place AND (SELECT ok FROM ready)[n.basket]
+      FROM opened n
+     WHERE c.ctid = n.place AND (SELECT ok FROM ready)[n.basket]
 )
 --]
 --[ keys
@@ -83,8 +102,10 @@ WITH want AS MATERIALIZED (
            term_ends_at = n.term_ends_at, ended_at = n.ended_at, refund_state = n.refund_state,
            refund_failed = n.refund_failed, collection_void = n.collection_void, paid_from = n.paid_from,
            paid_until = n.paid_until, excused_at = n.excused_at, looked_at = n.looked_at,
-           -- A look that is due already only finds out when the next one is: an index less to write.
-           next_look_at = CASE WHEN n.look_due_at IS NOT NULL THEN coalesce(s.next_look_at, n.look_due_at) END
+           -- A look that comes too early only finds out when the next one is due: a renewal writes no index. One that is
+           -- due already gives whoever looks at it now an hour.
+           next_look_at = CASE WHEN n.look_due_at IS NOT NULL
+                               THEN least(s.next_look_at, greatest(n.look_due_at, $2 + interval '1 hour')) END
       FROM locked n
      WHERE s.ctid = n.place AND n.changed AND (SELECT ok FROM ready)[n.basket]
 )

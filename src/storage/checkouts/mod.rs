@@ -167,29 +167,41 @@ pub async fn update_compared(
     Ok(noted.rows_affected())
 }
 
+/// Most rows that are looked through for one page of those that were not compared.
+const LOOKED_THROUGH: i64 = 5_000;
+
 /// Checkouts after the one named to which the comparison that began then has not come, in the order of their ids: those
 /// with something that has not ended, but for what was bought once before `since` and is settled; and those with
-/// something that has ended since.
+/// something that has ended since. With the last one that was looked at, none at the end.
 pub async fn find_uncompared(
     db: impl PgExecutor<'_>,
     after: Option<CheckoutId>,
     began: OffsetDateTime,
     since: OffsetDateTime,
     limit: i64,
-) -> Result<Vec<CheckoutId>, StorageError> {
-    let rows: Vec<(Uuid,)> = sqlx::query_as(
-        "SELECT id FROM checkouts c
-          WHERE id > $1 AND (compared_at IS NULL OR compared_at < $2) AND created_at < $2
-            AND EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id
-                           AND (s.status <> 'ENDED' AND (s.recurring OR s.status <> 'ACTIVE' OR c.created_at >= $3)
-                                OR s.status = 'ENDED' AND s.first_paid_at IS NOT NULL AND s.updated_at >= $3))
-          ORDER BY id LIMIT $4",
+) -> Result<(Vec<CheckoutId>, Option<CheckoutId>), StorageError> {
+    let (found, last): (Vec<Uuid>, Option<Uuid>) = sqlx::query_as(
+        "WITH next AS MATERIALIZED (
+            SELECT id, created_at, compared_at FROM checkouts WHERE id > $1 ORDER BY id LIMIT $5
+         )
+         SELECT ARRAY (
+            SELECT id FROM next c
+             WHERE (compared_at IS NULL OR compared_at < $2) AND created_at < $2
+               AND EXISTS (SELECT FROM subscriptions s WHERE s.checkout_id = c.id AND s.checkout_id > $1
+                              AND (s.status <> 'ENDED'
+                                      AND (s.recurring OR s.status <> 'ACTIVE' OR c.created_at >= $3)
+                                   OR s.status = 'ENDED' AND s.first_paid_at IS NOT NULL AND s.updated_at >= $3))
+             ORDER BY id LIMIT $4), (SELECT id FROM next ORDER BY id DESC LIMIT 1)",
     )
     .bind(after.map_or(Uuid::nil(), |id| id.0))
     .bind(began)
     .bind(since)
     .bind(limit)
-    .fetch_all(db)
+    .bind(LOOKED_THROUGH)
+    .fetch_one(db)
     .await?;
-    Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
+    let is_full = i64::try_from(found.len()).is_ok_and(|found| found == limit);
+    let last = if is_full { found.last().copied() } else { last };
+    let found = found.into_iter().map(CheckoutId).collect();
+    Ok((found, last.map(CheckoutId)))
 }

@@ -26,7 +26,10 @@ impl Stripe {
         &self,
         subscription: &str,
     ) -> Result<Answer<List<Invoice>>, StripeError> {
-        let request = ListInvoice::new().subscription(subscription).limit(PAGE);
+        let request = ListInvoice::new()
+            .subscription(subscription)
+            .expand(["data.payments".to_owned()])
+            .limit(PAGE);
         self.call(Operation::ListInvoices, request.build(), None)
             .await
     }

@@ -84,7 +84,7 @@ pub(crate) fn invoice_of(world: &World, intent: &str) -> Option<String> {
 pub(crate) fn intent_for(world: &mut World, invoice: &Value) -> String {
     let amount = invoice.int("amount_remaining");
     if let Some((_, intent)) = open_payment(world, invoice.text("id")) {
-        world.change(&intent, |object| object.set("amount", amount));
+        ask_for_part(world, invoice.text("id"), amount);
         return intent;
     }
     let description = match invoice.text("billing_reason") {
@@ -210,7 +210,7 @@ fn payment_made(world: &mut World, payment: &str) -> Value {
     done
 }
 
-/// Asks the open payment of an invoice for a part of what is due.
+/// Asks the open payment of an invoice for so much of what is due.
 pub(crate) fn ask_for_part(world: &mut World, invoice: &str, amount: i64) {
     let Some((payment, intent)) = open_payment(world, invoice) else {
         return;

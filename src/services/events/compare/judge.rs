@@ -6,15 +6,14 @@ use serde::Serialize;
 
 use super::super::Events;
 use crate::domain::actor::By;
-use crate::domain::facts::{Freshness, Observation, Subject, Transaction, TransactionKind};
+use crate::domain::facts::{Fact, Freshness, Observation, Subject, Transaction, TransactionKind};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
-use crate::domain::lifecycle;
+use crate::domain::lifecycle::{self, Merged};
 use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
-use crate::purchases::{Error, Followed, Judging, Left, MAX_TRIES};
+use crate::purchases::{Error, Followed, Judging, Knowing, Left, MAX_TRIES};
 use crate::storage::baskets::{self, Draft};
 use crate::storage::transactions;
-use crate::stripe::objects::Invoice;
-use crate::stripe::observe::News;
+use crate::stripe::observe::{News, Unknown};
 
 /// A line that isn't what Stripe's objects give.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -119,8 +118,7 @@ impl Events {
         }
         let mut theirs = ours.clone();
         forget(&mut theirs);
-        let (rules, now) = (self.purchases.rules(), self.clock.now());
-        let merged = lifecycle::merge(&mut theirs, said, rules, now);
+        let merged = self.merge_said(ours, &mut theirs, said);
         let judging = Judging {
             at: said.at,
             prices_are_newer: false,
@@ -130,6 +128,25 @@ impl Events {
         let lines = ours.lines.iter().zip(&theirs.lines);
         merged.flag.is_none() && followed == Followed::Fine && { lines }
             .all(|(ours, theirs)| differences(ours, theirs).is_empty())
+    }
+
+    /// Merges what Stripe says into a basket that has forgotten it. What was begun without a payment tells no time of its
+    /// own: then ours is right, and not that of today's reading.
+    fn merge_said(&self, ours: &Basket, theirs: &mut Basket, said: &Observation) -> Merged {
+        let (rules, now) = (self.purchases.rules(), self.clock.now());
+        let merged = lifecycle::merge(theirs, said, rules, now);
+        for (theirs, ours) in theirs.lines.iter_mut().zip(&ours.lines) {
+            let both = theirs.first_paid_at.zip(ours.first_paid_at);
+            theirs.first_paid_at = both
+                .map(|(one, other)| one.min(other))
+                .or(theirs.first_paid_at);
+        }
+        let nothing = Observation {
+            facts: Vec::new(),
+            ..said.clone()
+        };
+        lifecycle::merge(theirs, &nothing, rules, now);
+        merged
     }
 
     /// Compares one checkout with all that Stripe says of it, object by object.
@@ -178,7 +195,9 @@ impl Events {
             let (said, unnamed) = self.purchases.observe_payment(&ours, id).await?;
             let by = By::reconcile().about(id);
             let mut draft = Draft::of(ours.clone());
-            let mut left = self.purchases.merge(&mut draft, &said, &by)?;
+            let mut left = self
+                .purchases
+                .merge(&mut draft, &said, &by, Knowing::More)?;
             let lines: Vec<SubscriptionId> = ours.lines.iter().map(|line| line.id).collect();
             let recorded = transactions::find_recorded(&self.pool, &lines).await?;
             let is_recorded = |line: SubscriptionId, told: &Transaction| {
@@ -240,25 +259,31 @@ impl Events {
         let client = &self.account.client;
         let observer = &self.account.observer;
         let answer = client.retrieve_session(session).await?;
-        let said = observer.session(&answer.body, answer.at, Freshness::Live, News::Plain);
-        let Ok(mut said) = said else { return Ok(None) };
+        let mut said = observer.session(&answer.body, answer.at, Freshness::Live, News::Plain)?;
         let recurring = ours.recurring();
         if let Some(id) = recurring.and_then(|line| line.stripe_subscription.as_deref()) {
-            let invoices = client.list_newest_invoices(id).await?.body.data;
-            let paid = |invoice: &&Invoice| invoice.status.as_deref() == Some("paid");
-            for invoice in invoices.iter().filter(paid) {
-                let told = observer.invoice(invoice, answer.at, Freshness::Live, News::Plain);
-                said.facts
-                    .extend(told.into_iter().flat_map(|told| told.facts));
-            }
+            let invoices = client.list_newest_invoices(id).await?;
+            said.facts.extend(self.purchases.paid(invoices).await?);
+        }
+        if said.facts.contains(&Fact::Unclear) {
+            return Err(Unknown::Period.into());
         }
         said.subject.check(ours).map_err(Error::Contradiction)?;
         let mut theirs = ours.clone();
         all(&mut theirs);
-        let rules = self.purchases.rules();
-        let merged = lifecycle::merge(&mut theirs, &said, rules, self.clock.now());
-        Ok(Some((theirs, merged.transactions, merged.flag)))
+        let merged = self.merge_said(ours, &mut theirs, &said);
+        let flag = merged.flag.filter(|flag| !is_known(ours, flag));
+        Ok(Some((theirs, merged.transactions, flag)))
     }
+}
+
+/// Whether somebody was told already: the payment after the end is in our rows.
+fn is_known(ours: &Basket, flag: &str) -> bool {
+    flag == lifecycle::PAID_AFTER_END
+        && ours.recurring().is_some_and(|line| {
+            let both = line.last_paid_at.zip(line.ended_at);
+            both.is_some_and(|(paid, end)| paid > end)
+        })
 }
 
 /// A basket as Stripe would have it, with its payments, and why a person should look.
