@@ -18,6 +18,7 @@ use crate::auth::Verifier;
 use crate::clock::{Clock, FollowError};
 use crate::http::edge::state::AppState;
 use crate::http::{self, Readiness};
+use crate::outward::feed::Feed;
 use crate::services::{self, Services};
 use crate::settings::{Database, Settings};
 use crate::storage::{self, MigrationError};
@@ -239,6 +240,15 @@ pub async fn migrate(database: &Database) -> Result<Vec<String>, StartError> {
         .await
         .map_err(StartError::Database)?;
     Ok(storage::migrate(&pool).await?)
+}
+
+/// The feed alone, for a command that needs nothing else.
+pub async fn feed(database: &Database) -> Result<Feed, StartError> {
+    let pool = storage::connect(database)
+        .await
+        .map_err(StartError::Database)?;
+    storage::check_migrations(&pool).await?;
+    Ok(Feed::new(pool))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -38,6 +38,8 @@ pub struct Principal {
     pub user: UserId,
     /// Whether the token names the operator's role.
     pub operator: bool,
+    /// Whether it names the role of other services.
+    pub service: bool,
     /// The token's `email`, never stored; passed on to Stripe only by setting.
     pub email: Option<String>,
 }
@@ -184,9 +186,11 @@ impl Verifier {
             .filter(|subject| !subject.contains('\0'))
             .ok_or(InvalidToken::Subject)?;
         let roles = claims::at_path(claims, &self.settings.roles_claim);
+        let names = |wanted: &str| claims::list(roles).any(|role| role == wanted);
         Ok(Principal {
             user: UserId::new(subject),
-            operator: claims::list(roles).any(|role| role == self.settings.operator_role),
+            operator: names(&self.settings.operator_role),
+            service: names(&self.settings.service_role),
             // One that the login has not verified may be anybody's.
             email: claims::text(claims, "email")
                 .filter(|_| !claims::is_denied(claims, "email_verified"))

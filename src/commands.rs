@@ -2,6 +2,7 @@
 //! look at the whole deployment.
 
 mod doctor;
+mod feed;
 mod plans;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::doctor::{Examination, doctor};
+pub(crate) use self::feed::{Feed, feed};
 pub(crate) use self::plans::{Plans, plans};
 
 /// Longest reason that is kept, in characters.

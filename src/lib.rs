@@ -9,6 +9,7 @@
 //! | [`storage`] | all SQL | `domain` |
 //! | [`catalogue`] | the plans that are on sale, with live prices | `stripe`, `domain` |
 //! | [`purchases`] | the one way in for whatever is said about a purchase | the four above |
+//! | [`outward`] | who is told what has changed: the feed | `storage`, `domain` |
 //! | [`services`] | the use cases, by who calls: members, Stripe's events, operators, upkeep | `purchases` and below |
 //! | [`auth`] | who calls | `domain` |
 //! | [`http`] | routes, extractors, limits, problem documents | `services`, `auth`; never `stripe` or `storage` |
@@ -49,6 +50,7 @@ pub mod catalogue;
 pub mod clock;
 pub mod domain;
 pub mod http;
+pub mod outward;
 pub mod purchases;
 pub mod services;
 pub mod settings;

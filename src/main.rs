@@ -42,6 +42,9 @@ enum Command {
     /// Look at Stripe's events and apply them again
     #[command(subcommand)]
     Events(commands::Events),
+    /// Look after the feed that other services follow
+    #[command(subcommand)]
+    Feed(commands::Feed),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
     /// Compare the plans file with Stripe
@@ -69,6 +72,7 @@ async fn main() -> ExitCode {
         Command::Healthcheck => healthcheck().await,
         Command::Doctor(how) => commands::doctor(how).await,
         Command::Events(command) => commands::events(command).await,
+        Command::Feed(command) => commands::feed(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
             Err(error) => Err(error),

@@ -44,6 +44,8 @@ pub struct Settings {
     pub portal: Portal,
     /// What time does to a purchase.
     pub lifecycle: Lifecycle,
+    /// What other services follow.
+    pub feed: Feed,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -143,6 +145,8 @@ pub struct Auth {
     pub roles_claim: String,
     /// The role of an operator.
     pub operator_role: String,
+    /// The role of other services, which follow the feed.
+    pub service_role: String,
 }
 
 /// What verifies a token's signature: the settings choose, never the token.
@@ -316,6 +320,15 @@ pub enum LogFormat {
     Json,
     /// For people.
     Pretty,
+}
+
+/// What other services follow.
+#[derive(Clone, Debug)]
+pub struct Feed {
+    /// Tokens that read it, beside those of the login that name the service's role.
+    pub tokens: Vec<Secret>,
+    /// How long its entries are kept.
+    pub keep: time::Duration,
 }
 
 /// What the catalogue needs.

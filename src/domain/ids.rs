@@ -66,6 +66,10 @@ uuid_id! {
     TransactionId
 }
 uuid_id! {
+    /// An entry of the feed: what a receiver knows a repeat by.
+    EntryId
+}
+uuid_id! {
     /// Our row of a customer at Stripe: one for each user and currency.
     CustomerId
 }

@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod currency;
 pub mod facts;
+pub mod feed;
 pub mod history;
 pub mod ids;
 pub mod invalid;

@@ -2,11 +2,12 @@
 //!
 //! From the outside in: the edge (id, log, metrics, problem documents), headers for browsers, CORS, a net for
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
-//! their request and response types; it offers `routes()`, which its folder names: `members` by who calls, `stripe`
-//! for webhooks. What all of them share is in [`edge`].
+//! their request and response types; it offers `routes()`, which its folder names: `members` and `services` by who calls,
+//! `stripe` for webhooks. What all of them share is in [`edge`].
 
 pub mod edge;
 mod members;
+mod services;
 mod stripe;
 #[cfg(test)]
 mod tests;
@@ -70,6 +71,7 @@ pub fn router(state: AppState) -> Router {
         .merge(returns)
         .merge(for_members(members::from_rows(), door()))
         .merge(for_members(members::from_stripe(), door().with_rate(http)))
+        .merge(limited(services::following()))
         .merge(webhooks)
         .merge(machines)
         .problems(&[PANIC])

@@ -101,7 +101,7 @@ fn move_to(line: &mut Subscription, offer: &Offer) {
 }
 
 /// Takes a change of plan back, in a draft of what one source said; price and quantity are facts and stay.
-pub(crate) fn keep_plans(draft: &mut Draft, by: &By) {
+pub(crate) fn keep_plans(draft: &mut Draft, by: &By, now: OffsetDateTime) {
     let before = draft.before.clone();
     for (before, after) in before.lines.iter().zip(&mut draft.after.lines) {
         after.plan.clone_from(&before.plan);
@@ -110,5 +110,6 @@ pub(crate) fn keep_plans(draft: &mut Draft, by: &By) {
         after.upgrade_group.clone_from(&before.upgrade_group);
     }
     draft.changes.clear();
-    draft.note(&before, by);
+    draft.feed.clear();
+    draft.note(&before, by, now);
 }

@@ -101,7 +101,7 @@ impl Purchases {
             }
             lifecycle::record(&mut draft.transactions, *line, transaction);
         }
-        draft.note(&before, by);
+        draft.note(&before, by, now);
         Ok(Left {
             doubtful: merged.doubtful || followed == Followed::Later,
             needs_prices: followed == Followed::Later,
@@ -149,7 +149,7 @@ impl Purchases {
                 Ok(written) if written == [true] => break,
                 Ok(_) => return Ok(None),
                 Err(error) if error.is_held_already() && left.flag != Some(HELD_ALREADY) => {
-                    keep_plans(&mut draft, by);
+                    keep_plans(&mut draft, by, self.clock.now());
                     left.flag = Some(HELD_ALREADY);
                 }
                 Err(error) => return Err(error.into()),

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::Clock;
+use crate::outward::feed::Feed;
 use crate::purchases::Purchases;
 use crate::settings::{CheckoutPage, Settings};
 use crate::storage::webhook_events::{self, Backlog};
@@ -36,6 +37,8 @@ pub struct Services {
     pub upkeep: Upkeep,
     /// The plans.
     pub catalogue: Arc<Catalogue>,
+    /// What other services follow.
+    pub feed: Feed,
     pool: PgPool,
 }
 
@@ -95,6 +98,7 @@ impl Services {
             upkeep: Upkeep::new(&Arc::new(purchases.in_background()), background),
             events,
             catalogue,
+            feed: Feed::new(pool.clone()),
             pool,
         }
     }

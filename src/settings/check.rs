@@ -11,9 +11,9 @@ use url::{Host, Url};
 
 use super::raw::{self, Raw};
 use super::{
-    Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Http,
-    Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings, SettingsError,
-    Stripe, Worker, is_live_key,
+    Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Feed,
+    Http, Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings,
+    SettingsError, Stripe, Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -30,6 +30,8 @@ const PUBLISHED: [&str; 2] = [
 ];
 /// Stripe's have 32 after `whsec_`; whoever typed one has fewer.
 const WEBHOOK_SECRET_CHARACTERS: usize = 8;
+/// Nobody guesses one of so many.
+const FEED_TOKEN_BYTES: usize = 32;
 /// Longer than any two renewals lie apart.
 const MAX_GRACE_DAYS: u16 = 3650;
 
@@ -53,6 +55,7 @@ pub(super) fn check(
     let changes = check.changes(&raw.changes);
     let portal = check.portal(raw.portal);
     let lifecycle = check.lifecycle(&raw.lifecycle);
+    let feed = check.feed(raw.feed);
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -69,6 +72,7 @@ pub(super) fn check(
             changes: changes?,
             portal,
             lifecycle,
+            feed,
             worker,
             clock: clock?,
             log: log?,
@@ -401,6 +405,7 @@ impl Check {
         for (name, value) in [
             ("auth.roles_claim", &raw.roles_claim),
             ("auth.operator_role", &raw.operator_role),
+            ("auth.service_role", &raw.service_role),
         ] {
             if value.trim().is_empty() {
                 self.problem(name, "is empty");
@@ -412,6 +417,7 @@ impl Check {
             audience: raw.audience,
             roles_claim: raw.roles_claim,
             operator_role: raw.operator_role,
+            service_role: raw.service_role,
         })
     }
 
@@ -483,6 +489,22 @@ impl Check {
             );
         }
         Portal { configuration }
+    }
+
+    fn feed(&mut self, raw: raw::Feed) -> Feed {
+        if raw
+            .tokens
+            .iter()
+            .any(|token| token.len() < FEED_TOKEN_BYTES)
+        {
+            let what = format!("has one that is shorter than {FEED_TOKEN_BYTES} characters");
+            self.problem("feed.tokens", &what);
+        }
+        self.at_least("feed.keep_days", raw.keep_days.into(), 1);
+        Feed {
+            tokens: raw.tokens.into_iter().map(Secret::new).collect(),
+            keep: time::Duration::days(raw.keep_days.into()),
+        }
     }
 
     fn lifecycle(&mut self, raw: &raw::Lifecycle) -> Lifecycle {

@@ -26,6 +26,7 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) portal: Portal,
     pub(super) lifecycle: Lifecycle,
+    pub(super) feed: Feed,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -92,6 +93,7 @@ pub(super) struct Auth {
     pub(super) audience: Option<String>,
     pub(super) roles_claim: String,
     pub(super) operator_role: String,
+    pub(super) service_role: String,
 }
 
 #[derive(Deserialize)]
@@ -195,6 +197,14 @@ pub(super) struct Worker {
     pub(super) compare_interval_seconds: u64,
     pub(super) compare_mends: bool,
     pub(super) purge_after_days: u32,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Feed {
+    #[serde(default, deserialize_with = "comma_separated")]
+    pub(super) tokens: Vec<String>,
+    pub(super) keep_days: u16,
 }
 
 #[derive(Default, Deserialize)]

@@ -18,6 +18,7 @@ pub mod baskets;
 pub mod checkouts;
 pub mod cursors;
 pub mod customers;
+pub mod feed;
 pub mod parts;
 pub mod schema;
 pub mod status_changes;

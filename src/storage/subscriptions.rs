@@ -1,7 +1,7 @@
 //! Rows of `subscriptions`.
 
-use sqlx::FromRow;
 use sqlx::postgres::{PgExecutor, PgRow};
+use sqlx::{FromRow, Row as _};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -211,6 +211,28 @@ pub async fn find_of_user(
     .fetch_all(db)
     .await?;
     rows.into_iter().map(SubscriptionRow::into_line).collect()
+}
+
+/// The next subscriptions of everybody after one, ended or not, each with its user.
+pub async fn find_of_all(
+    db: impl PgExecutor<'_>,
+    after: Option<SubscriptionId>,
+    limit: i64,
+) -> Result<Vec<(String, Subscription)>, StorageError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", user_id FROM subscriptions WHERE id > $1 ORDER BY id LIMIT $2"
+    ))
+    .bind(after.map_or(Uuid::nil(), |id| id.0))
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    let line = |row: PgRow| {
+        let line = SubscriptionRow::from_row(&row)?.into_line()?;
+        Ok((row.try_get("user_id")?, line))
+    };
+    rows.into_iter().map(line).collect()
 }
 
 /// What of a user's may entitle her: active or cancelled.

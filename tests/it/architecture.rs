@@ -64,6 +64,10 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room {
+        name: "outward",
+        knows: &["domain", "storage"],
+    },
+    Room {
         name: "services",
         knows: &[
             "domain",
@@ -71,6 +75,7 @@ const ROOMS: &[Room] = &[
             "storage",
             "catalogue",
             "purchases",
+            "outward",
             "clock",
             "settings",
         ],
@@ -86,6 +91,7 @@ const ROOMS: &[Room] = &[
             "auth",
             "catalogue",
             "purchases",
+            "outward",
             "services",
             "clock",
             "settings",
@@ -136,6 +142,11 @@ const FOLDERS: &[Folder] = &[
     },
     Folder {
         room: "http",
+        name: "services",
+        knows: &["edge"],
+    },
+    Folder {
+        room: "http",
         name: "stripe",
         knows: &["edge"],
     },
@@ -146,7 +157,7 @@ const NEVER_PASSED_ON: &[&str] = &["stripe", "storage"];
 
 /// Crates that only some rooms may use; `app` and `main` have no place here unless they are named.
 const CRATES: &[(&str, &[&str])] = &[
-    ("sqlx", &["storage", "purchases", "services"]),
+    ("sqlx", &["storage", "purchases", "outward", "services"]),
     ("jsonwebtoken", &["auth"]),
     ("axum", &["http", "app"]),
     ("tower", &["http", "app"]),

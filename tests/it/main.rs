@@ -16,6 +16,7 @@ mod disputes;
 mod doctor;
 mod double_purchase;
 mod faults;
+mod feed;
 mod follow_price;
 mod groups;
 mod harness;

@@ -68,10 +68,12 @@ codes! {
     Unauthorized = "unauthorized", UNAUTHORIZED, "A valid token is needed";
     /// Nothing has changed; the code of the only entry of `errors` and the detail say why.
     PaymentFailed = "payment_failed", PAYMENT_REQUIRED, "The payment failed";
-    /// The token does not name the operator's role.
-    Forbidden = "forbidden", FORBIDDEN, "This is for operators";
+    /// The token does not name the role that the route is for.
+    Forbidden = "forbidden", FORBIDDEN, "This is for somebody else";
     /// It is not there, or not the caller's.
     NotFound = "not_found", NOT_FOUND, "Not found";
+    /// It is of another epoch, or what follows it was purged: the detail says where to begin again.
+    CursorGone = "cursor_gone", GONE, "What follows this cursor is not known any more";
     /// The header `Allow` names the methods that the path knows.
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED, "This route does not know the method";
     /// Send the whole body at once.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use aws_lc_rs::constant_time;
 use axum::body::Bytes;
 use axum::extract::{FromRef, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -14,7 +15,9 @@ use tower_http::timeout::TimeoutError;
 
 use super::codes::Code;
 use super::problem::ApiError;
+use super::state::AppState;
 use crate::auth::{AuthError, Principal, Verifier};
+use crate::settings::Secret;
 
 /// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
 const IDEMPOTENCY_KEY_BYTES: usize = 255;
@@ -26,6 +29,12 @@ pub(in crate::http) const MEMBER: &[Code] = &[
     Code::Unauthorized,
     Code::AuthKeysUnavailable,
     Code::TooManyRequests,
+];
+/// Of [`Follower`].
+pub(in crate::http) const SERVICE: &[Code] = &[
+    Code::Unauthorized,
+    Code::AuthKeysUnavailable,
+    Code::Forbidden,
 ];
 /// Of [`Path`], and of whatever is not the caller's.
 pub(in crate::http) const PATH: &[Code] = &[Code::NotFound];
@@ -52,6 +61,10 @@ pub(in crate::http) const JSON: &[Code] = &[
 /// A caller with a valid token.
 #[derive(Clone, Debug)]
 pub struct Member(pub Principal);
+
+/// Another service of the organisation: by one of the feed's tokens, or by one that names the service's role.
+#[derive(Clone, Copy, Debug)]
+pub struct Follower;
 
 /// A caller with a valid token that names the operator's role.
 #[derive(Clone, Debug)]
@@ -108,6 +121,31 @@ where
         let Member(principal) = Member::from_request_parts(parts, state).await?;
         if principal.operator {
             Ok(Self(principal))
+        } else {
+            Err(ApiError::new(Code::Forbidden))
+        }
+    }
+}
+
+impl FromRequestParts<AppState> for Follower {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &AppState,
+    ) -> Result<Self, Self::Rejection> {
+        let token = bearer(&parts.headers)?;
+        let tokens = &state.settings.feed.tokens;
+        let is_one = |own: &Secret| {
+            constant_time::verify_slices_are_equal(own.expose().as_bytes(), token.as_bytes())
+                .is_ok()
+        };
+        // Each is compared, so that the time tells nothing of which.
+        if tokens.iter().filter(|own| is_one(own)).count() > 0 {
+            return Ok(Self);
+        }
+        if state.verifier.verify(token).await?.service {
+            Ok(Self)
         } else {
             Err(ApiError::new(Code::Forbidden))
         }

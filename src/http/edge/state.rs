@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::health::Readiness;
 use crate::auth::Verifier;
 use crate::clock::Clock;
+use crate::outward::feed::Feed;
 use crate::services::Services;
 use crate::services::events::Events;
 use crate::services::members::Members;
@@ -44,6 +45,18 @@ impl FromRef<AppState> for Arc<Verifier> {
 impl FromRef<AppState> for Members {
     fn from_ref(state: &AppState) -> Self {
         state.services.members.clone()
+    }
+}
+
+impl FromRef<AppState> for Clock {
+    fn from_ref(state: &AppState) -> Self {
+        state.clock.clone()
+    }
+}
+
+impl FromRef<AppState> for Feed {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.feed.clone()
     }
 }
 

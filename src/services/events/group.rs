@@ -262,7 +262,8 @@ impl Events {
                 // Alone, a plan that the member holds already is left as it was.
                 Err(error) if error.is_held_already() => match (&mut *drafts, &mut *judged) {
                     ([draft], [one]) if one.record.cause != Some(HELD_ALREADY) => {
-                        keep_plans(draft, &By::event(one.record.id, way.cause));
+                        let by = By::event(one.record.id, way.cause);
+                        keep_plans(draft, &by, self.clock.now());
                         one.flag(HELD_ALREADY);
                     }
                     _ => return Err(error.into()),

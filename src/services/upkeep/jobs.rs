@@ -31,7 +31,7 @@ struct Job {
 
 impl Upkeep {
     /// All jobs. To add one, add a row.
-    fn jobs(&self) -> [Job; 10] {
+    fn jobs(&self) -> [Job; 11] {
         let worker = &self.settings.worker;
         let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
         [
@@ -76,6 +76,12 @@ impl Upkeep {
                 every: rarely,
                 woken: false,
                 run: |upkeep, _| Box::pin(async move { upkeep.purge_events().await }),
+            },
+            Job {
+                name: "purge_feed",
+                every: rarely,
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.purge_feed().await }),
             },
             Job {
                 name: "purge_unpaid",

@@ -20,7 +20,7 @@ use crate::domain::facts::{Freshness, Observation, Subject};
 use crate::domain::ids::CheckoutId;
 use crate::purchases::{Error, Purchases};
 use crate::settings::Settings;
-use crate::storage::{baskets, checkouts, subscriptions, webhook_events};
+use crate::storage::{baskets, checkouts, feed, subscriptions, webhook_events};
 
 /// Old events are purged so many at a time.
 const PURGE_BATCH: i64 = 500;
@@ -116,6 +116,13 @@ impl Upkeep {
         let days = i64::from(self.settings.worker.purge_after_days);
         let before = self.clock.now() - Duration::days(days);
         let purged = webhook_events::delete_old(&self.pool, before, PURGE_BATCH).await?;
+        Ok(usize::try_from(purged).unwrap_or(usize::MAX))
+    }
+
+    /// Deletes what was told long ago.
+    async fn purge_feed(&self) -> Result<usize, Error> {
+        let before = self.clock.now() - self.settings.feed.keep;
+        let purged = feed::delete_old(&self.pool, before, PURGE_BATCH).await?;
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 

@@ -1,10 +1,13 @@
 //! A basket between its reading and its writing.
 
+use time::OffsetDateTime;
+
 use crate::domain::actor::By;
 use crate::domain::facts::Transaction;
 use crate::domain::history::{Change, changes};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::subscription::{Basket, Subscription};
+use crate::storage::feed::{self, Told};
 
 /// A basket on its way from what was read to what is to be written.
 #[derive(Clone, Debug)]
@@ -17,6 +20,8 @@ pub struct Draft {
     pub transactions: Vec<(SubscriptionId, Transaction)>,
     /// To be recorded, in the order in which it was told.
     pub changes: Vec<(SubscriptionId, Change, By)>,
+    /// To be told to who follows, in that order too.
+    pub feed: Vec<Told>,
 }
 
 impl Draft {
@@ -27,15 +32,20 @@ impl Draft {
             after: basket,
             transactions: Vec::new(),
             changes: Vec::new(),
+            feed: Vec::new(),
         }
     }
 
-    /// Notes for the history what has changed since `before`.
-    pub fn note(&mut self, before: &Basket, by: &By) {
+    /// Notes for the history and for the feed what has changed since `before`.
+    pub fn note(&mut self, before: &Basket, by: &By, now: OffsetDateTime) {
         for (before, after) in before.lines.iter().zip(&self.after.lines) {
+            if before == after {
+                continue;
+            }
             let changes = changes(before, after).into_iter();
             self.changes
                 .extend(changes.map(|change| (after.id, change, by.clone())));
+            self.feed.extend(feed::changed(before, after, now));
         }
     }
 

@@ -10,10 +10,11 @@ use uuid::Uuid;
 
 use super::Draft;
 use crate::domain::facts::TransactionKind;
-use crate::domain::ids::{TransactionId, UserId};
+use crate::domain::ids::{EntryId, SubscriptionId, TransactionId, UserId};
 use crate::domain::lifecycle;
-use crate::domain::subscription::{Collection, SessionStatus};
+use crate::domain::subscription::{Collection, SessionStatus, Subscription};
 use crate::storage::StorageError;
+use crate::storage::feed;
 use crate::storage::parts::Parts;
 use crate::storage::webhook_events::EventRecord;
 
@@ -52,22 +53,32 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let checkouts = checkouts(batch);
     let money = money(batch);
     let history = history(batch);
+    let feed = entries(batch);
     let write = if batch.skip_locked {
         &*SKIPPING
     } else {
         &WRITE
     };
+    let (opened, told) = (!checkouts.id.is_empty(), !events.id.is_empty());
+    let (moved, paid) = (lines.changed.contains(&true), !money.id.is_empty());
+    let tells = paid || !feed.line.is_empty();
     let statement = write.with([
-        !checkouts.id.is_empty(),
-        !checkouts.id.is_empty(),
-        !events.id.is_empty(),
-        batch.again && !events.id.is_empty(),
-        !events.id.is_empty(),
-        !checkouts.id.is_empty(),
+        opened,
+        opened,
+        told,
+        told && batch.again,
+        told,
+        opened,
         checkouts.status.contains(&SessionStatus::Failed.as_str()),
-        lines.changed.contains(&true),
-        !money.id.is_empty(),
+        moved,
+        paid,
         !history.line.is_empty(),
+        tells,
+        paid,
+        tells,
+        tells && told,
+        tells && moved,
+        tells,
     ]);
     let written = sqlx::query_scalar(statement)
         .bind(number(batch.drafts.len()))
@@ -76,7 +87,8 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let written = events.bind(written);
     let written = checkouts.bind(written);
     let written = money.bind(written);
-    Ok(history.bind(written).fetch_one(db).await?)
+    let written = history.bind(written);
+    Ok(feed.bind(written).fetch_one(db).await?)
 }
 
 /// A basket's number in the statement: from 1.
@@ -293,46 +305,65 @@ columns! {
         lost_at: Option<Time>,
         occurred_at: Time,
         part: bool,
+        entry: Uuid,
+        user: &'a str,
+        data: String,
     }
 }
 
 fn money<'a>(batch: &Batch<'a>) -> Money<'a> {
     let mut columns = Money::default();
-    let id = || TransactionId::new(batch.now).0;
     for (basket, draft) in numbered(batch) {
+        let own = |line: SubscriptionId| draft.after.lines.iter().find(move |own| own.id == line);
+        let row = |line: &Subscription| MoneyRow {
+            basket,
+            id: TransactionId::new(batch.now).0,
+            line: line.id.0,
+            entry: EntryId::new(batch.now).0,
+            user: draft.after.checkout.user.as_str(),
+            kind: "",
+            reference: "",
+            payment_intent: None,
+            state: None,
+            payment_at: None,
+            lost_at: None,
+            occurred_at: batch.now,
+            part: false,
+            data: String::new(),
+        };
         for (line, transaction) in &draft.transactions {
+            let Some(line) = own(*line) else { continue };
+            let (kind, reference) = (transaction.kind.as_str(), &transaction.reference);
+            let state = match transaction.kind {
+                TransactionKind::Payment | TransactionKind::PaymentFailed => None,
+                TransactionKind::Refund(progress) => Some(progress.as_str()),
+            };
             columns.push(MoneyRow {
-                basket,
-                id: id(),
-                line: line.0,
-                kind: transaction.kind.as_str(),
-                reference: &transaction.reference,
+                kind,
+                reference,
                 payment_intent: transaction.payment_intent.as_deref(),
-                state: match transaction.kind {
-                    TransactionKind::Payment | TransactionKind::PaymentFailed => None,
-                    TransactionKind::Refund(progress) => Some(progress.as_str()),
-                },
-                payment_at: None,
-                lost_at: None,
+                state,
                 occurred_at: transaction.at,
-                part: false,
+                data: feed::moved(line, kind, state, reference, transaction.at, batch.now),
+                ..row(line)
             });
         }
         for (before, after) in draft.moved() {
             let news = after.disputes.iter();
             for dispute in news.filter(|dispute| !before.disputes.contains(dispute)) {
+                let (kind, state) = ("dispute", Some(dispute.state.as_str()));
+                let (reference, at) = (&dispute.reference, dispute.at);
                 columns.push(MoneyRow {
-                    basket,
-                    id: id(),
-                    line: after.id.0,
-                    kind: "dispute",
-                    reference: &dispute.reference,
+                    kind,
+                    reference,
                     payment_intent: dispute.payment_intent.as_deref(),
-                    state: Some(dispute.state.as_str()),
+                    state,
                     payment_at: dispute.payment_at,
                     lost_at: dispute.lost_at,
-                    occurred_at: dispute.at,
+                    occurred_at: at,
                     part: dispute.part,
+                    data: feed::moved(after, kind, state, reference, at, batch.now),
+                    ..row(after)
                 });
             }
         }
@@ -377,6 +408,35 @@ fn history<'a>(batch: &Batch<'a>) -> History<'a> {
                 cause: by.cause.as_str(),
                 reference: by.reference.as_deref(),
                 actor: by.actor.person().map(UserId::as_str),
+            });
+        }
+    }
+    columns
+}
+
+columns! {
+    /// Rows of `feed` but for those of money, which only the statement knows to be new.
+    Feed of FeedRow {
+        basket: i32,
+        id: Uuid,
+        kind: &'a str,
+        line: Uuid,
+        user: &'a str,
+        data: &'a str,
+    }
+}
+
+fn entries<'a>(batch: &Batch<'a>) -> Feed<'a> {
+    let mut columns = Feed::default();
+    for (basket, draft) in numbered(batch) {
+        for entry in &draft.feed {
+            columns.push(FeedRow {
+                basket,
+                id: EntryId::new(batch.now).0,
+                kind: entry.kind,
+                line: entry.line.0,
+                user: draft.after.checkout.user.as_str(),
+                data: &entry.data,
             });
         }
     }

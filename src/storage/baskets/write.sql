@@ -5,7 +5,7 @@
 -- told twice: the caller looks again and leaves it out. Only the parts are sent that have something to do
 -- (storage/parts.rs).
 --
--- $1 how many baskets   $2 now   $3… lines   $39… events   $47… checkouts   $53… transactions   $64… history
+-- $1 how many baskets   $2 now   $3… lines   $39… events   $47… checkouts   $53… transactions   $67… history   $79… feed
 WITH want AS MATERIALIZED (
     -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
     -- and what it is to be.
@@ -67,6 +67,7 @@ WITH want AS MATERIALIZED (
            attempts = CASE WHEN held.state = 'deferred' THEN held.attempts ELSE 0 END
 --]
 --[ event
+    RETURNING id
 )
 --]
 --[ checkout
@@ -108,19 +109,24 @@ WITH want AS MATERIALIZED (
                                THEN least(s.next_look_at, greatest(n.look_due_at, $2 + interval '1 hour')) END
       FROM locked n
      WHERE s.ctid = n.place AND n.changed AND (SELECT ok FROM ready)[n.basket]
+    RETURNING s.id
 )
 --]
 --[ money
-, money AS (
+, paid AS MATERIALIZED (
+    SELECT * FROM unnest($53::integer[], $54::uuid[], $55::uuid[], $56::text[], $57::text[], $58::text[], $59::text[],
+                         $60::timestamptz[], $61::timestamptz[], $62::timestamptz[], $63::boolean[], $64::uuid[],
+                         $65::text[], $66::text[])
+           WITH ORDINALITY
+           AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
+                 lost_at, occurred_at, part, entry_id, user_id, data, place)
+), money AS (
     -- What is known already keeps its earliest time, learns its payment, and only moves on.
     INSERT INTO transactions AS held (id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state,
                                       payment_at, lost_at, occurred_at, part, created_at)
     SELECT n.id, n.subscription_id, n.kind, n.stripe_reference, n.stripe_payment_intent_id, n.state, n.payment_at,
            n.lost_at, n.occurred_at, n.part, $2
-      FROM unnest($53::integer[], $54::uuid[], $55::uuid[], $56::text[], $57::text[], $58::text[], $59::text[],
-                  $60::timestamptz[], $61::timestamptz[], $62::timestamptz[], $63::boolean[])
-           AS n (basket, id, subscription_id, kind, stripe_reference, stripe_payment_intent_id, state, payment_at,
-                 lost_at, occurred_at, part)
+      FROM paid n
      WHERE (SELECT ok FROM ready)[n.basket]
     ON CONFLICT (subscription_id, kind, stripe_reference) DO UPDATE
        SET occurred_at = least(held.occurred_at, excluded.occurred_at),
@@ -133,6 +139,7 @@ WITH want AS MATERIALIZED (
         OR held.payment_at IS DISTINCT FROM excluded.payment_at OR held.lost_at IS DISTINCT FROM excluded.lost_at
         OR held.part <> excluded.part
         OR (held.stripe_payment_intent_id IS NULL AND excluded.stripe_payment_intent_id IS NOT NULL)
+    RETURNING id, subscription_id, kind, stripe_reference, state, xmax = 0 AS is_new
 )
 --]
 --[ history
@@ -142,13 +149,50 @@ WITH want AS MATERIALIZED (
                                 to_quantity, cause, cause_ref, actor, at)
     SELECT n.subscription_id, n.from_status, n.to_status, n.reason, n.from_plan, n.to_plan, n.from_quantity,
            n.to_quantity, n.cause, n.cause_ref, n.actor, $2
-      FROM unnest($64::integer[], $65::uuid[], $66::text[], $67::text[], $68::text[], $69::text[], $70::text[],
-                  $71::integer[], $72::integer[], $73::text[], $74::text[], $75::text[])
+      FROM unnest($67::integer[], $68::uuid[], $69::text[], $70::text[], $71::text[], $72::text[], $73::text[],
+                  $74::integer[], $75::integer[], $76::text[], $77::text[], $78::text[])
            WITH ORDINALITY
            AS n (basket, subscription_id, from_status, to_status, reason, from_plan, to_plan, from_quantity,
                  to_quantity, cause, cause_ref, actor, place)
      WHERE (SELECT ok FROM ready)[n.basket]
      ORDER BY n.place
+)
+--]
+--[ feed
+, told AS MATERIALIZED (
+    SELECT n.id, n.type, n.subscription_id, n.user_id, NULL::uuid AS transaction_id, n.data, 1 AS part, n.place
+      FROM unnest($79::integer[], $80::uuid[], $81::text[], $82::uuid[], $83::text[], $84::text[])
+           WITH ORDINALITY AS n (basket, id, type, subscription_id, user_id, data, place)
+     WHERE (SELECT ok FROM ready)[n.basket]
+--]
+--[ money of the feed
+     UNION ALL
+    -- Of what was known before, only another state is told: as the table was, it is the old one.
+    SELECT n.entry_id, CASE WHEN m.is_new THEN 'transaction.recorded' ELSE 'transaction.updated' END,
+           n.subscription_id, n.user_id, m.id, n.data, 2, n.place
+      FROM money m
+      JOIN paid n USING (subscription_id, kind, stripe_reference)
+     WHERE m.is_new OR m.state IS DISTINCT FROM (SELECT t.state FROM transactions t WHERE t.id = m.id)
+--]
+--[ feed
+), head AS (
+    -- Last of all: whoever waits here has done everything else, and holds it until the commit.
+    UPDATE feed_head SET position = position + (SELECT count(*) FROM told)
+     WHERE one AND (SELECT count(*) FROM told) > 0
+--]
+--[ event
+       AND (SELECT count(*) FROM event) >= 0
+--]
+--[ line
+       AND (SELECT count(*) FROM line) >= 0
+--]
+--[ feed
+    RETURNING position - (SELECT count(*) FROM told) AS before
+), entry AS (
+    INSERT INTO feed (position, id, type, subscription_id, user_id, transaction_id, data, at)
+    SELECT h.before + row_number() OVER (ORDER BY t.part, t.place), t.id, t.type, t.subscription_id, t.user_id,
+           t.transaction_id, t.data::jsonb, $2
+      FROM told t, head h
 )
 --]
 SELECT ok FROM ready

@@ -2,7 +2,7 @@
 -- lines with the first row of their history, and the client's key. What can't be is refused by the constraints.
 --
 -- $1 customer if it is new   $2 user   $3 currency   $4 now        $5 checkout      $6 mode       $7 request hash
--- $8 cancel token's hash     $9 expiry $10 first repair  $11 idempotency key   $12… lines
+-- $8 cancel token's hash     $9 expiry $10 first repair  $11 idempotency key   $12… lines   $24… their entries in the feed
 WITH customer AS (
     -- The update that changes nothing gives the row also where another statement has just inserted it.
     INSERT INTO customers (id, user_id, currency, created_at) VALUES ($1::uuid, $2::text, $3::text, $4::timestamptz)
@@ -27,10 +27,20 @@ WITH customer AS (
            WITH ORDINALITY
            AS n (id, plan, kind, quantity, quantity_open, single, upgrade_group, recurring, term, status,
                  status_reason, stripe_price_id, place)
+    RETURNING id
 ), history AS (
     INSERT INTO status_changes (subscription_id, to_status, reason, cause, actor, at)
     SELECT n.id, n.status, n.status_reason, 'member', $2::text, $4::timestamptz
       FROM unnest($12::uuid[], $21::text[], $22::text[]) WITH ORDINALITY AS n (id, status, status_reason, place)
      ORDER BY n.place
+), head AS (
+    -- Last of all, for it is held until the commit.
+    UPDATE feed_head SET position = position + (SELECT count(*) FROM line)
+     WHERE one AND (SELECT count(*) FROM line) > 0
+    RETURNING position - (SELECT count(*) FROM line) AS before
+), entry AS (
+    INSERT INTO feed (position, id, type, subscription_id, user_id, data, at)
+    SELECT h.before + n.place, n.id, 'subscription.created', n.line, $2::text, n.data::jsonb, $4::timestamptz
+      FROM unnest($24::uuid[], $12::uuid[], $25::text[]) WITH ORDINALITY AS n (id, line, data, place), head h
 )
 SELECT id, generation, stripe_customer_id FROM customer

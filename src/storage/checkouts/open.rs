@@ -6,11 +6,12 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{InsertError, Repeated, refused};
-use crate::domain::ids::{CheckoutId, CustomerId, UserId};
+use crate::domain::ids::{CheckoutId, CustomerId, EntryId, UserId};
 use crate::domain::plan::Kind;
 use crate::domain::subscription::Basket;
 use crate::storage::StorageError;
 use crate::storage::customers::Customer;
+use crate::storage::feed;
 
 /// A checkout to be recorded.
 #[derive(Clone, Debug)]
@@ -123,6 +124,8 @@ pub async fn insert(
         .iter()
         .map(|line| line.stripe_price.as_str())
         .collect();
+    let entries: Vec<Uuid> = lines.iter().map(|_| EntryId::new(now).0).collect();
+    let data: Vec<String> = lines.iter().map(|line| feed::state(line, now)).collect();
     let inserted = sqlx::query_as(include_str!("insert.sql"))
         .bind(CustomerId::new(now).0)
         .bind(checkout.user.as_str())
@@ -147,6 +150,8 @@ pub async fn insert(
         .bind(statuses)
         .bind(reasons)
         .bind(prices)
+        .bind(entries)
+        .bind(data)
         .fetch_one(db)
         .await;
     let (id, generation, stripe_customer): (Uuid, i32, Option<String>) = refused(inserted)?;

@@ -169,7 +169,7 @@ impl Events {
             if !drift.is_empty() && apply {
                 let by = By::reconcile();
                 let before = mended.before.clone();
-                mended.note(&before, &by);
+                mended.note(&before, &by, self.clock.now());
                 let left = Left {
                     flag,
                     ..Left::default()
