@@ -3,6 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::harness::own_affairs::Plans;
 use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD, at_once};
 use crate::harness::{Answer, TestApp};
 
@@ -321,7 +322,11 @@ async fn a_trial_is_for_who_never_had_the_plan_or_another_of_its_group() {
 
 #[tokio::test]
 async fn of_several_pages_that_are_open_at_once_only_the_first_begins_with_a_trial() {
-    let app = cooperative().await;
+    let plans = Plans::write(
+        "[[plan]]\ncode = \"family\"\nkind = \"membership\"\nprice = \"membership_monthly\"\n\
+         single = false\nquantity = { max = 6 }\ntrial_days = 7\n",
+    );
+    let app = plans.sold().start().await;
     let alice = app.member("alice");
     let trials = async || {
         let mut opened = app.calls("POST /v1/checkout/sessions").await;
