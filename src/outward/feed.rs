@@ -146,7 +146,10 @@ impl Feed {
     pub async fn read(&self, wanted: &Wanted) -> Result<Told, ReadError> {
         let until = Instant::now() + wanted.wait;
         let mut head = feed::head(&self.pool).await?;
-        let mut after = self.begin(wanted.after.as_ref(), &head).await?;
+        let mut after = match &wanted.after {
+            Some(cursor) => cursor.position,
+            None => self.before_oldest(&head).await?,
+        };
         loop {
             let found = feed::find(
                 &self.pool,
@@ -156,6 +159,14 @@ impl Feed {
                 wanted.limit,
             )
             .await?;
+            if let Some(cursor) = &wanted.after {
+                // After the entries: what was purged before they were read must not be missed in silence.
+                let oldest = self.before_oldest(&head).await?;
+                let is_known = (oldest..=head.position).contains(&after);
+                if !is_known || cursor.epoch != head.epoch {
+                    return Err(self.gone(head).await?);
+                }
+            }
             let is_full = i64::try_from(found.len()).is_ok_and(|found| found >= wanted.limit);
             let last = found.last().map(|entry| entry.position);
             let position = last.filter(|_| is_full).unwrap_or(head.position);
@@ -209,26 +220,18 @@ impl Feed {
         })
     }
 
-    /// The position after which to read.
-    async fn begin(&self, after: Option<&Cursor>, head: &Head) -> Result<i64, ReadError> {
+    /// The position before the oldest entry that is kept.
+    async fn before_oldest(&self, head: &Head) -> Result<i64, StorageError> {
         let oldest = feed::oldest(&self.pool).await?;
-        let before_oldest = oldest.map_or(head.position, |oldest| oldest - 1);
-        let Some(cursor) = after else {
-            return Ok(before_oldest);
-        };
-        let is_known = (before_oldest..=head.position).contains(&cursor.position);
-        if is_known && cursor.epoch == head.epoch {
-            return Ok(cursor.position);
-        }
-        Err(self.gone(head.clone()).await?)
+        Ok(oldest.map_or(head.position, |oldest| oldest - 1))
     }
 
     async fn gone(&self, head: Head) -> Result<ReadError, StorageError> {
-        let oldest = feed::oldest(&self.pool).await?;
+        let position = self.before_oldest(&head).await?;
         Ok(ReadError::Gone {
             oldest: Cursor {
                 epoch: head.epoch,
-                position: oldest.map_or(head.position, |oldest| oldest - 1),
+                position,
             },
         })
     }

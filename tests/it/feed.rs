@@ -6,6 +6,7 @@ use dues::auth::mint_development_token;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
+use sqlx::PgPool;
 
 use crate::harness::lifecycle::{MONTH, text};
 use crate::harness::program::run;
@@ -64,6 +65,35 @@ fn assert_whole(entries: &[Value]) {
     for (before, after) in entries.iter().zip(entries.iter().skip(1)) {
         let place = |entry: &Value| entry["position"].as_i64().expect("a position");
         assert_eq!(place(after), place(before) + 1, "{before} {after}");
+    }
+}
+
+/// The feed is whole and says what the rows say: positions without gaps up to the head, each transaction told once, and
+/// of each line the last status that was told is its own.
+pub(crate) async fn assert_tells_what_rows_say(pool: &PgPool) {
+    for (what, wrong) in [
+        (
+            "positions have gaps, or the head is not their last",
+            "SELECT count(*) FROM feed_head h
+              WHERE h.position <> (SELECT count(*) FROM feed) OR h.position <> (SELECT max(position) FROM feed)",
+        ),
+        (
+            "transactions are not told once each",
+            "SELECT count(*) FROM transactions t
+              WHERE (SELECT count(*) FROM feed f WHERE f.transaction_id = t.id AND f.type = 'transaction.recorded') <> 1",
+        ),
+        (
+            "lines are not what was told of them last",
+            "SELECT count(*) FROM subscriptions s
+              WHERE s.status IS DISTINCT FROM (SELECT f.data->>'status' FROM feed f WHERE f.subscription_id = s.id
+                                                ORDER BY f.position DESC LIMIT 1)",
+        ),
+    ] {
+        let count: i64 = sqlx::query_scalar(wrong)
+            .fetch_one(pool)
+            .await
+            .expect("the feed is there");
+        assert_eq!(count, 0, "{what}");
     }
 }
 
@@ -238,6 +268,7 @@ async fn many_writers_at_two_replicas_are_told_once_and_in_order_to_who_reads_al
     let _rest = tokio::time::timeout(std::time::Duration::from_secs(2), &mut reading).await;
     drop(reading);
     assert_whole(&seen);
+    assert_tells_what_rows_say(&app.pool).await;
     assert_eq!(seen[0]["position"], 1);
     assert_eq!(
         seen,
@@ -365,6 +396,10 @@ async fn a_cursor_that_leads_nowhere_is_gone_and_told_where_to_begin() {
     assert_eq!(gone["detail"], format!("Begin again after {epoch}-1."));
     assert_eq!(told(&app, &format!("{epoch}-1")).await.len(), 2);
     assert_eq!(told(&app, "").await.len(), 2, "from the oldest");
+
+    // A reader that is told of what follows is told of all that does.
+    let none = read(&app, &format!("after={end}")).await.assert_status(200);
+    assert_eq!(none.json()["data"], json!([]));
 
     // After a restore, what was told may have been something else.
     let variables = HashMap::from([("DUES__DATABASE__URL".to_owned(), url.to_owned())]);

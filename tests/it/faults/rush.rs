@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
+use crate::feed::assert_tells_what_rows_say;
 use crate::harness::purchase::GOOD_CARD;
 use crate::harness::replica;
 use crate::harness::{TestSandbox, client};
@@ -248,6 +249,7 @@ impl Rush {
             SELECT count(*) FROM links JOIN subscriptions s ON s.id = subscription_id
              WHERE from_status IS DISTINCT FROM before OR last AND to_status <> status";
         assert_eq!(count(broken).await, 0, "every history is a chain");
+        assert_tells_what_rows_say(pool).await;
         pool.close().await;
     }
 }
