@@ -50,11 +50,11 @@ fuzz_target!(|input: (&str, &[u8])| {
     RUNTIME.block_on(async {
         let (mut parts, body) = request.into_parts();
         if let Err(problem) = Query::<Listing>::from_request_parts(&mut parts, &()).await {
-            assert!(problem.status().is_client_error());
+            assert!(problem.code().status().is_client_error());
         }
         let request = Request::from_parts(parts, body);
         if let Err(problem) = Json::<Order>::from_request(request, &()).await {
-            assert!(problem.status().is_client_error());
+            assert!(problem.code().status().is_client_error());
         }
     });
 });
