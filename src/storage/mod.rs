@@ -73,21 +73,18 @@ impl StorageError {
     /// Whether somebody else has kept locked for too long what was to be written.
     pub fn is_of_a_lock(&self) -> bool {
         const LOCK_NOT_AVAILABLE: &str = "55P03";
-        match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().as_deref() == Some(LOCK_NOT_AVAILABLE)
-            }
-            Self::Database(_) | Self::ImpossibleRow { .. } => false,
-        }
+        self.has_code(LOCK_NOT_AVAILABLE)
     }
 
     /// Whether a text was to be written that the database can't hold (a NUL).
     pub fn is_of_a_text(&self) -> bool {
         const CHARACTER_NOT_IN_REPERTOIRE: &str = "22021";
+        self.has_code(CHARACTER_NOT_IN_REPERTOIRE)
+    }
+
+    fn has_code(&self, wanted: &str) -> bool {
         match self {
-            Self::Database(sqlx::Error::Database(error)) => {
-                error.code().as_deref() == Some(CHARACTER_NOT_IN_REPERTOIRE)
-            }
+            Self::Database(sqlx::Error::Database(error)) => error.code().as_deref() == Some(wanted),
             Self::Database(_) | Self::ImpossibleRow { .. } => false,
         }
     }

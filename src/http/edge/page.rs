@@ -29,7 +29,14 @@ pub(in crate::http) struct PageQuery {
 
 /// How many entries were asked for.
 pub(in crate::http) fn limit(asked: Option<i64>) -> Result<i64, ApiError> {
-    let (default, most) = LIMIT;
+    limit_within(asked, LIMIT)
+}
+
+/// The same where a list has bounds of its own: how many unless asked otherwise, and the most.
+pub(in crate::http) fn limit_within(
+    asked: Option<i64>,
+    (default, most): (i64, i64),
+) -> Result<i64, ApiError> {
     match asked.unwrap_or(default) {
         limit if (1..=most).contains(&limit) => Ok(limit),
         _ => Err(ApiError::validation_failed().field(

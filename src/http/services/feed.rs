@@ -17,7 +17,7 @@ use crate::http::edge::codes::Code;
 use crate::http::edge::errors::DATABASE;
 use crate::http::edge::extract::{Follower, Json, QUERY, Query, SERVICE};
 use crate::http::edge::openapi::Problems as _;
-use crate::http::edge::page::parsed;
+use crate::http::edge::page::{limit_within, parsed};
 use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::outward::feed::{Cursor, Feed, Page, ReadError, Wanted};
@@ -150,7 +150,7 @@ async fn read_snapshot(
     Follower: Follower,
     Query(query): Query<SnapshotQuery>,
 ) -> Result<Json<Snapshot>, ApiError> {
-    let limit = limit(query.limit)?;
+    let limit = limit_within(query.limit, LIMIT)?;
     let page = parsed("page", query.page.as_deref(), Page::parse)?;
     let read = feed.snapshot(page.as_ref(), limit, clock.now()).await?;
     let lines = read.lines.into_iter().map(|(user_id, id, data)| {
@@ -192,18 +192,8 @@ fn out_of_range(field: &str, detail: String) -> ApiError {
     ApiError::validation_failed().field(field, "out_of_range", detail)
 }
 
-fn limit(asked: Option<i64>) -> Result<i64, ApiError> {
-    let (default, most) = LIMIT;
-    let limit = asked.unwrap_or(default);
-    if (1..=most).contains(&limit) {
-        Ok(limit)
-    } else {
-        Err(out_of_range("limit", format!("From 1 to {most}.")))
-    }
-}
-
 fn wanted(query: &FeedQuery) -> Result<Wanted, ApiError> {
-    let limit = limit(query.limit)?;
+    let limit = limit_within(query.limit, LIMIT)?;
     let wait = query.wait.unwrap_or_default();
     if wait > WAIT {
         return Err(out_of_range("wait", format!("At most {WAIT}.")));
