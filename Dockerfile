@@ -12,9 +12,10 @@ FROM base AS dependencies
 COPY Cargo.toml Cargo.lock ./
 COPY dev/postgres/Cargo.toml dev/postgres/Cargo.toml
 COPY dev/stripe-sandbox/Cargo.toml dev/stripe-sandbox/Cargo.toml
-RUN mkdir -p src dev/postgres/src dev/stripe-sandbox/src examples \
+COPY dev/neighbours/Cargo.toml dev/neighbours/Cargo.toml
+RUN mkdir -p src dev/neighbours/src dev/postgres/src dev/stripe-sandbox/src examples \
     && echo 'fn main() {}' | tee src/main.rs dev/postgres/src/main.rs dev/stripe-sandbox/src/main.rs > build.rs \
-    && touch src/lib.rs dev/postgres/src/lib.rs dev/stripe-sandbox/src/lib.rs
+    && touch src/lib.rs dev/neighbours/src/lib.rs dev/postgres/src/lib.rs dev/stripe-sandbox/src/lib.rs
 RUN cargo build --release --locked --package dues --package stripe-sandbox
 
 

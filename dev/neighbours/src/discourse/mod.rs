@@ -1,0 +1,1 @@
+//! A forum: groups and `sync_sso`.

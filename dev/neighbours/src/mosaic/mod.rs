@@ -1,0 +1,1 @@
+//! Mosaic Billing with the services around it.
