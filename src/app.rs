@@ -19,6 +19,7 @@ use crate::clock::{Clock, FollowError};
 use crate::http::edge::state::AppState;
 use crate::http::{self, Readiness};
 use crate::outward::feed::Feed;
+use crate::outward::followers::Followers;
 use crate::services::{self, Services};
 use crate::settings::{Database, Settings};
 use crate::storage::{self, MigrationError};
@@ -156,6 +157,8 @@ impl App {
         let shutdown_time = state.settings.http.shutdown;
         let working = CancellationToken::new();
         let mut worker = tokio::spawn(state.services.upkeep.clone().run(working.clone()));
+        let followers = state.services.followers.clone();
+        let mut telling = tokio::spawn(followers.run(working.clone()));
         // The writer answers what the server has taken: it is told to stop only when that is done.
         let written = CancellationToken::new();
         let events = state.services.events.clone();
@@ -194,6 +197,14 @@ impl App {
                 tracing::warn!("the worker was still at work at the deadline and was cut off");
                 worker.abort();
             }
+        }
+        // What is cut off is told again: nobody is told that it was told before it is.
+        if tokio::time::timeout(WORKER_CUT, &mut telling)
+            .await
+            .is_err()
+        {
+            tracing::warn!("a follower was still being told at the deadline and was cut off");
+            telling.abort();
         }
         if tokio::time::timeout(WORKER_CUT, &mut writer).await.is_err() {
             tracing::warn!(
@@ -249,6 +260,17 @@ pub async fn feed(database: &Database) -> Result<Feed, StartError> {
         .map_err(StartError::Database)?;
     storage::check_migrations(&pool).await?;
     Ok(Feed::new(pool))
+}
+
+/// The followers alone, for a command that tells nobody anything of members.
+pub async fn followers(settings: Arc<Settings>) -> Result<Followers, StartError> {
+    let clock = clock(&settings).await?;
+    let pool = storage::connect(&settings.database)
+        .await
+        .map_err(StartError::Database)?;
+    storage::check_migrations(&pool).await?;
+    let feed = Feed::new(pool.clone());
+    Followers::open(pool, feed, clock, settings).map_err(|error| StartError::Services(error.into()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

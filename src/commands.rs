@@ -3,6 +3,7 @@
 
 mod doctor;
 mod feed;
+mod followers;
 mod plans;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::doctor::{Examination, doctor};
 pub(crate) use self::feed::{Feed, feed};
+pub(crate) use self::followers::{Followers, followers};
 pub(crate) use self::plans::{Plans, plans};
 
 /// Longest reason that is kept, in characters.

@@ -4,7 +4,6 @@ mod commands;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -31,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve the API until a signal to stop; SIGHUP reads the plans file again
+    /// Serve the API until a signal to stop; SIGHUP reads the plans' and the followers' file again
     Serve,
     /// Run the pending migrations and end
     Migrate,
@@ -45,6 +44,9 @@ enum Command {
     /// Look after the feed that other services follow
     #[command(subcommand)]
     Feed(commands::Feed),
+    /// Look after the systems that are called about each change
+    #[command(subcommand)]
+    Followers(commands::Followers),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
     /// Compare the plans file with Stripe
@@ -73,6 +75,7 @@ async fn main() -> ExitCode {
         Command::Doctor(how) => commands::doctor(how).await,
         Command::Events(command) => commands::events(command).await,
         Command::Feed(command) => commands::feed(command).await,
+        Command::Followers(command) => commands::followers(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
             Err(error) => Err(error),
@@ -104,11 +107,12 @@ async fn serve() -> anyhow::Result<()> {
     let address = app.address()?;
     let metrics = app.metrics_address().map(tracing::field::display);
     tracing::info!(%address, metrics, environment, mode, version = env!("CARGO_PKG_VERSION"), "listening");
-    let catalogue = Arc::clone(&app.services().catalogue);
+    let services = app.services();
     // One after the other: signals that come during a reload are one signal after it, so the last file wins.
     let reloads = tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            catalogue.reload().await;
+            services.catalogue.reload().await;
+            services.followers.reload();
         }
     });
     app.run(stop).await;

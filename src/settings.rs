@@ -46,6 +46,8 @@ pub struct Settings {
     pub lifecycle: Lifecycle,
     /// What other services follow.
     pub feed: Feed,
+    /// Who is told of what has changed.
+    pub followers: Followers,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -331,6 +333,15 @@ pub struct Feed {
     pub keep: time::Duration,
 }
 
+/// Who is told of what has changed.
+#[derive(Clone, Debug)]
+pub struct Followers {
+    /// The file that names them; none where nobody is told.
+    pub file: Option<PathBuf>,
+    /// Variables of the environment that are not settings: the file says which of them hold secrets.
+    pub variables: HashMap<String, Secret>,
+}
+
 /// What the catalogue needs.
 #[derive(Clone, Debug)]
 pub struct CatalogueSettings {
@@ -418,11 +429,18 @@ impl Settings {
         config_dir: Option<&Path>,
         variables: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, SettingsError> {
-        let (raw, problems) = raw::read(environment, config_dir, variables.into_iter().collect());
-        match raw {
-            Some(raw) => check::check(environment, raw, problems),
-            None => Err(SettingsError { problems }),
-        }
+        let variables: HashMap<String, String> = variables.into_iter().collect();
+        let others = { variables.iter() }
+            .filter(|(name, _)| !name.starts_with("DUES__"))
+            .map(|(name, value)| (name.clone(), Secret::new(value.trim())))
+            .collect();
+        let (raw, problems) = raw::read(environment, config_dir, variables);
+        let Some(raw) = raw else {
+            return Err(SettingsError { problems });
+        };
+        let mut settings = check::check(environment, raw, problems)?;
+        settings.followers.variables = others;
+        Ok(settings)
     }
 
     /// Whether the key is of Stripe's live mode, in which money moves.

@@ -3,6 +3,20 @@
 use time::OffsetDateTime;
 use uuid::Uuid;
 
+/// What entries can be of, as they are named.
+pub const TYPES: [&str; 7] = [
+    "subscription.created",
+    "subscription.status_changed",
+    "subscription.plan_changed",
+    "subscription.quantity_changed",
+    "subscription.period_changed",
+    "transaction.recorded",
+    "transaction.updated",
+];
+
+/// What is told of everything in force to who begins: no change.
+pub const IN_FORCE: &str = "subscription.in_force";
+
 /// One change.
 #[derive(Clone, Debug)]
 pub struct Entry {

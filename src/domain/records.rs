@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::ids::{SubscriptionId, TransactionId};
+use super::ids::{SubscriptionId, TransactionId, UserId};
 use super::plan::Kind;
 use super::subscription::Status;
 
@@ -32,6 +32,27 @@ pub struct TransactionRecord {
     pub stripe_reference: String,
     /// When it happened.
     pub occurred_at: OffsetDateTime,
+}
+
+/// A transaction, whose it is and what it was for.
+#[derive(Clone, Debug)]
+pub struct Movement {
+    /// The transaction.
+    pub transaction: TransactionRecord,
+    /// When we recorded it.
+    pub recorded_at: OffsetDateTime,
+    /// The line.
+    pub subscription_id: SubscriptionId,
+    /// The member.
+    pub user_id: UserId,
+    /// The plan that the line is on now.
+    pub plan: String,
+    /// The line's kind.
+    pub kind: String,
+    /// How many the line is of now.
+    pub quantity: i32,
+    /// Of its checkout: ISO 4217, lower case.
+    pub currency: String,
 }
 
 /// One change of status, plan or quantity.

@@ -72,6 +72,7 @@ pub fn router(state: AppState) -> Router {
         .merge(for_members(members::from_rows(), door()))
         .merge(for_members(members::from_stripe(), door().with_rate(http)))
         .merge(limited(services::following()))
+        .merge(limited(services::from_stripe()))
         .merge(webhooks)
         .merge(machines)
         .problems(&[PANIC])

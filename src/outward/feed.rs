@@ -8,12 +8,14 @@ use sqlx::postgres::PgPool;
 use time::OffsetDateTime;
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::domain::feed::Entry;
 use crate::domain::ids::SubscriptionId;
+use crate::domain::records::Movement;
 use crate::domain::subscription::Status;
 use crate::storage::feed::{self, Head};
-use crate::storage::{StorageError, subscriptions};
+use crate::storage::{StorageError, subscriptions, transactions};
 
 /// How often the head is looked at while somebody waits: other replicas write too.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -51,11 +53,11 @@ impl fmt::Display for Cursor {
     }
 }
 
-/// A page of a snapshot, by what comes before it; as text `epoch-position~subscription`.
+/// A page of a snapshot, by what comes before it; as text `epoch-position~id`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
     begun: Cursor,
-    last: SubscriptionId,
+    last: Uuid,
 }
 
 impl Page {
@@ -77,13 +79,24 @@ impl fmt::Display for Page {
 
 /// A page of what is true now.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub struct Snapshot<T> {
     /// Where to read on when all pages are read.
     pub after: Cursor,
-    /// User, line, and as JSON what is true of it.
-    pub lines: Vec<(String, SubscriptionId, String)>,
+    /// What the page holds.
+    pub data: Vec<T>,
     /// The next page; none after the last.
     pub next: Option<Page>,
+}
+
+/// A line that has not ended.
+#[derive(Clone, Debug)]
+pub struct InForce {
+    /// The member.
+    pub user_id: String,
+    /// The line.
+    pub subscription_id: SubscriptionId,
+    /// JSON: what is true of it, as entries of the feed have it.
+    pub data: String,
 }
 
 /// Which entries are asked for.
@@ -180,7 +193,7 @@ impl Feed {
                 });
             }
             after = position;
-            self.newer_than(after, until).await?;
+            self.newer_until(after, until).await?;
             let newer = feed::head(&self.pool).await?;
             if newer.epoch != head.epoch {
                 return Err(self.gone(newer).await?);
@@ -196,28 +209,52 @@ impl Feed {
         page: Option<&Page>,
         limit: i64,
         now: OffsetDateTime,
-    ) -> Result<Snapshot, ReadError> {
-        let head = feed::head(&self.pool).await?;
-        let begun = page.map_or_else(|| Cursor::at(&head), |page| page.begun.clone());
-        if begun.epoch != head.epoch {
-            return Err(self.gone(head).await?);
-        }
-        let after = page.map(|page| page.last);
+    ) -> Result<Snapshot<InForce>, ReadError> {
+        let begun = self.begun(page).await?;
+        let after = page.map(|page| SubscriptionId(page.last));
         let lines = subscriptions::find_of_all(&self.pool, after, limit).await?;
-        let is_full = i64::try_from(lines.len()).is_ok_and(|count| count >= limit);
-        let last = lines.last().filter(|_| is_full).map(|(_, line)| line.id);
-        let next = last.map(|last| Page {
-            begun: begun.clone(),
-            last,
-        });
+        let next = next_page(&begun, &lines, limit, |(_, line)| line.id.0);
         let live = { lines.into_iter() }.filter(|(_, line)| line.status != Status::Ended);
         Ok(Snapshot {
             after: begun,
-            lines: live
-                .map(|(user, line)| (user, line.id, feed::state(&line, now)))
+            data: live
+                .map(|(user_id, line)| InForce {
+                    user_id,
+                    subscription_id: line.id,
+                    data: feed::state(&line, now),
+                })
                 .collect(),
             next,
         })
+    }
+
+    /// A page of the money that was recorded since then, oldest first, and where to read on when all pages are read.
+    pub async fn transactions(
+        &self,
+        since: OffsetDateTime,
+        page: Option<&Page>,
+        limit: i64,
+    ) -> Result<Snapshot<Movement>, ReadError> {
+        let begun = self.begun(page).await?;
+        let after = page.map(|page| page.last);
+        let data = transactions::find_since(&self.pool, since, after, limit).await?;
+        let next = next_page(&begun, &data, limit, |moved| moved.transaction.id.0);
+        Ok(Snapshot {
+            after: begun,
+            data,
+            next,
+        })
+    }
+
+    /// Where to read on after a snapshot: where the feed was when its first page was read.
+    async fn begun(&self, page: Option<&Page>) -> Result<Cursor, ReadError> {
+        let head = feed::head(&self.pool).await?;
+        let begun = page.map_or_else(|| Cursor::at(&head), |page| page.begun.clone());
+        if begun.epoch == head.epoch {
+            Ok(begun)
+        } else {
+            Err(self.gone(head).await?)
+        }
     }
 
     /// The position before the oldest entry that is kept.
@@ -236,8 +273,17 @@ impl Feed {
         })
     }
 
-    /// Waits until there is something after a position, or until then. Of all who wait one looks.
-    async fn newer_than(&self, position: i64, until: Instant) -> Result<(), StorageError> {
+    /// Waits until there is something after a position, or for so long.
+    pub(super) async fn newer_than(
+        &self,
+        position: i64,
+        longest: Duration,
+    ) -> Result<(), StorageError> {
+        self.newer_until(position, Instant::now() + longest).await
+    }
+
+    /// The same until then. Of all who wait one looks.
+    async fn newer_until(&self, position: i64, until: Instant) -> Result<(), StorageError> {
         let mut seen = self.seen.subscribe();
         let look = async {
             let _looking = self.looking.lock().await;
@@ -264,6 +310,16 @@ impl Feed {
         feed::update_epoch(&self.pool, &epoch).await?;
         Ok(Cursor::at(&feed::head(&self.pool).await?))
     }
+}
+
+/// The page after this one, if it is full.
+fn next_page<T>(begun: &Cursor, found: &[T], limit: i64, id: fn(&T) -> Uuid) -> Option<Page> {
+    let is_full = i64::try_from(found.len()).is_ok_and(|count| count >= limit);
+    let last = found.last().filter(|_| is_full)?;
+    Some(Page {
+        begun: begun.clone(),
+        last: id(last),
+    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
-//! Who is told what has changed, and how: the feed, which other services read.
+//! Who is told what has changed, and how: the feed, which other services read, and the followers, which are called.
 
 pub mod feed;
+pub mod followers;
+mod webhook;

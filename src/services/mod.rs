@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use crate::catalogue::{Catalogue, CatalogueError};
 use crate::clock::Clock;
 use crate::outward::feed::Feed;
+use crate::outward::followers::{Followers, FollowersError};
 use crate::purchases::Purchases;
 use crate::settings::{CheckoutPage, Settings};
 use crate::storage::webhook_events::{self, Backlog};
@@ -39,6 +40,8 @@ pub struct Services {
     pub catalogue: Arc<Catalogue>,
     /// What other services follow.
     pub feed: Feed,
+    /// Those who are called about it.
+    pub followers: Followers,
     pool: PgPool,
 }
 
@@ -51,6 +54,9 @@ pub enum BuildError {
     /// The HTTP client can't be built.
     #[error("the client for Stripe can't be built: {0}")]
     Stripe(String),
+    /// The followers' file doesn't hold.
+    #[error(transparent)]
+    Followers(#[from] FollowersError),
     /// Stripe's page has no such language or font.
     #[error("{0}")]
     Page(&'static str),
@@ -79,6 +85,13 @@ impl Services {
             Account::new(&settings).map_err(|error| BuildError::Stripe(error.to_string()))?;
         let catalogue = Catalogue::open(&settings.plans, account.client.clone()).await?;
         let catalogue = Arc::new(catalogue);
+        let feed = Feed::new(pool.clone());
+        let followers = Followers::open(
+            pool.clone(),
+            feed.clone(),
+            clock.clone(),
+            Arc::clone(&settings),
+        )?;
         let purchases = Purchases {
             pool: pool.clone(),
             account: Arc::new(account),
@@ -87,19 +100,24 @@ impl Services {
             clock,
             deferred: Arc::new(Notify::new()),
         };
-        Ok(Self::on(&Arc::new(purchases), pool, catalogue))
+        Ok(Self::on(&Arc::new(purchases), feed, followers))
     }
 
-    fn on(purchases: &Arc<Purchases>, pool: PgPool, catalogue: Arc<Catalogue>) -> Self {
+    fn on(purchases: &Arc<Purchases>, feed: Feed, followers: Followers) -> Self {
         let events = Events::new(purchases);
         let background = events.in_background();
         Self {
             members: Members::new(purchases),
-            upkeep: Upkeep::new(&Arc::new(purchases.in_background()), background),
+            upkeep: Upkeep::new(
+                &Arc::new(purchases.in_background()),
+                background,
+                followers.clone(),
+            ),
             events,
-            catalogue,
-            feed: Feed::new(pool.clone()),
-            pool,
+            catalogue: Arc::clone(&purchases.catalogue),
+            feed,
+            followers,
+            pool: purchases.pool.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod checkout;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use url::{Host, Url};
 use super::raw::{self, Raw};
 use super::{
     Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Feed,
-    Http, Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret, Settings,
-    SettingsError, Stripe, Worker, is_live_key,
+    Followers, Http, Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret,
+    Settings, SettingsError, Stripe, Worker, is_live_key,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -32,6 +33,8 @@ const PUBLISHED: [&str; 2] = [
 const WEBHOOK_SECRET_CHARACTERS: usize = 8;
 /// Nobody guesses one of so many.
 const FEED_TOKEN_BYTES: usize = 32;
+/// Where followers are named, if the file is there.
+const FOLLOWERS_FILE: &str = "config/followers.toml";
 /// Longer than any two renewals lie apart.
 const MAX_GRACE_DAYS: u16 = 3650;
 
@@ -56,6 +59,7 @@ pub(super) fn check(
     let portal = check.portal(raw.portal);
     let lifecycle = check.lifecycle(&raw.lifecycle);
     let feed = check.feed(raw.feed);
+    let followers = followers(raw.followers);
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -73,6 +77,7 @@ pub(super) fn check(
             portal,
             lifecycle,
             feed,
+            followers,
             worker,
             clock: clock?,
             log: log?,
@@ -152,6 +157,16 @@ pub(super) fn catalogue(
         _ => Err(SettingsError {
             problems: check.problems,
         }),
+    }
+}
+
+/// What the file says is checked where it is read.
+fn followers(raw: raw::Followers) -> Followers {
+    let usual = PathBuf::from(FOLLOWERS_FILE);
+    let file = raw.file.map(PathBuf::from);
+    Followers {
+        file: file.or_else(|| usual.exists().then_some(usual)),
+        variables: HashMap::new(),
     }
 }
 

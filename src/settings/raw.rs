@@ -27,6 +27,8 @@ pub(super) struct Raw {
     pub(super) portal: Portal,
     pub(super) lifecycle: Lifecycle,
     pub(super) feed: Feed,
+    #[serde(default)]
+    pub(super) followers: Followers,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -197,6 +199,13 @@ pub(super) struct Worker {
     pub(super) compare_interval_seconds: u64,
     pub(super) compare_mends: bool,
     pub(super) purge_after_days: u32,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Followers {
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) file: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -85,20 +85,22 @@ pub async fn update_epoch(db: impl PgExecutor<'_>, epoch: &str) -> Result<(), St
     Ok(())
 }
 
-/// Deletes the oldest entries, at most `limit`, up to the first that was recorded at `before` or later: what is left has no
-/// gaps. Returns how many.
+/// Deletes the oldest entries, at most `limit`, up to the first that was recorded at `before` or later, and none after the
+/// position `told`: what is left has no gaps. Returns how many.
 pub async fn delete_old(
     db: impl PgExecutor<'_>,
     before: OffsetDateTime,
+    told: i64,
     limit: i64,
 ) -> Result<u64, StorageError> {
     let deleted = sqlx::query(
-        "WITH next AS MATERIALIZED (SELECT position, at FROM feed ORDER BY position LIMIT $2)
+        "WITH next AS MATERIALIZED (SELECT position, at FROM feed WHERE position <= $3 ORDER BY position LIMIT $2)
          DELETE FROM feed WHERE position <= (SELECT max(position) FROM next
                 WHERE position < coalesce((SELECT min(position) FROM next WHERE at >= $1), 9223372036854775807))",
     )
     .bind(before)
     .bind(limit)
+    .bind(told)
     .execute(db)
     .await?;
     Ok(deleted.rows_affected())

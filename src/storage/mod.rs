@@ -19,6 +19,7 @@ pub mod checkouts;
 pub mod cursors;
 pub mod customers;
 pub mod feed;
+pub mod followers;
 pub mod parts;
 pub mod schema;
 pub mod status_changes;

@@ -253,6 +253,22 @@ pub async fn find_in_force(
     rows.into_iter().map(SubscriptionRow::into_line).collect()
 }
 
+/// What of a user's has not ended, oldest first.
+pub async fn find_not_ended(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<Subscription>, StorageError> {
+    let rows: Vec<SubscriptionRow> = sqlx::query_as(concat!(
+        "SELECT ",
+        columns!(),
+        " FROM subscriptions WHERE user_id = $1 AND status <> 'ENDED' ORDER BY id"
+    ))
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?;
+    rows.into_iter().map(SubscriptionRow::into_line).collect()
+}
+
 /// One subscription, if it is that user's.
 pub async fn find_one_of_user(
     db: impl PgExecutor<'_>,

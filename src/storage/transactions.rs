@@ -1,12 +1,13 @@
 //! Rows of `transactions`, as their member may see them.
 
 use sqlx::postgres::{PgExecutor, PgRow};
-use sqlx::{FromRow, Row as _};
+use sqlx::{AssertSqlSafe, FromRow, Row as _};
+use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::StorageError;
-use crate::domain::ids::{SubscriptionId, TransactionId};
-use crate::domain::records::TransactionRecord;
+use crate::domain::ids::{SubscriptionId, TransactionId, UserId};
+use crate::domain::records::{Movement, TransactionRecord};
 
 impl FromRow<'_, PgRow> for TransactionRecord {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
@@ -37,6 +38,98 @@ pub async fn find(
     .bind(before)
     .bind(limit)
     .fetch_all(db)
+    .await?)
+}
+
+/// Of a movement; what follows says which.
+const MOVEMENTS: &str = "SELECT t.id, t.kind, t.state, t.stripe_reference, t.occurred_at, t.created_at AS recorded_at,
+        t.subscription_id, s.user_id, s.plan, s.kind AS line_kind, s.quantity, c.currency
+   FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id JOIN checkouts c ON c.id = s.checkout_id";
+
+impl FromRow<'_, PgRow> for Movement {
+    fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            transaction: TransactionRecord::from_row(row)?,
+            recorded_at: row.try_get("recorded_at")?,
+            subscription_id: SubscriptionId(row.try_get("subscription_id")?),
+            user_id: UserId::new(row.try_get::<String, _>("user_id")?),
+            plan: row.try_get("plan")?,
+            kind: row.try_get("line_kind")?,
+            quantity: row.try_get("quantity")?,
+            currency: row.try_get("currency")?,
+        })
+    }
+}
+
+/// One transaction, whose it is and what it was for.
+pub async fn find_movement(
+    db: impl PgExecutor<'_>,
+    id: TransactionId,
+) -> Result<Option<Movement>, StorageError> {
+    let statement = format!("{MOVEMENTS} WHERE t.id = $1");
+    Ok(sqlx::query_as(AssertSqlSafe(statement))
+        .bind(id.0)
+        .fetch_optional(db)
+        .await?)
+}
+
+/// What was recorded since then, oldest first, from the one after `after` on. Ids are in the order of their times.
+pub async fn find_since(
+    db: impl PgExecutor<'_>,
+    since: OffsetDateTime,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Movement>, StorageError> {
+    let statement =
+        format!("{MOVEMENTS} WHERE t.id > $1 AND t.created_at >= $2 ORDER BY t.id LIMIT $3");
+    let earliest = since - Duration::minutes(1);
+    let milliseconds = u128::try_from(earliest.unix_timestamp()).unwrap_or_default() * 1000;
+    Ok(sqlx::query_as(AssertSqlSafe(statement))
+        .bind(after.unwrap_or(Uuid::from_u128(milliseconds << 80)))
+        .bind(since)
+        .bind(limit)
+        .fetch_all(db)
+        .await?)
+}
+
+/// Where the money of a transaction is to be found at Stripe.
+#[derive(Clone, Debug)]
+pub struct Whereabouts {
+    /// `pi_…`.
+    pub payment_intent: Option<String>,
+    /// `in_…` that the payment paid.
+    pub invoice: Option<String>,
+    /// `cs_…` of the line's checkout.
+    pub session: Option<String>,
+    /// How many lines the payment, the refund or the dispute is recorded for.
+    pub lines: i64,
+}
+
+from_row!(Whereabouts {
+    payment_intent,
+    invoice,
+    session,
+    lines
+});
+
+/// Where the money of a transaction is to be found at Stripe.
+pub async fn find_whereabouts(
+    db: impl PgExecutor<'_>,
+    id: TransactionId,
+) -> Result<Option<Whereabouts>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT t.stripe_payment_intent_id AS payment_intent, c.stripe_session_id AS session,
+                CASE WHEN starts_with(t.stripe_reference, 'in_') THEN t.stripe_reference
+                     ELSE (SELECT p.stripe_reference FROM transactions p
+                            WHERE p.stripe_payment_intent_id = t.stripe_payment_intent_id AND p.kind = 'payment'
+                              AND starts_with(p.stripe_reference, 'in_') ORDER BY p.id LIMIT 1) END AS invoice,
+                (SELECT count(*) FROM transactions o WHERE o.stripe_reference = t.stripe_reference AND o.kind = t.kind)
+                    AS lines
+           FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id JOIN checkouts c ON c.id = s.checkout_id
+          WHERE t.id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
     .await?)
 }
 

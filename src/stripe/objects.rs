@@ -52,6 +52,14 @@ impl<T: HasId> Expandable<T> {
         }
     }
 
+    /// The object itself, if Stripe expanded it.
+    pub fn into_object(self) -> Option<T> {
+        match self {
+            Self::Id(_) => None,
+            Self::Object(object) => Some(*object),
+        }
+    }
+
     /// The object, if Stripe expanded it.
     pub fn object(&self) -> Option<&T> {
         match self {

@@ -65,7 +65,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "outward",
-        knows: &["domain", "storage"],
+        knows: &["domain", "storage", "clock", "settings"],
     },
     Room {
         name: "services",
@@ -82,7 +82,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "commands",
-        knows: &["settings", "app", "catalogue", "services"],
+        knows: &["settings", "app", "catalogue", "services", "outward"],
     },
     Room {
         name: "http",

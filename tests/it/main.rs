@@ -18,6 +18,7 @@ mod double_purchase;
 mod faults;
 mod feed;
 mod follow_price;
+mod followers;
 mod groups;
 mod harness;
 mod lifecycle_one_off;

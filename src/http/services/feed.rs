@@ -24,13 +24,13 @@ use crate::outward::feed::{Cursor, Feed, Page, ReadError, Wanted};
 use crate::purchases::Error;
 
 /// Entries of an answer unless asked otherwise, and the most.
-const LIMIT: (i64, i64) = (100, 1_000);
+pub(super) const LIMIT: (i64, i64) = (100, 1_000);
 /// Longest wait, in seconds.
 const WAIT: u64 = 25;
 /// Most types that are asked for, and the longest of them.
 const TYPES: (usize, usize) = (20, 64);
 /// Of a cursor that leads nowhere.
-const GONE: &[Code] = &[Code::CursorGone];
+pub(super) const GONE: &[Code] = &[Code::CursorGone];
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -153,11 +153,11 @@ async fn read_snapshot(
     let limit = limit_within(query.limit, LIMIT)?;
     let page = parsed("page", query.page.as_deref(), Page::parse)?;
     let read = feed.snapshot(page.as_ref(), limit, clock.now()).await?;
-    let lines = read.lines.into_iter().map(|(user_id, id, data)| {
+    let lines = read.data.into_iter().map(|line| {
         Ok(SnapshotLine {
-            user_id,
-            subscription_id: id.0,
-            data: RawValue::from_string(data)?,
+            user_id: line.user_id,
+            subscription_id: line.subscription_id.0,
+            data: RawValue::from_string(line.data)?,
         })
     });
     let data: Result<_, serde_json::Error> = lines.collect();

@@ -7,6 +7,7 @@
 mod attributing;
 mod causes;
 mod ledger;
+mod movement;
 mod range;
 mod reading;
 mod totals;
@@ -23,6 +24,7 @@ use crate::storage::{StorageError, customers, subscriptions};
 use crate::stripe::StripeError;
 
 pub use self::causes::Cause;
+pub use self::movement::Amount;
 pub use self::range::{Invalid, Range};
 pub use self::totals::Total;
 

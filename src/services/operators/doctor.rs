@@ -6,6 +6,7 @@
 mod access;
 mod account;
 mod endpoint;
+mod followers;
 mod surroundings;
 
 use std::time::Duration;
@@ -61,6 +62,7 @@ pub enum Check {
     Settings,
     Database,
     Events,
+    Followers,
     Stripe,
     Permissions,
     Version,
@@ -91,6 +93,7 @@ impl Check {
             Self::Settings => "settings",
             Self::Database => "database",
             Self::Events => "events",
+            Self::Followers => "followers",
             Self::Stripe => "stripe",
             Self::Permissions => "permissions",
             Self::Version => "version",
@@ -169,6 +172,7 @@ impl<'a> Doctor<'a> {
     /// Looks at everything and tells each finding as soon as it is known; returns what could be mended at once.
     pub async fn examine(&self, tell: &mut impl FnMut(Finding)) -> Option<Remedy> {
         self.database(tell).await;
+        self.followers(tell).await;
         let remedy = if self.access(tell).await {
             let remedy = self.endpoints(tell).await;
             self.portal(tell).await;

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation, Subject};
 use crate::domain::ids::CheckoutId;
+use crate::outward::followers::Followers;
 use crate::purchases::{Error, Purchases};
 use crate::settings::Settings;
 use crate::storage::{baskets, checkouts, feed, subscriptions, webhook_events};
@@ -37,6 +38,7 @@ fn piece_failed(job: &'static str) {
 pub struct Upkeep {
     purchases: Arc<Purchases>,
     events: Events,
+    followers: Followers,
     pool: PgPool,
     settings: Arc<Settings>,
     clock: Clock,
@@ -44,13 +46,14 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(purchases: &Arc<Purchases>, events: Events) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>, events: Events, followers: Followers) -> Self {
         Self {
             pool: purchases.pool.clone(),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
             purchases: Arc::clone(purchases),
             events,
+            followers,
             vitals: Vitals::default(),
         }
     }
@@ -119,10 +122,11 @@ impl Upkeep {
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 
-    /// Deletes what was told long ago.
+    /// Deletes what was told long ago, to every follower too.
     async fn purge_feed(&self) -> Result<usize, Error> {
         let before = self.clock.now() - self.settings.feed.keep;
-        let purged = feed::delete_old(&self.pool, before, PURGE_BATCH).await?;
+        let told = self.followers.told_until().await?.unwrap_or(i64::MAX);
+        let purged = feed::delete_old(&self.pool, before, told, PURGE_BATCH).await?;
         Ok(usize::try_from(purged).unwrap_or(usize::MAX))
     }
 

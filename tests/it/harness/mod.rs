@@ -17,6 +17,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod own_affairs;
 pub(crate) mod program;
 pub(crate) mod purchase;
+pub(crate) mod receiver;
 pub(crate) mod replica;
 mod sandbox;
 

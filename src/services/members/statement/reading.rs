@@ -73,7 +73,7 @@ listed! {
 
 /// Reads for one statement.
 pub(super) struct Reader<'a> {
-    stripe: &'a Stripe,
+    pub(super) stripe: &'a Stripe,
     to: OffsetDateTime,
     calls: Semaphore,
     wanted: Wanted,
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads what lists leave out of the objects in them: long objects show their first lines, refunds or payments.
-    async fn complete(&self, read: &mut Read) -> Result<(), StatementError> {
+    pub(super) async fn complete(&self, read: &mut Read) -> Result<(), StatementError> {
         let wanted: HashSet<String> = read
             .charges
             .iter()
@@ -220,7 +220,10 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    async fn disputes_of(&self, charge: &Charge) -> Result<Vec<Dispute>, StatementError> {
+    pub(super) async fn disputes_of(
+        &self,
+        charge: &Charge,
+    ) -> Result<Vec<Dispute>, StatementError> {
         match payment_intent_of(charge).filter(|_| charge.disputed) {
             Some(intent) => Ok(self.call(self.stripe.list_disputes(intent)).await?.data),
             None => Ok(Vec::new()),
@@ -260,7 +263,7 @@ impl<'a> Reader<'a> {
     }
 
     /// One call, when there is a place for it.
-    async fn call<T>(
+    pub(super) async fn call<T>(
         &self,
         call: impl Future<Output = Result<Answer<T>, StripeError>>,
     ) -> Result<T, StatementError> {
@@ -272,7 +275,7 @@ impl<'a> Reader<'a> {
 
 impl Read {
     /// Whether a credit note could tell what a refund was for: one exists, and the invoice has several lines.
-    fn needs_credit_notes(&self) -> bool {
+    pub(super) fn needs_credit_notes(&self) -> bool {
         let refunded: HashSet<&str> = self
             .charges
             .iter()

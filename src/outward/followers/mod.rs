@@ -1,0 +1,199 @@
+//! Followers: systems that are called about each change, in order, each from its own place.
+//!
+//! One process at a time tells a follower, by a lease; the place moves only with it. What is refused parks its member, and
+//! the others go on; where nobody is there, the follower waits.
+
+mod commands;
+pub(super) mod file;
+mod lanes;
+pub(super) mod receiver;
+mod walk;
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use metrics::counter;
+use sqlx::postgres::PgPool;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use self::commands::{CommandError, Standing};
+pub use self::file::FileError;
+use self::file::Follower;
+use self::receiver::Receiver;
+use self::walk::Walker;
+use super::feed::Feed;
+use crate::clock::Clock;
+use crate::settings::Settings;
+use crate::storage::{StorageError, followers};
+
+/// How long to wait before what died is started again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Why followers can't be told.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowersError {
+    /// The file is wrong.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// No HTTP client.
+    #[error("the client for followers can't be built: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The database.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// All followers that the file names; cloning copies references.
+#[derive(Clone)]
+pub struct Followers {
+    pool: PgPool,
+    feed: Feed,
+    clock: Clock,
+    settings: Arc<Settings>,
+    named: Arc<RwLock<Arc<Vec<Told>>>>,
+    /// Counts the readings of the file.
+    readings: Arc<watch::Sender<u64>>,
+}
+
+/// A follower with what receives.
+pub(super) struct Told {
+    follower: Follower,
+    receiver: Receiver,
+}
+
+impl Followers {
+    /// Reads the file; nobody is told yet.
+    pub fn open(
+        pool: PgPool,
+        feed: Feed,
+        clock: Clock,
+        settings: Arc<Settings>,
+    ) -> Result<Self, FollowersError> {
+        let named = read(&settings)?;
+        Ok(Self {
+            pool,
+            feed,
+            clock,
+            named: Arc::new(RwLock::new(Arc::new(named))),
+            readings: Arc::new(watch::Sender::new(0)),
+            settings,
+        })
+    }
+
+    /// Reads the file again; one that is wrong changes nothing.
+    pub fn reload(&self) {
+        match read(&self.settings) {
+            Ok(named) => {
+                tracing::info!(
+                    followers = named.len(),
+                    "the followers' file was read again"
+                );
+                *self.named.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(named);
+                self.readings.send_modify(|readings| *readings += 1);
+            }
+            Err(error) => {
+                tracing::error!(%error, "the followers' file is not used: those of before are told on");
+            }
+        }
+    }
+
+    fn named(&self) -> Arc<Vec<Told>> {
+        let named = self.named.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&named)
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        let named = self.named();
+        named
+            .iter()
+            .map(|told| told.follower.name.clone())
+            .collect()
+    }
+
+    /// Up to which position everything is told to everybody whom the file names; none where it names nobody.
+    pub async fn told_until(&self) -> Result<Option<i64>, StorageError> {
+        followers::find_lowest(&self.pool, &self.names()).await
+    }
+
+    /// Tells all of them until told to stop; those of another file as soon as it is read.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut readings = self.readings.subscribe();
+        while !stop.is_cancelled() {
+            readings.mark_unchanged();
+            let reading = stop.child_token();
+            let mut telling = JoinSet::new();
+            for place in 0..self.named().len() {
+                telling.spawn(self.clone().tell(place, self.named(), reading.clone()));
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                // The sender lives as long as we do.
+                _ = readings.changed() => {}
+            }
+            reading.cancel();
+            while telling.join_next().await.is_some() {}
+        }
+    }
+
+    /// Tells one of them. What dies is started again, and seen.
+    async fn tell(self, place: usize, named: Arc<Vec<Told>>, stop: CancellationToken) {
+        let Some(name) = named.get(place).map(|told| told.follower.name.clone()) else {
+            return;
+        };
+        while !stop.is_cancelled() {
+            let walker = Walker::new(&self, Arc::clone(&named), place, stop.clone());
+            let Some(walker) = walker else { return };
+            let ended = tokio::spawn(walker.run()).await;
+            match ended {
+                Ok(Ok(())) => continue,
+                Ok(Err(error)) => {
+                    tracing::error!(follower = name, %error, "a follower could not be told");
+                    counter!("follower_runs_total", "follower" => name.clone(), "outcome" => "failed")
+                        .increment(1);
+                }
+                Err(_) => {
+                    tracing::error!(
+                        follower = name,
+                        "what tells a follower died and will be started again"
+                    );
+                    counter!("follower_runs_total", "follower" => name.clone(), "outcome" => "died")
+                        .increment(1);
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(AGAIN) => {}
+            }
+        }
+    }
+}
+
+fn read(settings: &Settings) -> Result<Vec<Told>, FollowersError> {
+    let followers = file::read(&settings.followers)?;
+    let told = followers.into_iter().map(|follower| {
+        let receiver = Receiver::new(&follower.kind)?;
+        Ok(Told { follower, receiver })
+    });
+    told.collect()
+}
+
+/// Rows by their member, in the order in which the first of each stands.
+fn by_member<T>(rows: Vec<T>, member: impl Fn(&T) -> String) -> Vec<(String, Vec<T>)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut lanes: Vec<(String, Vec<T>)> = Vec::new();
+    for row in rows {
+        let user = member(&row);
+        let place = *places.entry(user.clone()).or_insert_with(|| {
+            lanes.push((user, Vec::new()));
+            lanes.len() - 1
+        });
+        if let Some((_, lane)) = lanes.get_mut(place) {
+            lane.push(row);
+        }
+    }
+    lanes
+}

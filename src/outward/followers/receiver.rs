@@ -1,0 +1,160 @@
+//! What receives: each kind of follower, called in the same way.
+
+use std::time::Duration;
+
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+
+use super::file::Kind;
+use crate::domain::feed::Entry;
+use crate::outward::webhook::Webhook;
+
+/// Longest wait for an answer: what Standard Webhooks suggests at least.
+pub(in crate::outward) const TIMEOUT: Duration = Duration::from_secs(15);
+/// A receiver that asks for longer is asked again after so long.
+const LONGEST_WISH: Duration = Duration::from_hours(1);
+
+/// Why something could not be told. The sentences say nothing that a body said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::outward) enum Failure {
+    /// Nobody is there to be told, whoever it is about.
+    Away {
+        /// What happened.
+        why: String,
+        /// How long the receiver wants to be left alone.
+        again_in: Option<Duration>,
+    },
+    /// This was refused; another member's may not be.
+    Refused {
+        /// What happened.
+        why: String,
+        /// Whether it is certain that it is about this member, and not about all.
+        is_hers: bool,
+    },
+    /// The receiver wants no more.
+    Stop {
+        /// What happened.
+        why: String,
+    },
+}
+
+impl Failure {
+    pub(in crate::outward) fn why(&self) -> &str {
+        match self {
+            Self::Away { why, .. } | Self::Refused { why, .. } | Self::Stop { why } => why,
+        }
+    }
+
+    pub(in crate::outward) fn away(why: impl Into<String>) -> Self {
+        Self::Away {
+            why: why.into(),
+            again_in: None,
+        }
+    }
+
+    pub(in crate::outward) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused {
+            why: why.into(),
+            is_hers: false,
+        }
+    }
+
+    /// What a request that brought no answer means.
+    pub(in crate::outward) fn of_error(error: &reqwest::Error) -> Self {
+        let why = if error.is_timeout() {
+            format!("no answer within {} s", TIMEOUT.as_secs())
+        } else if error.is_connect() {
+            "no connection".to_owned()
+        } else {
+            "the connection broke off".to_owned()
+        };
+        Self::away(why)
+    }
+
+    /// What an answer's status means; none where all is well.
+    pub(in crate::outward) fn of_status(response: &Response) -> Option<Self> {
+        let status = response.status();
+        let why = format!("answered {}", status.as_u16());
+        match status {
+            status if status.is_success() => None,
+            StatusCode::GONE => Some(Self::Stop {
+                why: "answered 410: it wants no more".to_owned(),
+            }),
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::BAD_GATEWAY
+            | StatusCode::SERVICE_UNAVAILABLE
+            | StatusCode::GATEWAY_TIMEOUT => Some(Self::Away {
+                why,
+                again_in: retry_after(response),
+            }),
+            status if status.is_redirection() => {
+                Some(Self::refused(format!("{why}: redirects are not followed")))
+            }
+            _ => Some(Self::refused(why)),
+        }
+    }
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let text = response.headers().get(RETRY_AFTER)?.to_str().ok()?;
+    let seconds: u64 = text.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds).min(LONGEST_WISH))
+}
+
+/// A client for receivers: no redirects, no proxy of the surroundings, no patience.
+pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .timeout(TIMEOUT)
+        .connect_timeout(Duration::from_secs(5))
+        .user_agent(concat!("dues/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// A follower that can be told.
+pub(super) enum Receiver {
+    Webhook(Webhook),
+}
+
+impl Receiver {
+    pub(super) fn new(kind: &Kind) -> Result<Self, reqwest::Error> {
+        Ok(match kind {
+            Kind::Webhook(config) => Self::Webhook(Webhook::new(config.clone())?),
+        })
+    }
+
+    /// Whether it can't know a repeat, so that we must.
+    pub(super) fn forgets(&self) -> bool {
+        match self {
+            Self::Webhook(_) => false,
+        }
+    }
+
+    /// Members who are told something at once; one member's rows always follow each other.
+    pub(super) fn at_once(&self) -> usize {
+        match self {
+            Self::Webhook(_) => 4,
+        }
+    }
+
+    /// Tells one row.
+    pub(super) async fn tell(&self, entry: &Entry) -> Result<(), Failure> {
+        match self {
+            Self::Webhook(webhook) => webhook.tell(entry).await,
+        }
+    }
+
+    /// Asks for a sign of life that changes nothing; what was found, in a few words.
+    pub(super) async fn sign_of_life(&self) -> Result<String, Failure> {
+        match self {
+            Self::Webhook(webhook) => webhook.sign_of_life().await,
+        }
+    }
+
+    /// Sends something of which the receiver knows that it is a test.
+    pub(super) async fn test(&self) -> Result<String, Failure> {
+        match self {
+            Self::Webhook(webhook) => webhook.test().await,
+        }
+    }
+}
