@@ -270,7 +270,8 @@ pub async fn followers(settings: Arc<Settings>) -> Result<Followers, StartError>
         .map_err(StartError::Database)?;
     storage::check_migrations(&pool).await?;
     let feed = Feed::new(pool.clone());
-    Followers::open(pool, feed, clock, settings).map_err(|error| StartError::Services(error.into()))
+    Followers::open(pool, feed, clock, settings, None)
+        .map_err(|error| StartError::Services(error.into()))
 }
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use metrics::counter;
 
 use super::{CatalogueError, OffSale, Offer, Plans, Priced, Reading};
+use crate::domain::plan::Plan;
 use crate::settings;
 use crate::stripe::Stripe;
 
@@ -79,6 +80,11 @@ impl Catalogue {
         let asked = Instant::now();
         let serves = |reading: &Reading| reading.ended >= asked;
         plans.read_in_turn(&self.stripe, serves).await
+    }
+
+    /// A plan by its code, as the plans file has it.
+    pub fn plan(&self, code: &str) -> Option<Plan> {
+        self.current().plan(code).cloned()
     }
 
     /// Reads the plans' prices anew, unless somebody has begun to since `asked`.

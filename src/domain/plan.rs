@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use time::{Date, Duration, Month, OffsetDateTime};
+use uuid::Uuid;
 
 /// What a purchase is to the organisation; it decides the books, never the lifecycle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -234,6 +235,8 @@ pub struct Plan {
     pub upgrade_group: Option<String>,
     /// The account in the organisation's books.
     pub account_code: Option<String>,
+    /// The payment plan that stands for it in a Mosaic Billing Service; one without is not told there.
+    pub mosaic_payment_plan: Option<Uuid>,
     /// Left out of the public list; whoever knows the code can buy it.
     #[serde(default)]
     pub hidden: bool,

@@ -55,6 +55,17 @@ pub struct Movement {
     pub currency: String,
 }
 
+/// What a transaction moved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Amount {
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// Minor units; what goes back is negative, what failed or came to nothing is zero.
+    pub amount: i64,
+    /// Minor units of tax in the amount.
+    pub tax: i64,
+}
+
 /// One change of status, plan or quantity.
 #[derive(Clone, Debug)]
 pub struct ChangeRecord {

@@ -2,4 +2,34 @@
 
 pub mod feed;
 pub mod followers;
+mod mosaic;
 mod webhook;
+
+use std::pin::Pin;
+
+use crate::domain::ids::TransactionId;
+use crate::domain::plan::Plan;
+use crate::domain::records::Amount;
+
+/// What is handed in: what receivers must know and this room has no way to ask.
+pub trait Context: Send + Sync {
+    /// A plan by its code.
+    fn plan(&self, code: &str) -> Option<Plan>;
+
+    /// What a transaction moved, read live; none where nobody says how much of it was for its line.
+    fn amount(&self, id: TransactionId) -> Pin<Box<dyn Future<Output = Told> + Send + '_>>;
+}
+
+/// An amount, or why it can't be told.
+pub type Told = Result<Option<Amount>, NoAmount>;
+
+/// Why an amount can't be told; a sentence.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoAmount(pub String);
+
+impl From<NoAmount> for followers::receiver::Failure {
+    fn from(NoAmount(why): NoAmount) -> Self {
+        Self::away(why)
+    }
+}

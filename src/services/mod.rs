@@ -3,6 +3,7 @@
 //! Stripe while a transaction is open. What they share is the floor below them, [`crate::purchases`].
 
 pub mod events;
+mod handed;
 pub mod members;
 pub mod operators;
 pub mod upkeep;
@@ -24,6 +25,7 @@ use crate::stripe::Account;
 use crate::stripe::requests::checkout;
 
 use self::events::Events;
+use self::handed::Handed;
 use self::members::Members;
 use self::upkeep::Upkeep;
 
@@ -86,21 +88,23 @@ impl Services {
         let catalogue = Catalogue::open(&settings.plans, account.client.clone()).await?;
         let catalogue = Arc::new(catalogue);
         let feed = Feed::new(pool.clone());
-        let followers = Followers::open(
-            pool.clone(),
-            feed.clone(),
-            clock.clone(),
-            Arc::clone(&settings),
-        )?;
-        let purchases = Purchases {
+        let purchases = Arc::new(Purchases {
             pool: pool.clone(),
             account: Arc::new(account),
             catalogue: Arc::clone(&catalogue),
             settings,
             clock,
             deferred: Arc::new(Notify::new()),
-        };
-        Ok(Self::on(&Arc::new(purchases), feed, followers))
+        });
+        let context = Handed::new(&purchases);
+        let followers = Followers::open(
+            pool,
+            feed.clone(),
+            purchases.clock.clone(),
+            Arc::clone(&purchases.settings),
+            Some(Arc::new(context)),
+        )?;
+        Ok(Self::on(&purchases, feed, followers))
     }
 
     fn on(purchases: &Arc<Purchases>, feed: Feed, followers: Followers) -> Self {

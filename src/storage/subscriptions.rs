@@ -253,6 +253,28 @@ pub async fn find_in_force(
     rows.into_iter().map(SubscriptionRow::into_line).collect()
 }
 
+/// By what else a line is known.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    /// `sub_…`.
+    pub stripe_subscription: Option<String>,
+}
+
+/// By what else a line is known; none where it is not there any more.
+pub async fn find_keys(
+    db: impl PgExecutor<'_>,
+    id: SubscriptionId,
+) -> Result<Option<Keys>, StorageError> {
+    let keys: Option<Option<String>> =
+        sqlx::query_scalar("SELECT stripe_subscription_id FROM subscriptions WHERE id = $1")
+            .bind(id.0)
+            .fetch_optional(db)
+            .await?;
+    Ok(keys.map(|stripe_subscription| Keys {
+        stripe_subscription,
+    }))
+}
+
 /// What of a user's has not ended, oldest first.
 pub async fn find_not_ended(
     db: impl PgExecutor<'_>,

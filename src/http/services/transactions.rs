@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::feed::{GONE, LIMIT};
 use crate::domain::ids::TransactionId;
-use crate::domain::records::Movement;
+use crate::domain::records::{Amount, Movement};
 use crate::http::edge::codes::Code;
 use crate::http::edge::errors::{DATABASE, STRIPE};
 use crate::http::edge::extract::{Follower, Json, Path, QUERY, Query, SERVICE};
@@ -21,7 +21,6 @@ use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::outward::feed::{Feed, Page};
 use crate::services::members::Members;
-use crate::services::members::statement::Amount;
 
 /// Of a transaction that is not there.
 const NOT_FOUND: &[Code] = &[Code::NotFound];

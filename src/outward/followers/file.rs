@@ -7,8 +7,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::feed::TYPES;
-use crate::outward::webhook;
-use crate::settings::{Followers as Settings, Secret};
+use crate::outward::{mosaic, webhook};
+use crate::settings::{Secret, Settings};
 
 /// Longest name of a follower.
 const NAME: usize = 50;
@@ -32,12 +32,14 @@ pub(super) struct Follower {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Webhook(webhook::Config),
+    Mosaic(mosaic::Config),
 }
 
 impl Kind {
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
+            Self::Mosaic(_) => "mosaic",
         }
     }
 }
@@ -79,7 +81,7 @@ impl FileError {
 
 /// Reads the file; without one there are no followers.
 pub(super) fn read(settings: &Settings) -> Result<Vec<Follower>, FileError> {
-    let Some(path) = &settings.file else {
+    let Some(path) = &settings.followers.file else {
         return Ok(Vec::new());
     };
     let wrong = |problems| FileError {
@@ -166,11 +168,15 @@ impl<'a> Check<'a> {
         }
         let kind = match self.raw.kind.take().as_deref() {
             Some("webhook") => webhook::Config::check(self).map(Kind::Webhook),
+            Some("mosaic") => {
+                let grace = self.settings.lifecycle.grace;
+                mosaic::Config::check(self, grace).map(Kind::Mosaic)
+            }
             other => {
                 let what = other.map_or("is missing".to_owned(), |kind| {
                     format!("\"{kind}\" is unknown")
                 });
-                self.problem(&format!("kind {what}; there is webhook"));
+                self.problem(&format!("kind {what}; there are webhook and mosaic"));
                 self.raw.others.clear();
                 None
             }
@@ -208,13 +214,28 @@ impl<'a> Check<'a> {
         self.take(key, "a text")
     }
 
+    /// A text that may not be left out.
+    pub(in crate::outward) fn required(&mut self, key: &str) -> Option<String> {
+        let known = self.raw.others.contains_key(key);
+        let text = self.text(key).filter(|text| !text.is_empty());
+        if !known {
+            self.problem(&format!("{key} is missing"));
+        }
+        text
+    }
+
     /// The address, https unless it stays on this machine.
     pub(in crate::outward) fn url(&mut self) -> Option<Url> {
         let text = self.raw.url.take();
         self.address("url", text)
     }
 
-    /// An address, https unless it stays on this machine.
+    /// Another address, https unless it stays on this machine.
+    pub(in crate::outward) fn url_of(&mut self, key: &str) -> Option<Url> {
+        let text = self.text(key);
+        self.address(key, text)
+    }
+
     fn address(&mut self, key: &str, text: Option<String>) -> Option<Url> {
         let Some(text) = text else {
             self.problem(&format!("{key} is missing"));
@@ -246,7 +267,7 @@ impl<'a> Check<'a> {
             }
             return None;
         };
-        let secret = self.settings.variables.get(&variable);
+        let secret = self.settings.followers.variables.get(&variable);
         let secret = secret.filter(|secret| !secret.expose().is_empty());
         if secret.is_none() {
             self.problem(&format!("the variable {variable} ({key}) is not set"));

@@ -24,6 +24,7 @@ pub use self::file::FileError;
 use self::file::Follower;
 use self::receiver::Receiver;
 use self::walk::Walker;
+use super::Context;
 use super::feed::Feed;
 use crate::clock::Clock;
 use crate::settings::Settings;
@@ -53,6 +54,7 @@ pub struct Followers {
     feed: Feed,
     clock: Clock,
     settings: Arc<Settings>,
+    context: Option<Arc<dyn Context>>,
     named: Arc<RwLock<Arc<Vec<Told>>>>,
     /// Counts the readings of the file.
     readings: Arc<watch::Sender<u64>>,
@@ -65,15 +67,17 @@ pub(super) struct Told {
 }
 
 impl Followers {
-    /// Reads the file; nobody is told yet.
+    /// Reads the file; nobody is told yet. Without a context nobody can be told what needs one.
     pub fn open(
         pool: PgPool,
         feed: Feed,
         clock: Clock,
         settings: Arc<Settings>,
+        context: Option<Arc<dyn Context>>,
     ) -> Result<Self, FollowersError> {
-        let named = read(&settings)?;
+        let named = read(&settings, context.as_ref(), &pool)?;
         Ok(Self {
+            context,
             pool,
             feed,
             clock,
@@ -85,7 +89,7 @@ impl Followers {
 
     /// Reads the file again; one that is wrong changes nothing.
     pub fn reload(&self) {
-        match read(&self.settings) {
+        match read(&self.settings, self.context.as_ref(), &self.pool) {
             Ok(named) => {
                 tracing::info!(
                     followers = named.len(),
@@ -172,10 +176,14 @@ impl Followers {
     }
 }
 
-fn read(settings: &Settings) -> Result<Vec<Told>, FollowersError> {
-    let followers = file::read(&settings.followers)?;
+fn read(
+    settings: &Settings,
+    context: Option<&Arc<dyn Context>>,
+    pool: &PgPool,
+) -> Result<Vec<Told>, FollowersError> {
+    let followers = file::read(settings)?;
     let told = followers.into_iter().map(|follower| {
-        let receiver = Receiver::new(&follower.kind)?;
+        let receiver = Receiver::new(&follower.kind, context.cloned(), pool.clone())?;
         Ok(Told { follower, receiver })
     });
     told.collect()

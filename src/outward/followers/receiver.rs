@@ -1,12 +1,16 @@
 //! What receives: each kind of follower, called in the same way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
+use sqlx::postgres::PgPool;
 
 use super::file::Kind;
 use crate::domain::feed::Entry;
+use crate::outward::Context;
+use crate::outward::mosaic::Mosaic;
 use crate::outward::webhook::Webhook;
 
 /// Longest wait for an answer: what Standard Webhooks suggests at least.
@@ -114,12 +118,18 @@ pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
 /// A follower that can be told.
 pub(super) enum Receiver {
     Webhook(Webhook),
+    Mosaic(Mosaic),
 }
 
 impl Receiver {
-    pub(super) fn new(kind: &Kind) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(
+        kind: &Kind,
+        context: Option<Arc<dyn Context>>,
+        pool: PgPool,
+    ) -> Result<Self, reqwest::Error> {
         Ok(match kind {
             Kind::Webhook(config) => Self::Webhook(Webhook::new(config.clone())?),
+            Kind::Mosaic(config) => Self::Mosaic(Mosaic::new(config.clone(), context, pool)?),
         })
     }
 
@@ -127,13 +137,14 @@ impl Receiver {
     pub(super) fn forgets(&self) -> bool {
         match self {
             Self::Webhook(_) => false,
+            Self::Mosaic(_) => true,
         }
     }
 
     /// Members who are told something at once; one member's rows always follow each other.
     pub(super) fn at_once(&self) -> usize {
         match self {
-            Self::Webhook(_) => 4,
+            Self::Webhook(_) | Self::Mosaic(_) => 4,
         }
     }
 
@@ -141,6 +152,7 @@ impl Receiver {
     pub(super) async fn tell(&self, entry: &Entry) -> Result<(), Failure> {
         match self {
             Self::Webhook(webhook) => webhook.tell(entry).await,
+            Self::Mosaic(mosaic) => mosaic.tell(entry).await,
         }
     }
 
@@ -148,6 +160,7 @@ impl Receiver {
     pub(super) async fn sign_of_life(&self) -> Result<String, Failure> {
         match self {
             Self::Webhook(webhook) => webhook.sign_of_life().await,
+            Self::Mosaic(mosaic) => mosaic.sign_of_life().await,
         }
     }
 
@@ -155,6 +168,8 @@ impl Receiver {
     pub(super) async fn test(&self) -> Result<String, Failure> {
         match self {
             Self::Webhook(webhook) => webhook.test().await,
+            // Whatever is written there is a record of somebody's.
+            Self::Mosaic(mosaic) => mosaic.sign_of_life().await,
         }
     }
 }

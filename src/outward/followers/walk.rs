@@ -139,6 +139,9 @@ impl Walker {
                 pause(&self.stop, ELSEWHERE).await;
                 continue;
             }
+            // Others may have told meanwhile.
+            self.passed_over = 0;
+            self.refused.clear();
             let worked = tokio::select! {
                 () = keep(&pool, lease) => Ok(()),
                 worked = self.work() => worked,

@@ -24,7 +24,6 @@ use crate::storage::{StorageError, customers, subscriptions};
 use crate::stripe::StripeError;
 
 pub use self::causes::Cause;
-pub use self::movement::Amount;
 pub use self::range::{Invalid, Range};
 pub use self::totals::Total;
 

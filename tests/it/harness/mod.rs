@@ -14,6 +14,7 @@ mod call;
 mod described;
 pub(crate) mod issuer;
 pub(crate) mod lifecycle;
+pub(crate) mod mosaic;
 pub(crate) mod own_affairs;
 pub(crate) mod program;
 pub(crate) mod purchase;

@@ -6,22 +6,11 @@ use super::attributing::Attribution;
 use super::reading::{Read, Reader};
 use super::{Entry, Range, StatementError};
 use crate::domain::ids::TransactionId;
-use crate::domain::records::Movement;
+use crate::domain::records::{Amount, Movement};
 use crate::services::members::Members;
 use crate::storage::transactions::Whereabouts;
 use crate::storage::{subscriptions, transactions};
 use crate::stripe::objects::Expandable;
-
-/// What a transaction moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Amount {
-    /// ISO 4217, lower case.
-    pub currency: String,
-    /// Minor units; what goes back is negative, what failed or came to nothing is zero.
-    pub amount: i64,
-    /// Minor units of tax in the amount.
-    pub tax: i64,
-}
 
 impl Members {
     /// One transaction with what it moved; none if there is no such. What can't be told is none: a payment of which nobody

@@ -23,7 +23,7 @@ impl Doctor<'_> {
         };
         let settings = Arc::new(self.settings.clone());
         let feed = Feed::new(pool.clone());
-        let followers = match Followers::open(pool, feed, self.clock.clone(), settings) {
+        let followers = match Followers::open(pool, feed, self.clock.clone(), settings, None) {
             Ok(followers) => followers,
             Err(FollowersError::File(error)) => {
                 for problem in error.problems() {
