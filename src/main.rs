@@ -47,6 +47,8 @@ enum Command {
     Feed(commands::Feed),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
+    /// Take over what another system sold at Stripe
+    Adopt(commands::Adopt),
     /// Compare the plans file with Stripe
     #[command(subcommand)]
     Plans(commands::Plans),
@@ -75,6 +77,10 @@ async fn main() -> ExitCode {
         Command::Feed(command) => commands::feed(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
+            Err(error) => Err(error),
+        },
+        Command::Adopt(how) => match stop_signal() {
+            Ok(interrupted) => commands::adopt(how, interrupted).await,
             Err(error) => Err(error),
         },
         Command::Plans(command) => commands::plans(command).await,

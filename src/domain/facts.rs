@@ -43,6 +43,8 @@ pub struct Subject {
     pub checkout: Option<CheckoutId>,
     /// The internal ids in the metadata.
     pub subscriptions: Vec<SubscriptionId>,
+    /// What else stands there: another system may know a line by it.
+    pub external: Vec<String>,
     /// The session's mode.
     pub mode: Option<Mode>,
     /// `pi_…` of the payment that it is about.
@@ -288,15 +290,19 @@ impl Subject {
         {
             return Err(Contradiction::OtherCustomer);
         }
-        // Rule 5: same mode.
-        if self.mode.is_some_and(|mode| mode != checkout.mode) {
+        // Rule 5: same mode. What was adopted had a session too, of whoever sold it.
+        let mode = match checkout.mode {
+            Mode::Adopted => Mode::Subscription,
+            own => own,
+        };
+        if self.mode.is_some_and(|told| told != mode) {
             return Err(Contradiction::OtherMode);
         }
         // Rule 6: the lines that it names are the checkout's.
         if !self
             .subscriptions
             .iter()
-            .all(|id| basket.lines.iter().any(|line| line.id == *id))
+            .all(|id| basket.lines.iter().any(|line| line.is_named(*id)))
         {
             return Err(Contradiction::OtherLines);
         }
@@ -335,14 +341,17 @@ impl Subject {
         same(line.payment_intent.as_deref(), intent) || basket.payments.iter().any(paid_by)
     }
 
+    /// Whether its metadata names the line.
+    fn names(&self, line: &Subscription) -> bool {
+        let external = |name: &String| line.external_id.as_ref() == Some(name);
+        self.subscriptions.contains(&line.id) || self.external.iter().any(external)
+    }
+
     /// Whether one of its names leads to the basket, be it a foreign key or only metadata.
     pub fn points_at(&self, basket: &Basket) -> bool {
         self.checkout == Some(basket.checkout.id)
             || self.is_held_by(basket)
-            || basket
-                .lines
-                .iter()
-                .any(|line| self.subscriptions.contains(&line.id))
+            || basket.lines.iter().any(|line| self.names(line))
     }
 }
 

@@ -126,6 +126,7 @@ has_id!(
     Reference,
     Session,
     Subscription,
+    Customer,
     Invoice,
     PaymentIntent,
     Charge,
