@@ -80,7 +80,7 @@ async fn main() -> ExitCode {
             Err(error) => Err(error),
         },
         Command::Adopt(how) => match stop_signal() {
-            Ok(interrupted) => commands::adopt(how, interrupted).await,
+            Ok(interrupted) => Box::pin(commands::adopt(how, interrupted)).await,
             Err(error) => Err(error),
         },
         Command::Plans(command) => commands::plans(command).await,

@@ -117,21 +117,21 @@ fn print(report: &Report) {
 }
 
 fn line(entry: &Entry) -> String {
-    let fields = [
-        &entry.user_id,
-        &entry.plan,
-        &entry.external_id,
-        &entry.subscription_id,
-        &entry.detail,
+    let (bucket, id) = (entry.bucket.as_str(), &entry.stripe_subscription_id);
+    let mut line = format!("{bucket:<14} {id}");
+    let told = [
+        ("user", &entry.user_id),
+        ("plan", &entry.plan),
+        ("known as", &entry.external_id),
+        ("row", &entry.subscription_id),
     ];
-    let mut line = format!(
-        "{:<14} {}",
-        entry.bucket.as_str(),
-        entry.stripe_subscription_id
-    );
-    for field in fields.into_iter().flatten() {
-        line.push_str("  ");
-        line.push_str(field);
+    for (name, value) in told {
+        if let Some(value) = value {
+            line = format!("{line}  {name} {value}");
+        }
     }
-    line
+    match &entry.detail {
+        Some(detail) => format!("{line}: {detail}"),
+        None => line,
+    }
 }

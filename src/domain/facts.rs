@@ -476,4 +476,46 @@ mod tests {
             "our own wish names nothing at Stripe"
         );
     }
+
+    #[test]
+    fn another_system_s_id_leads_to_the_line_that_it_names_and_to_no_other() {
+        let (mut basket, subject) = pair();
+        let name = "da6cdb9d-822c-4a33-8953-39a34bd6bc71";
+        let named = Subject {
+            checkout: None,
+            subscriptions: vec![name.parse().expect("an id")],
+            external: vec![name.to_owned()],
+            stripe_subscription: None,
+            session: None,
+            ..subject
+        };
+        assert!(!named.points_at(&basket));
+        assert_eq!(named.check(&basket), Err(Contradiction::OtherLines));
+        basket.lines[0].external_id = Some(name.to_owned());
+        assert!(named.points_at(&basket));
+        assert_eq!(named.check(&basket), Ok(()));
+        // What is no id at all leads to its line as well, and is nobody's business where no line has it.
+        let text = Subject {
+            subscriptions: Vec::new(),
+            external: vec!["membership 42".to_owned()],
+            ..named
+        };
+        assert!(!text.points_at(&basket));
+        assert_eq!(text.check(&basket), Ok(()));
+        basket.lines[0].external_id = Some("membership 42".to_owned());
+        assert!(text.points_at(&basket));
+    }
+
+    #[test]
+    fn the_session_of_what_was_adopted_is_believed_and_not_taken_over() {
+        let (mut basket, subject) = pair();
+        basket.checkout.mode = Mode::Adopted;
+        basket.checkout.stripe_session = None;
+        assert_eq!(subject.check(&basket), Ok(()));
+        let once = Subject {
+            mode: Some(Mode::Payment),
+            ..subject
+        };
+        assert_eq!(once.check(&basket), Err(Contradiction::OtherMode));
+    }
 }

@@ -69,6 +69,12 @@ impl SubscriptionId {
     }
 }
 
+/// Whether another system can know a line by this text, or a member: what no column holds leads nowhere.
+pub fn is_external_id(text: &str) -> bool {
+    const LONGEST: usize = 255;
+    (1..=LONGEST).contains(&text.len()) && !text.contains('\0')
+}
+
 uuid_id! {
     /// Our reference to money that moved, failed to, went back or is claimed back.
     TransactionId

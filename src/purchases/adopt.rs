@@ -19,7 +19,7 @@ use crate::domain::subscription::{
 use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
 use crate::stripe::StripeError;
-use crate::stripe::objects::{self, Charge, id_of};
+use crate::stripe::objects::{self, Charge, Invoice, id_of};
 use crate::stripe::observe::News;
 
 /// A subscription at Stripe that is to become a row.
@@ -165,9 +165,7 @@ impl Purchases {
             let page = client.list_invoices_of_subscription(id, after.as_deref());
             let page = page.await?;
             let invoices = &page.body.data;
-            let named = invoices
-                .iter()
-                .flat_map(|invoice| invoice.payment_intent_ids());
+            let named = invoices.iter().flat_map(Invoice::payment_intent_ids);
             payments.extend(named.map(str::to_owned));
             let last = invoices.last().filter(|_| page.body.has_more);
             after = last.map(|invoice| invoice.id.clone());

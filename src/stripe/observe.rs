@@ -7,7 +7,7 @@ use super::requests::CHECKOUT_KEY;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
 };
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{SubscriptionId, is_external_id};
 use crate::domain::subscription::{Collection, Mode, Period, StripeStatus};
 
 /// Translates objects into observations.
@@ -227,7 +227,7 @@ impl Observer {
             .map_or("", String::as_str);
         let names = text.split(',').map(str::trim);
         names
-            .filter(|name| !name.is_empty() && !SubscriptionId::is_one(name))
+            .filter(|name| is_external_id(name) && !SubscriptionId::is_one(name))
             .map(str::to_owned)
             .collect()
     }

@@ -24,6 +24,19 @@ pub(super) enum Judged {
     Wanted(Entry, Box<Adoption>),
 }
 
+/// What keeps a subscription from being a row, by what it says itself.
+struct Lack(Bucket, Option<String>);
+
+impl Lack {
+    fn of(bucket: Bucket) -> Self {
+        Self(bucket, None)
+    }
+
+    fn because(bucket: Bucket, detail: &str) -> Self {
+        Self(bucket, Some(detail.to_owned()))
+    }
+}
+
 /// What would be taken if what can be rows had been written: where nothing is, nothing but this knows.
 #[derive(Debug, Default)]
 pub(super) struct Planned {
@@ -88,7 +101,10 @@ impl Operators {
         }
         let new = match self.read(walk, subscription) {
             Ok(new) => new,
-            Err(entry) => return Ok(Judged::Left(entry)),
+            Err(Lack(bucket, detail)) => {
+                let entry = entry(bucket);
+                return Ok(Judged::Left(Entry { detail, ..entry }));
+            }
         };
         let entry = Entry {
             user_id: Some(new.user.as_str().to_owned()),
@@ -104,52 +120,47 @@ impl Operators {
     }
 
     /// What the subscription itself says, or what it lacks.
-    fn read(&self, walk: &mut Walk<'_>, subscription: &Subscription) -> Result<Adoption, Entry> {
-        let left = |bucket| Entry::new(&subscription.id, bucket);
+    fn read(&self, walk: &mut Walk<'_>, subscription: &Subscription) -> Result<Adoption, Lack> {
         let status = subscription.status.as_deref().and_then(StripeStatus::parse);
         match status {
             Some(StripeStatus::Canceled | StripeStatus::IncompleteExpired) => {
-                return Err(left(Bucket::Ended));
+                return Err(Lack::of(Bucket::Ended));
             }
-            Some(StripeStatus::Incomplete) => return Err(left(Bucket::Incomplete)),
-            Some(_) if subscription.ended_at.is_some() => return Err(left(Bucket::Ended)),
+            Some(StripeStatus::Incomplete) => return Err(Lack::of(Bucket::Incomplete)),
+            Some(_) if subscription.ended_at.is_some() => return Err(Lack::of(Bucket::Ended)),
             Some(_) => {}
-            None => return Err(left(Bucket::Unreadable).because("it has no status")),
+            None => return Err(Lack::because(Bucket::Unreadable, "it has no status")),
         }
         let (Some(_), Some(price)) = (subscription.item(), subscription.price_id()) else {
-            return Err(left(Bucket::SeveralItems));
+            return Err(Lack::of(Bucket::SeveralItems));
         };
         let user = walk.how.user_from.read(subscription);
-        let user = user.ok_or_else(|| left(Bucket::NoUser))?;
+        let user = user.ok_or(Lack::of(Bucket::NoUser))?;
         let customer = id_of(subscription.customer.as_ref());
-        let customer =
-            customer.ok_or_else(|| left(Bucket::NoUser).because("it has no customer"))?;
+        let customer = customer.ok_or(Lack::of(Bucket::NoUser))?;
         let id_from = walk.how.id_from.as_ref();
-        let external_id = id_from.map(|source| {
-            let id = source.read(subscription).map(str::to_owned);
-            id.ok_or_else(|| left(Bucket::NoId))
-        });
-        let external_id = external_id.transpose()?;
+        let external_id = id_from.map(|source| source.read(subscription).map(str::to_owned));
+        if external_id == Some(None) {
+            return Err(Lack::of(Bucket::NoId));
+        }
+        let external_id = external_id.flatten();
         let Some(plan) = self.plan_of(walk, subscription, price) else {
-            walk.report
-                .tell_price(price, perhaps(walk.offers, subscription));
-            return Err(left(Bucket::NoPlan).because(price));
+            let perhaps = perhaps(walk.offers, subscription);
+            walk.report.tell_price(price, perhaps);
+            return Err(Lack::because(Bucket::NoPlan, price));
         };
         let quantity = subscription.item_quantity().unwrap_or(1);
         let quantity = i32::try_from(quantity).ok().filter(|count| *count > 0);
-        let quantity = quantity.ok_or_else(|| left(Bucket::NoQuantity))?;
+        let quantity = quantity.ok_or(Lack::of(Bucket::NoQuantity))?;
         // Only what the other system knows it by may stay there; all else would contradict our row for ever.
         let key = &self.purchases.settings.stripe.metadata_key;
-        let held = subscription
-            .metadata
-            .as_ref()
-            .and_then(|held| held.get(key));
+        let held = subscription.metadata.as_ref();
+        let held = held.and_then(|held| held.get(key));
         if held.is_some_and(|held| Some(held) != external_id.as_ref()) {
-            return Err(left(Bucket::KeyTaken));
+            return Err(Lack::of(Bucket::KeyTaken));
         }
         let currency = subscription.currency.clone();
-        let currency =
-            currency.ok_or_else(|| left(Bucket::Unreadable).because("it has no currency"))?;
+        let currency = currency.ok_or(Lack::because(Bucket::Unreadable, "it has no currency"))?;
         Ok(Adoption {
             stripe_subscription: subscription.id.clone(),
             stripe_customer: customer,

@@ -2,10 +2,8 @@
 
 use std::str::FromStr;
 
+use crate::domain::ids::is_external_id;
 use crate::stripe::objects::{Expandable, Metadata, Subscription};
-
-/// Longest text that names a member or a subscription, in bytes.
-const LONGEST: usize = 255;
 
 /// A key in the metadata of a subscription or of its customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,8 +41,7 @@ impl Source {
             Self::Subscription(key) => (subscription.metadata.as_ref(), key),
         };
         let text = metadata?.get(key)?.as_str();
-        let can_be = (1..=LONGEST).contains(&text.len()) && !text.contains('\0');
-        can_be.then_some(text)
+        Some(text).filter(|text| is_external_id(text))
     }
 }
 
