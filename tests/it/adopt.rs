@@ -148,6 +148,23 @@ async fn what_was_adopted_is_a_purchase_like_any_other() {
     adopt(&app, &OLD, &["--apply"]).await;
     app.settle().await;
 
+    // All that was told while it was foreign is told again, late: it is in the rows already.
+    let before = app.everything().await;
+    for kind in [
+        "checkout.session.completed",
+        "customer.subscription.created",
+        "invoice.paid",
+        "invoice_payment.paid",
+    ] {
+        for event in app.events_of(kind).await {
+            let path = format!("/_sandbox/events/{}/send", text(&event["id"]));
+            app.sandbox.post(&path, json!({})).await;
+        }
+    }
+    app.settle().await;
+    assert!(app.flags().await.is_empty(), "{:?}", app.flags().await);
+    assert_eq!(app.everything().await, before);
+
     // She sees it, and what she paid for it before.
     let token = app.member("alice");
     let listed = app.get("/v1/subscriptions").bearer(&token).send().await;

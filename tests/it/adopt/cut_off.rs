@@ -2,6 +2,7 @@
 
 use std::process::Stdio;
 
+use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -150,6 +151,32 @@ async fn told_to_stop_it_ends_in_order_and_the_next_run_goes_on() {
     let again = adopt(&app, &OLD, &["--apply"]).await;
     assert_eq!(buckets(&again), json!({"already_ours": 1, "adopted": 3}));
     assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn what_changes_at_stripe_while_it_is_adopted_is_not_lost() {
+    let app = service().await;
+    for (number, (method, path)) in (1..).zip(STEPS) {
+        let user = format!("member{number}");
+        let old = app
+            .old_sale(&user, "membership_monthly", number, CARD)
+            .await;
+        let fault =
+            json!({"kind": "stall", "method": method, "path": path, "times": 1, "stall_ms": 1_500});
+        app.fault(fault).await;
+        let running = applying(&app).spawn().expect("the program runs");
+        held_up(&app).await;
+        // Our row is there already, so that the webhook finds it.
+        let path = format!("/v1/subscriptions/{}", old.stripe);
+        app.at_stripe(Method::DELETE, &path, &[]).await;
+        let ended = running.wait_with_output().await.expect("it ends");
+        assert!(ended.status.success(), "{ended:?}");
+        app.settle().await;
+        let (id, standing) = app.standing(&old.stripe).await;
+        assert_eq!(standing, "ENDED ended");
+        assert_eq!(app.money(&id).await, ["payment"]);
+    }
+    assert_eq!(app.differences().await, json!([]));
 }
 
 #[tokio::test]

@@ -24,7 +24,6 @@ pub(crate) const OLD: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub(crate) struct Old {
     pub(crate) customer: String,
-    pub(crate) session: String,
     /// `sub_…`.
     pub(crate) stripe: String,
     /// By which the old system knows it.
@@ -173,7 +172,6 @@ impl TestApp {
         let stripe = text(&self.sandbox.stripe(&path).await["subscription"]);
         Old {
             customer: customer.to_owned(),
-            session,
             stripe,
             id,
         }
