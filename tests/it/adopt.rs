@@ -1,22 +1,37 @@
 //! `dues adopt`: what other systems sold at Stripe becomes ours, once, and whatever happens on the way.
 
 mod cut_off;
+mod names;
 mod old;
 
 use reqwest::Method;
 use serde_json::json;
 
-use self::old::{CARD, OLD, adopt, attempt, buckets, in_bucket, old_id, service};
+use self::old::{CARD, OLD, Old, adopt, attempt, buckets, in_bucket, old_id, service};
 use crate::harness::TestApp;
 use crate::harness::lifecycle::{BAD_ACCOUNT, MONTH, text};
 use crate::harness::purchase::{DECLINED_CARD, FAILING_LATER_CARD};
 
-/// What a forum's plugin sold is adopted with this.
-const FORUM: [&str; 3] = ["adopt", "--user-from", "subscription.metadata.user_id"];
+/// Of every kind of subscription that another system may have left at Stripe one.
+struct Kinds {
+    /// Paid twice.
+    paid: Old,
+    /// Whose second payment fails.
+    failing: Old,
+    /// That ends with its period.
+    cancelled: Old,
+    /// In its trial, in another currency.
+    trialing: Old,
+    /// One member's, of a group of which she has a newer one.
+    older: Old,
+    newer: Old,
+    /// Of a customer of whom nothing is known.
+    nobodys: Old,
+    /// A price that was never a plan's.
+    magazine: String,
+}
 
-#[tokio::test]
-async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written() {
-    let app = service().await;
+async fn sell_every_kind(app: &TestApp) -> Kinds {
     let monthly = app.price("membership_monthly").await;
     let paid = app.old_sale("alice", "membership_monthly", 1, CARD).await;
     let failing = app
@@ -60,6 +75,22 @@ async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written
         .await;
     app.forum_sale("", &[monthly.as_str()], DECLINED_CARD).await;
     app.settle().await;
+    Kinds {
+        paid,
+        failing,
+        cancelled,
+        trialing,
+        older,
+        newer,
+        nobodys,
+        magazine: text(&magazine["id"]),
+    }
+}
+
+#[tokio::test]
+async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written() {
+    let app = service().await;
+    let kinds = sell_every_kind(&app).await;
     assert_eq!(app.count("subscriptions").await, 0, "all of it is foreign");
 
     let before = (app.everything().await, app.changes_at_stripe().await);
@@ -70,9 +101,9 @@ async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written
     });
     assert_eq!(buckets(&planned), wanted, "{planned:#}");
     assert_eq!(planned["applied"], false);
-    assert_eq!(in_bucket(&planned, "held_already"), [older.stripe.clone()]);
-    assert_eq!(in_bucket(&planned, "no_user"), [nobodys.stripe]);
-    let unknown = &planned["prices"][text(&magazine["id"])];
+    assert_eq!(in_bucket(&planned, "held_already"), [kinds.older.stripe]);
+    assert_eq!(in_bucket(&planned, "no_user"), [kinds.nobodys.stripe]);
+    let unknown = &planned["prices"][&kinds.magazine];
     assert_eq!(*unknown, json!({"subscriptions": 1}));
     let after = (app.everything().await, app.changes_at_stripe().await);
     assert_eq!(before, after, "nothing was written");
@@ -86,11 +117,11 @@ async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written
     );
     app.settle().await;
     let standings = [
-        (&paid, "ACTIVE paid"),
-        (&failing, "ACTIVE payment_retrying"),
-        (&cancelled, "CANCELLED cancel_scheduled"),
-        (&trialing, "ACTIVE trialing"),
-        (&newer, "ACTIVE paid"),
+        (&kinds.paid, "ACTIVE paid"),
+        (&kinds.failing, "ACTIVE payment_retrying"),
+        (&kinds.cancelled, "CANCELLED cancel_scheduled"),
+        (&kinds.trialing, "ACTIVE trialing"),
+        (&kinds.newer, "ACTIVE paid"),
     ];
     for (old, wanted) in standings {
         let (id, standing) = app.standing(&old.stripe).await;
@@ -108,7 +139,7 @@ async fn every_subscription_lands_in_one_bucket_and_only_what_is_sure_is_written
         );
         assert_eq!(history.len(), 2, "{history:?}");
     }
-    let (alice, _) = app.standing(&paid.stripe).await;
+    let (alice, _) = app.standing(&kinds.paid.stripe).await;
     assert_eq!(app.money(&alice).await, ["payment", "payment"]);
     assert_eq!(app.count("subscriptions").await, 5);
     assert_eq!(app.count("customers WHERE currency = 'usd'").await, 1);
@@ -258,77 +289,6 @@ async fn what_went_back_before_is_read_in() {
 }
 
 #[tokio::test]
-async fn what_a_forum_s_plugin_sold_is_adopted_by_the_member_s_number() {
-    let app = service().await;
-    let monthly = app.price("membership_monthly").await;
-    let first = app.forum_sale("42", &[monthly.as_str()], CARD).await;
-    let nobodys = app.forum_sale("", &[monthly.as_str()], CARD).await;
-    // Another system's id under our own key is no id of ours.
-    let taken = app.forum_sale("44", &[monthly.as_str()], CARD).await;
-    let path = format!("/v1/subscriptions/{taken}");
-    let tag = [("metadata[dues_subscription_id]", "another deployment's")];
-    app.at_stripe(Method::POST, &path, &tag).await;
-    let report = adopt(&app, &FORUM, &["--apply"]).await;
-    assert_eq!(
-        buckets(&report),
-        json!({"adopted": 1, "no_user": 1, "key_taken": 1})
-    );
-    assert_eq!(in_bucket(&report, "no_user"), [nobodys]);
-    app.settle().await;
-    let (id, standing) = app.standing(&first).await;
-    assert_eq!(standing, "ACTIVE paid");
-    assert_eq!(app.value("subscriptions", "external_id", &id).await, None);
-    let tagged = app.stripe_subscription(&id).await["metadata"].clone();
-    assert_eq!(tagged["user_id"], "42");
-    assert_eq!(tagged["dues_subscription_id"], json!(id));
-    assert_eq!(app.differences().await, json!([]));
-}
-
-#[tokio::test]
-async fn an_older_price_is_a_plan_s_only_when_somebody_says_so() {
-    let app = service().await;
-    let old = app.old_sale("alice", "membership_annual", 1, CARD).await;
-    let older = app.price("membership_annual").await;
-    let product = app.sandbox.stripe(&format!("/v1/prices/{older}")).await;
-    let product = text(&product["product"]);
-    let new = [
-        ("product", product.as_str()),
-        ("currency", "eur"),
-        ("unit_amount", "3600"),
-        ("recurring[interval]", "year"),
-        ("lookup_key", "membership_annual"),
-        ("transfer_lookup_key", "true"),
-    ];
-    app.at_stripe(Method::POST, "/v1/prices", &new).await;
-    let planned = adopt(&app, &OLD, &[]).await;
-    assert_eq!(buckets(&planned), json!({"no_plan": 1}));
-    let perhaps = json!({"subscriptions": 1, "perhaps": "membership-annual"});
-    assert_eq!(planned["prices"][&older], perhaps);
-    let said = attempt(&app, &OLD, &[]).await.assert_code(0);
-    let advice = format!("--plan {older}=membership-annual");
-    assert!(said.stdout.contains(&advice), "{said:#?}");
-
-    let wrong = format!("{older}=credits-20");
-    let refused = attempt(&app, &OLD, &["--apply", "--plan", &wrong]).await;
-    let refused = refused.assert_code(1);
-    assert!(
-        refused.stderr.contains("no plan that renews"),
-        "{refused:#?}"
-    );
-    let right = format!("{older}=membership-annual");
-    adopt(&app, &OLD, &["--apply", "--plan", &right]).await;
-    app.settle().await;
-    let (id, standing) = app.standing(&old.stripe).await;
-    assert_eq!(standing, "ACTIVE paid");
-    let plan = app.value("subscriptions", "plan", &id).await;
-    assert_eq!(plan.as_deref(), Some("membership-annual"));
-    let price = app.value("subscriptions", "stripe_price_id", &id).await;
-    assert_eq!(price, Some(older));
-    assert_eq!(app.differences().await, json!([]));
-    assert!(app.flags().await.is_empty());
-}
-
-#[tokio::test]
 async fn options_that_say_nothing_are_refused() {
     let app = TestApp::start().await;
     for wrong in [
@@ -351,102 +311,6 @@ async fn options_that_say_nothing_are_refused() {
     ] {
         attempt(&app, wrong, &[]).await.assert_code(2);
     }
-}
-
-/// A service that knows its rows by the key of the old connector.
-async fn with_the_old_key() -> TestApp {
-    let app = TestApp::with()
-        .setting("DUES__WORKER__INTERVAL_MS", 20)
-        .setting("DUES__STRIPE__METADATA_KEY", "subscriptionId")
-        .start()
-        .await;
-    app.first_walk_is_over().await;
-    app
-}
-
-#[tokio::test]
-async fn where_the_old_id_stands_under_our_own_key_it_leads_to_the_row() {
-    let app = with_the_old_key().await;
-    let old = app.old_sale("alice", "membership_monthly", 1, CARD).await;
-    let unnamed = attempt(&app, &OLD[..3], &["--json"]).await.assert_code(0);
-    assert_eq!(buckets(&unnamed.json()), json!({"key_taken": 1}));
-    adopt(&app, &OLD, &["--apply"]).await;
-    app.settle().await;
-    let (id, _) = app.standing(&old.stripe).await;
-    let tagged = app.stripe_subscription(&id).await["metadata"].clone();
-    assert_eq!(
-        tagged["subscriptionId"],
-        json!(old.id),
-        "it is left as it is"
-    );
-    app.advance(MONTH).await;
-    assert_eq!(app.money(&id).await, ["payment", "payment"]);
-    // The session's own event comes late: nothing leads to our row but the id of the old system.
-    let late = |customer: &str| {
-        json!({"type": "checkout.session.completed",
-               "object_patch": {"subscription": null, "invoice": null, "customer": customer}})
-    };
-    app.forge(late(&old.customer)).await;
-    assert!(app.flags().await.is_empty(), "{:?}", app.flags().await);
-    let checkout = app.value("subscriptions", "checkout_id", &id).await;
-    let session = app.session_of(&checkout.expect("a checkout")).await;
-    assert_eq!(session, None, "it is not ours");
-    app.forge(late("cus_other")).await;
-    assert_eq!(
-        app.flags().await.len(),
-        1,
-        "another customer's is not believed"
-    );
-    assert_eq!(app.differences().await, json!([]));
-
-    // One id, two subscriptions: the second is not taken for the first.
-    app.old_sale("bob", "membership_monthly", 1, CARD).await;
-    let again = adopt(&app, &OLD, &["--apply"]).await;
-    assert_eq!(buckets(&again), json!({"already_ours": 1, "id_taken": 1}));
-    // What is bought here has our own id under that key, as ever.
-    let own = app
-        .buy_with(&app.member("carol"), "membership-annual", CARD)
-        .await;
-    app.until_status(&own.subscription, "ACTIVE").await;
-    let again = adopt(&app, &OLD, &["--apply"]).await;
-    assert_eq!(buckets(&again), json!({"already_ours": 2, "id_taken": 1}));
-}
-
-#[tokio::test]
-async fn nobody_gets_another_member_s_customer() {
-    let app = service().await;
-    // She buys here already, with a customer of ours, and keeps it; the old one is hers besides.
-    let own = app.buy_with(&app.member("alice"), "credits-20", CARD).await;
-    let old = app.old_sale("alice", "membership_monthly", 1, CARD).await;
-    let planned = adopt(&app, &OLD, &[]).await;
-    let remark = text(&planned["subscriptions"][0]["detail"]);
-    assert!(remark.starts_with(&old.customer), "{remark}");
-    adopt(&app, &OLD, &["--apply"]).await;
-    let buys_with = app.customer_of(&own).await;
-    let kept: String = sqlx::query_scalar("SELECT stripe_customer_id FROM customers")
-        .fetch_one(&app.pool)
-        .await
-        .expect("one customer");
-    assert_eq!(kept, buys_with);
-    let token = app.member("alice");
-    let statement = app.get("/v1/statement?from=2020-01-01").bearer(&token);
-    let statement = statement.send().await.assert_status(200).json();
-    assert_eq!(
-        statement["entries"].as_array().map(Vec::len),
-        Some(2),
-        "{statement:#}"
-    );
-    // Somebody has written another member into that customer since: whose she is can't be told.
-    let path = format!("/v1/customers/{}", old.customer);
-    let edited = [("metadata[end_user_id]", "mallory")];
-    app.at_stripe(Method::POST, &path, &edited).await;
-    app.old_sale_to(&old.customer, "membership_annual", 2, CARD, &[])
-        .await;
-    let report = adopt(&app, &OLD, &["--apply"]).await;
-    assert_eq!(
-        buckets(&report),
-        json!({"already_ours": 1, "other_member": 1})
-    );
 }
 
 #[tokio::test]
