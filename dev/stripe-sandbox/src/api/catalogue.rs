@@ -191,9 +191,11 @@ fn free_lookup_key(
 /// A subscription shows its prices as they are now.
 fn show_in_subscriptions(world: &mut World, price: &Value) {
     let is_it = |item: &Value| item["price"].text("id") == price.text("id");
-    let on_it = world.store.ids_where("subscription", |row| {
-        row["items"].items("data").iter().any(is_it)
-    });
+    let on_it = world
+        .store
+        .ids_linked("subscription", price.text("id"), |row| {
+            row["items"].items("data").iter().any(is_it)
+        });
     for id in on_it {
         world.change(&id, |subscription| {
             let items = subscription["items"]["data"].as_array_mut();
