@@ -51,12 +51,14 @@ pub(crate) fn variables(app: &TestApp) -> HashMap<String, String> {
     let url = app.settings.database.url.expose();
     let mut variables = usual_variables(url, app.address, app.sandbox.url());
     let key = app.settings.stripe.metadata_key.as_str();
+    let plans = app.settings.plans.file.to_string_lossy();
     let more = [
         ("DUES_ENV", "development"),
         ("DUES__CLOCK__FOLLOW", app.sandbox.url()),
         ("DUES__STRIPE__REQUESTS_PER_SECOND", "1000"),
         ("DUES__STRIPE__MAX_RETRIES", "0"),
         ("DUES__STRIPE__METADATA_KEY", key),
+        ("DUES__PLANS__FILE", &plans),
     ];
     let more = more.map(|(name, value)| (name.to_owned(), value.to_owned()));
     variables.extend(more);
