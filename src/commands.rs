@@ -1,6 +1,7 @@
 //! The operator's commands: look at events and apply them again, compare with Stripe, check the plans,
 //! look at the whole deployment.
 
+mod adopt;
 mod doctor;
 mod feed;
 mod followers;
@@ -18,6 +19,7 @@ use dues::settings::Settings;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::adopt::{Adopt, adopt};
 pub(crate) use self::doctor::{Examination, doctor};
 pub(crate) use self::feed::{Feed, feed};
 pub(crate) use self::followers::{Followers, followers};

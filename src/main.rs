@@ -49,6 +49,8 @@ enum Command {
     Followers(commands::Followers),
     /// Find what webhooks lost, or compare with Stripe
     Reconcile(commands::Reconcile),
+    /// Take over what another system sold at Stripe
+    Adopt(commands::Adopt),
     /// Compare the plans file with Stripe
     #[command(subcommand)]
     Plans(commands::Plans),
@@ -78,6 +80,10 @@ async fn main() -> ExitCode {
         Command::Followers(command) => commands::followers(command).await,
         Command::Reconcile(how) => match stop_signal() {
             Ok(interrupted) => commands::reconcile(how, interrupted).await,
+            Err(error) => Err(error),
+        },
+        Command::Adopt(how) => match stop_signal() {
+            Ok(interrupted) => Box::pin(commands::adopt(how, interrupted)).await,
             Err(error) => Err(error),
         },
         Command::Plans(command) => commands::plans(command).await,

@@ -228,6 +228,12 @@ impl Plans {
         self.listed.iter().find(|plan| plan.code == code)
     }
 
+    /// The plan that names a price, by its id or its lookup key, whether the price can be sold or not.
+    pub(crate) fn plan_at(&self, price: &str, lookup_key: Option<&str>) -> Option<&Plan> {
+        let names = |plan: &&Plan| plan.price == price || Some(plan.price.as_str()) == lookup_key;
+        self.listed.iter().find(names)
+    }
+
     /// What is known of the plans' prices.
     pub(crate) fn held(&self) -> Option<Priced> {
         let held = self.offers.read();

@@ -62,6 +62,8 @@ pub struct By {
     pub cause: Cause,
     /// The event, or the object at Stripe.
     pub reference: Option<String>,
+    /// Whether it only tells of what was before Dues knew of it, so that nobody is to be greeted for it.
+    pub is_import: bool,
 }
 
 impl By {
@@ -94,6 +96,14 @@ impl By {
         Self::new(Actor::Upkeep, Cause::Reconcile)
     }
 
+    /// What another system sold becomes ours.
+    pub fn adoption() -> Self {
+        Self {
+            is_import: true,
+            ..Self::reconcile()
+        }
+    }
+
     /// The same, with what it refers to.
     #[must_use]
     pub fn about(self, reference: &str) -> Self {
@@ -108,6 +118,7 @@ impl By {
             actor,
             cause,
             reference: None,
+            is_import: false,
         }
     }
 }

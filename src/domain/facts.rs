@@ -43,6 +43,8 @@ pub struct Subject {
     pub checkout: Option<CheckoutId>,
     /// The internal ids in the metadata.
     pub subscriptions: Vec<SubscriptionId>,
+    /// What else stands there: another system may know a line by it.
+    pub external: Vec<String>,
     /// The session's mode.
     pub mode: Option<Mode>,
     /// `pi_…` of the payment that it is about.
@@ -288,15 +290,19 @@ impl Subject {
         {
             return Err(Contradiction::OtherCustomer);
         }
-        // Rule 5: same mode.
-        if self.mode.is_some_and(|mode| mode != checkout.mode) {
+        // Rule 5: same mode. What was adopted had a session too, of whoever sold it.
+        let mode = match checkout.mode {
+            Mode::Adopted => Mode::Subscription,
+            own => own,
+        };
+        if self.mode.is_some_and(|told| told != mode) {
             return Err(Contradiction::OtherMode);
         }
         // Rule 6: the lines that it names are the checkout's.
         if !self
             .subscriptions
             .iter()
-            .all(|id| basket.lines.iter().any(|line| line.id == *id))
+            .all(|id| basket.lines.iter().any(|line| line.is_named(*id)))
         {
             return Err(Contradiction::OtherLines);
         }
@@ -335,14 +341,17 @@ impl Subject {
         same(line.payment_intent.as_deref(), intent) || basket.payments.iter().any(paid_by)
     }
 
+    /// Whether its metadata names the line.
+    fn names(&self, line: &Subscription) -> bool {
+        let external = |name: &String| line.external_id.as_ref() == Some(name);
+        self.subscriptions.contains(&line.id) || self.external.iter().any(external)
+    }
+
     /// Whether one of its names leads to the basket, be it a foreign key or only metadata.
     pub fn points_at(&self, basket: &Basket) -> bool {
         self.checkout == Some(basket.checkout.id)
             || self.is_held_by(basket)
-            || basket
-                .lines
-                .iter()
-                .any(|line| self.subscriptions.contains(&line.id))
+            || basket.lines.iter().any(|line| self.names(line))
     }
 }
 
@@ -466,5 +475,47 @@ mod tests {
             Ok(()),
             "our own wish names nothing at Stripe"
         );
+    }
+
+    #[test]
+    fn another_system_s_id_leads_to_the_line_that_it_names_and_to_no_other() {
+        let (mut basket, subject) = pair();
+        let name = "da6cdb9d-822c-4a33-8953-39a34bd6bc71";
+        let named = Subject {
+            checkout: None,
+            subscriptions: vec![name.parse().expect("an id")],
+            external: vec![name.to_owned()],
+            stripe_subscription: None,
+            session: None,
+            ..subject
+        };
+        assert!(!named.points_at(&basket));
+        assert_eq!(named.check(&basket), Err(Contradiction::OtherLines));
+        basket.lines[0].external_id = Some(name.to_owned());
+        assert!(named.points_at(&basket));
+        assert_eq!(named.check(&basket), Ok(()));
+        // What is no id at all leads to its line as well, and is nobody's business where no line has it.
+        let text = Subject {
+            subscriptions: Vec::new(),
+            external: vec!["membership 42".to_owned()],
+            ..named
+        };
+        assert!(!text.points_at(&basket));
+        assert_eq!(text.check(&basket), Ok(()));
+        basket.lines[0].external_id = Some("membership 42".to_owned());
+        assert!(text.points_at(&basket));
+    }
+
+    #[test]
+    fn the_session_of_what_was_adopted_is_believed_and_not_taken_over() {
+        let (mut basket, subject) = pair();
+        basket.checkout.mode = Mode::Adopted;
+        basket.checkout.stripe_session = None;
+        assert_eq!(subject.check(&basket), Ok(()));
+        let once = Subject {
+            mode: Some(Mode::Payment),
+            ..subject
+        };
+        assert_eq!(once.check(&basket), Err(Contradiction::OtherMode));
     }
 }

@@ -61,6 +61,20 @@ uuid_id! {
     /// The internal subscription: one line of a checkout.
     SubscriptionId
 }
+impl SubscriptionId {
+    /// Whether a text is an id of the kind that we give.
+    pub fn is_one(text: &str) -> bool {
+        let version = |id: Self| id.0.get_version_num();
+        text.parse().is_ok_and(|id| version(id) == 7)
+    }
+}
+
+/// Whether another system can know a line by this text, or a member: what no column holds leads nowhere.
+pub fn is_external_id(text: &str) -> bool {
+    const LONGEST: usize = 255;
+    (1..=LONGEST).contains(&text.len()) && !text.contains('\0')
+}
+
 uuid_id! {
     /// Our reference to money that moved, failed to, went back or is claimed back.
     TransactionId

@@ -11,7 +11,7 @@ use time::{Duration, OffsetDateTime};
 use super::facts::{Fact, Freshness, Observation, Scope, Snapshot, Transaction, TransactionKind};
 use super::ids::SubscriptionId;
 use super::subscription::{
-    Basket, Checkout, Collection, Dispute, DisputeState, Held, Period, Reason, Refund,
+    Basket, Checkout, Collection, Dispute, DisputeState, Held, Mode, Period, Reason, Refund,
     SessionStatus, Status, StripeStatus, Subscription,
 };
 
@@ -125,10 +125,13 @@ fn overdue_from(line: &Subscription, period: Period, grace: Duration) -> OffsetD
 fn bind(basket: &mut Basket, observation: &Observation) {
     let subject = &observation.subject;
     let checkout = &mut basket.checkout;
-    checkout.stripe_session = checkout
-        .stripe_session
-        .take()
-        .or_else(|| subject.session.clone());
+    // The session of what was adopted is somebody else's.
+    if checkout.mode != Mode::Adopted {
+        checkout.stripe_session = checkout
+            .stripe_session
+            .take()
+            .or_else(|| subject.session.clone());
+    }
     checkout.stripe_customer = checkout
         .stripe_customer
         .take()

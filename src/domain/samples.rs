@@ -51,6 +51,7 @@ pub(super) fn line(recurring: bool) -> Subscription {
         refund_failed: false,
         disputes: Vec::new(),
         created_at: START,
+        external_id: None,
     }
 }
 

@@ -199,6 +199,8 @@ text_enum! {
         Payment = "payment",
         /// One line renews.
         Subscription = "subscription",
+        /// None: another system sold what renews, and Dues has taken it over.
+        Adopted = "adopted",
     }
 }
 
@@ -322,9 +324,17 @@ pub struct Subscription {
     pub disputes: Vec<Dispute>,
     /// When it was bought.
     pub created_at: OffsetDateTime,
+    /// By which another system knows it, where that one sold it.
+    pub external_id: Option<String>,
 }
 
 impl Subscription {
+    /// Whether that id in metadata means it: its own, or the one by which another system knows it.
+    pub fn is_named(&self, id: SubscriptionId) -> bool {
+        let external = || self.external_id.as_deref()?.parse().ok();
+        self.id == id || external() == Some(id)
+    }
+
     /// Whether the member may use what she bought at `now`.
     pub fn entitled(&self, now: OffsetDateTime) -> bool {
         match self.status {

@@ -3,8 +3,9 @@
 //!
 //! Whoever has something to say finds the rows (`rows`), reads Stripe where it must, merges, and writes guarded by
 //! what was read. `session`, `subscription`, `invoice` and `payment` ask Stripe and write what it answers; `repair`
-//! finds a session that was lost; [`cancel`] and [`change`] carry out wishes; `follow` lets the plan follow the price.
+//! finds a session that was lost; `adopt` makes a row of what another system sold; [`cancel`] and [`change`] carry out wishes; `follow` lets the plan follow the price.
 
+mod adopt;
 pub mod cancel;
 pub mod change;
 mod customer;
@@ -17,6 +18,7 @@ mod rows;
 mod session;
 mod subscription;
 
+pub(crate) use self::adopt::{Adopted, Adoption};
 pub(crate) use self::follow::{Followed, HELD_ALREADY, Judging, keep_plans};
 pub(crate) use self::repair::{Repaired, SKEW};
 pub(crate) use self::rows::{Knowing, Left, MAX_TRIES, tell};

@@ -133,7 +133,8 @@ impl Purchases {
             .account
             .observer
             .payment_intent(&answer.body, answer.at);
-        if observation.subject.subscriptions.is_empty() {
+        let subject = &observation.subject;
+        if subject.subscriptions.is_empty() && subject.external.is_empty() {
             return Ok(false);
         }
         self.adopt(&observation, by).await

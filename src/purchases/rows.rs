@@ -144,6 +144,7 @@ impl Purchases {
                 grace: self.settings.lifecycle.grace,
                 again: false,
                 skip_locked: false,
+                is_import: by.is_import,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) if written == [true] => break,

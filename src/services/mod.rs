@@ -27,6 +27,7 @@ use crate::stripe::requests::checkout;
 use self::events::Events;
 use self::handed::Handed;
 use self::members::Members;
+use self::operators::Operators;
 use self::upkeep::Upkeep;
 
 /// All use cases; cloning copies references.
@@ -36,6 +37,8 @@ pub struct Services {
     pub members: Members,
     /// What Stripe tells, and what it has told.
     pub events: Events,
+    /// What operators do.
+    pub operators: Operators,
     /// What nobody calls.
     pub upkeep: Upkeep,
     /// The plans.
@@ -112,6 +115,7 @@ impl Services {
         let background = events.in_background();
         Self {
             members: Members::new(purchases),
+            operators: Operators::new(purchases),
             upkeep: Upkeep::new(
                 &Arc::new(purchases.in_background()),
                 background,

@@ -12,6 +12,9 @@ pub use self::told::{Told, changed, moved, state};
 use super::StorageError;
 use crate::domain::feed::Entry;
 
+/// The origin of what was before Dues knew of it.
+pub const IMPORT: &str = "import";
+
 /// The newest position, and what positions are counted in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Head {

@@ -22,7 +22,7 @@ macro_rules! columns {
          stripe_line_item_id, stripe_payment_intent_id, stripe_status, stripe_state_at, first_paid_at, \
          last_paid_at, payment_failed_at, current_period_end, cancel_at, cancel_at_period_end, collection_paused, \
          collection_void, paid_from, paid_until, excused_at, looked_at, term_ends_at, ended_at, refund_state, \
-         refund_failed, created_at"
+         refund_failed, created_at, external_id"
     };
 }
 
@@ -64,6 +64,7 @@ pub(super) struct SubscriptionRow {
     refund_state: String,
     refund_failed: bool,
     created_at: OffsetDateTime,
+    external_id: Option<String>,
 }
 
 impl FromRow<'_, PgRow> for SubscriptionRow {
@@ -111,6 +112,7 @@ impl SubscriptionRow {
             refund_state: columns.next()?,
             refund_failed: columns.next()?,
             created_at: columns.next()?,
+            external_id: columns.next()?,
         })
     }
 
@@ -183,6 +185,7 @@ impl SubscriptionRow {
             refund_failed: self.refund_failed,
             disputes: Vec::new(),
             created_at: self.created_at,
+            external_id: self.external_id,
         })
     }
 }
@@ -257,22 +260,27 @@ pub async fn find_in_force(
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// `sub_…`.
-    pub stripe_subscription: Option<String>,
+    pub stripe_subscription_id: Option<String>,
+    /// The id by which another system knows it.
+    pub external_id: Option<String>,
 }
+
+from_row!(Keys {
+    stripe_subscription_id,
+    external_id
+});
 
 /// By what else a line is known; none where it is not there any more.
 pub async fn find_keys(
     db: impl PgExecutor<'_>,
     id: SubscriptionId,
 ) -> Result<Option<Keys>, StorageError> {
-    let keys: Option<Option<String>> =
-        sqlx::query_scalar("SELECT stripe_subscription_id FROM subscriptions WHERE id = $1")
-            .bind(id.0)
-            .fetch_optional(db)
-            .await?;
-    Ok(keys.map(|stripe_subscription| Keys {
-        stripe_subscription,
-    }))
+    Ok(sqlx::query_as(
+        "SELECT stripe_subscription_id, external_id FROM subscriptions WHERE id = $1",
+    )
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?)
 }
 
 /// What of a user's has not ended, oldest first.
@@ -559,7 +567,8 @@ pub async fn update_looks_due(
 }
 
 /// Takes recurring subscriptions whose first payment failed for good, with their ids at Stripe, and leaves each alone
-/// until `lease_until`: other replicas meanwhile, and this one where Stripe won't end it.
+/// until `lease_until`: other replicas meanwhile, and this one where Stripe won't end it. What was adopted is somebody's
+/// who may know more: a person decides.
 pub async fn lock_first_payment_failed(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
@@ -570,6 +579,7 @@ pub async fn lock_first_payment_failed(
         "UPDATE checkouts c SET next_repair_at = $2
            FROM (SELECT o.id, s.stripe_subscription_id FROM subscriptions s JOIN checkouts o ON o.id = s.checkout_id
                   WHERE s.status_reason = 'first_payment_failed' AND s.stripe_subscription_id IS NOT NULL
+                    AND o.mode <> 'adopted'
                     AND (o.next_repair_at IS NULL OR o.next_repair_at <= $1)
                   ORDER BY s.id LIMIT $3 FOR UPDATE OF o SKIP LOCKED) AS due
           WHERE c.id = due.id RETURNING c.id, due.stripe_subscription_id",

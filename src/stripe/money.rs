@@ -44,6 +44,7 @@ impl Observer {
         let subject = Subject {
             customer: id_of(charge.customer.as_ref()),
             subscriptions: self.internal_ids(charge.metadata.as_ref()),
+            external: self.external_ids(charge.metadata.as_ref()),
             payment_intent: id_of(charge.payment_intent.as_ref()),
             ..Subject::default()
         };
@@ -130,6 +131,7 @@ impl Observer {
         let subject = Subject {
             customer: id_of(intent.customer.as_ref()),
             subscriptions: self.internal_ids(intent.metadata.as_ref()),
+            external: self.external_ids(intent.metadata.as_ref()),
             payment_intent: Some(intent.id.clone()),
             ..Subject::default()
         };

@@ -134,6 +134,7 @@ has_id!(
     Reference,
     Session,
     Subscription,
+    Customer,
     Invoice,
     PaymentIntent,
     Charge,

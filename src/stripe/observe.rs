@@ -7,7 +7,7 @@ use super::requests::CHECKOUT_KEY;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Snapshot, Subject, Transaction, TransactionKind,
 };
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{SubscriptionId, is_external_id};
 use crate::domain::subscription::{Collection, Mode, Period, StripeStatus};
 
 /// Translates objects into observations.
@@ -129,6 +129,7 @@ impl Observer {
             customer: id_of(session.customer.as_ref()),
             checkout: checkout.and_then(|id| id.parse().ok()),
             subscriptions: self.internal_ids(session.metadata.as_ref()),
+            external: self.external_ids(session.metadata.as_ref()),
             mode: session.mode.as_deref().and_then(Mode::parse),
             ..Subject::default()
         };
@@ -161,6 +162,7 @@ impl Observer {
             stripe_subscription: Some(subscription.id.clone()),
             customer: id_of(subscription.customer.as_ref()),
             subscriptions: self.internal_ids(subscription.metadata.as_ref()),
+            external: self.external_ids(subscription.metadata.as_ref()),
             ..Subject::default()
         };
         Ok(Observation {
@@ -186,6 +188,7 @@ impl Observer {
             stripe_subscription: Some(subscription.to_owned()),
             customer: id_of(invoice.customer.as_ref()),
             subscriptions: self.ids_of_invoice(invoice),
+            external: self.external_ids(invoice.subscription_metadata()),
             ..Subject::default()
         };
         Some(Observation {
@@ -213,6 +216,19 @@ impl Observer {
             .map_or("", String::as_str);
         text.split(',')
             .filter_map(|id| id.trim().parse().ok())
+            .collect()
+    }
+
+    /// What stands there beside: another system may know a line of ours by it. An id of our own kind is looked up as ours
+    /// alone, so that nobody who has nothing from other systems pays for a second look-up.
+    pub(super) fn external_ids(&self, metadata: Option<&Metadata>) -> Vec<String> {
+        let text = metadata
+            .and_then(|metadata| metadata.get(&self.metadata_key))
+            .map_or("", String::as_str);
+        let names = text.split(',').map(str::trim);
+        names
+            .filter(|name| is_external_id(name) && !SubscriptionId::is_one(name))
+            .map(str::to_owned)
             .collect()
     }
 }

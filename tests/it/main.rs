@@ -1,5 +1,6 @@
 //! The tests that go through HTTP: a service of its own, a database of its own and a sandbox of its own for each.
 
+mod adopt;
 mod api_input;
 mod arbitrary_input;
 mod architecture;

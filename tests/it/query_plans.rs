@@ -12,10 +12,10 @@ use crate::harness::replica::settings;
 
 /// What members and webhooks wait for, with all its parts and the number of its parameters.
 fn hot() -> [(&'static str, &'static str, usize); 4] {
-    assert_eq!((FIND.count(), WRITE.count()), (6, 16));
+    assert_eq!((FIND.count(), WRITE.count()), (7, 16));
     [
-        ("find", FIND.with([true; 6]), 7),
-        ("write", WRITE.with([true; 16]), 84),
+        ("find", FIND.with([true; 7]), 8),
+        ("write", WRITE.with([true; 16]), 85),
         (
             "find_buyer",
             include_str!("../../src/storage/checkouts/find_buyer.sql"),

@@ -118,7 +118,7 @@ pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
 /// A follower that can be told.
 pub(super) enum Receiver {
     Webhook(Webhook),
-    Mosaic(Mosaic),
+    Mosaic(Box<Mosaic>),
 }
 
 impl Receiver {
@@ -129,7 +129,9 @@ impl Receiver {
     ) -> Result<Self, reqwest::Error> {
         Ok(match kind {
             Kind::Webhook(config) => Self::Webhook(Webhook::new(config.clone())?),
-            Kind::Mosaic(config) => Self::Mosaic(Mosaic::new(config.clone(), context, pool)?),
+            Kind::Mosaic(config) => {
+                Self::Mosaic(Box::new(Mosaic::new(config.clone(), context, pool)?))
+            }
         })
     }
 

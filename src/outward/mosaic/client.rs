@@ -59,8 +59,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     management: Url,
     identity: Url,
-    client_id: String,
-    client_secret: Secret,
+    /// The service account's id and secret.
+    account: (String, Secret),
     token: Mutex<Option<Token>>,
 }
 
@@ -91,8 +91,7 @@ impl Client {
             http: client()?,
             management: graphql(&config.url),
             identity: graphql(&config.id_url),
-            client_id: config.client_id.clone(),
-            client_secret: config.client_secret.clone(),
+            account: (config.client_id.clone(), config.client_secret.clone()),
             token: Mutex::new(None),
         })
     }
@@ -131,8 +130,8 @@ impl Client {
         if let Some(token) = good.filter(|_| !is_to_be_new) {
             return Ok(token.secret.clone());
         }
-        let variables =
-            json!({ "clientId": self.client_id, "clientSecret": self.client_secret.expose() });
+        let (id, secret) = &self.account;
+        let variables = json!({ "clientId": id, "clientSecret": secret.expose() });
         let body = json!({ "query": AUTHENTICATE, "variables": variables });
         let answer = self
             .send(self.http.post(self.identity.clone()).json(&body))

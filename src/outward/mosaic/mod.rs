@@ -159,11 +159,16 @@ impl Mosaic {
         let keys = subscriptions::find_keys(&self.pool, SubscriptionId(entry.subscription_id))
             .await
             .map_err(|_| Failure::away("our own database does not answer"))?;
+        // What another system made there keeps the id that it has there.
+        let (external, reference) = keys
+            .map(|keys| (keys.external_id, keys.stripe_subscription_id))
+            .unwrap_or_default();
+        let external = external.and_then(|id| id.parse().ok());
         let there = There {
-            id: entry.subscription_id,
+            id: external.unwrap_or(entry.subscription_id),
             payment_plan,
             entry,
-            reference: keys.and_then(|keys| keys.stripe_subscription),
+            reference,
             data,
         };
         match &there.data.transaction {

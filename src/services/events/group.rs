@@ -255,6 +255,7 @@ impl Events {
                 grace: self.settings.lifecycle.grace,
                 again: way.again,
                 skip_locked: way.skip_locked,
+                is_import: false,
             };
             match baskets::write(connection, &batch).await {
                 Ok(written) => return Ok(Some(written)),

@@ -116,6 +116,7 @@ impl Events {
             grace: None,
             again: false,
             skip_locked: false,
+            is_import: false,
         };
         let mut connection = self.pool.acquire().await.map_err(StorageError::from)?;
         match baskets::write(&mut connection, &batch).await {

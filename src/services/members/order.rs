@@ -322,6 +322,7 @@ pub(super) fn new_subscription(
         refund_failed: false,
         disputes: Vec::new(),
         created_at: now,
+        external_id: None,
     }
 }
 

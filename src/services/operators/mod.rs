@@ -1,3 +1,35 @@
-//! What operators do: so far, look at a whole deployment.
+//! What operators do: look at a whole deployment, and adopt what another system sold.
 
+pub mod adopt;
 pub mod doctor;
+
+use std::sync::Arc;
+
+use sqlx::postgres::PgPool;
+
+use crate::purchases::Purchases;
+
+/// What operators do; cloning copies references.
+#[derive(Clone)]
+pub struct Operators {
+    purchases: Arc<Purchases>,
+    pool: PgPool,
+}
+
+impl Operators {
+    pub(super) fn new(purchases: &Arc<Purchases>) -> Self {
+        Self {
+            pool: purchases.pool.clone(),
+            purchases: Arc::clone(purchases),
+        }
+    }
+
+    /// The same for work that nobody waits for: its calls to Stripe leave way to others.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self {
+            purchases: Arc::new(self.purchases.in_background()),
+            ..self.clone()
+        }
+    }
+}

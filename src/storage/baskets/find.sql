@@ -3,7 +3,7 @@
 -- are asked for (storage/parts.rs).
 --
 -- $1 sessions (cs_…)   $2 subscriptions at Stripe (sub_…)   $3 checkouts   $4 lines
--- $5 payments (pi_…)   $6 invoices (in_…)                   $7 events (evt_…)
+-- $5 payments (pi_…)   $6 invoices (in_…)                   $7 events (evt_…)   $8 names that other systems gave
 WITH hit AS MATERIALIZED (
     SELECT NULL::uuid AS id WHERE false
     -- By foreign keys that the rows hold …
@@ -19,6 +19,10 @@ WITH hit AS MATERIALIZED (
 --]
 --[ lines
     UNION SELECT checkout_id FROM subscriptions WHERE id = ANY ($4::uuid[])
+--]
+    -- … or that other systems gave …
+--[ external
+    UNION SELECT checkout_id FROM subscriptions WHERE external_id = ANY ($8::text[])
 --]
     -- … and by payments, of what was bought once or as they were recorded.
 --[ payments
@@ -47,7 +51,7 @@ SELECT ARRAY (SELECT id FROM webhook_events WHERE id = ANY ($7::text[])) AS seen
               s.first_paid_at, s.last_paid_at, s.payment_failed_at, s.current_period_end, s.cancel_at,
               s.cancel_at_period_end, s.collection_paused, s.collection_void, s.paid_from, s.paid_until, s.excused_at,
               s.looked_at, s.term_ends_at, s.ended_at, s.refund_state,
-              s.refund_failed, s.created_at, s.payments, s.disputes
+              s.refund_failed, s.created_at, s.external_id, s.payments, s.disputes
          FROM hit
         CROSS JOIN LATERAL (SELECT * FROM checkouts WHERE id = hit.id OFFSET 0) AS c
         CROSS JOIN LATERAL (

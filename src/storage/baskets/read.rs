@@ -28,6 +28,7 @@ pub struct Question<'a> {
     stripe_subscriptions: Vec<&'a str>,
     checkouts: Vec<Uuid>,
     lines: Vec<Uuid>,
+    external: Vec<&'a str>,
     payment_intents: Vec<&'a str>,
     invoices: Vec<&'a str>,
     events: Vec<&'a str>,
@@ -42,6 +43,8 @@ impl<'a> Question<'a> {
         self.checkouts.extend(subject.checkout.map(|id| id.0));
         self.lines
             .extend(subject.subscriptions.iter().map(|id| id.0));
+        self.external
+            .extend(subject.external.iter().map(String::as_str));
         self.payment_intents
             .extend(subject.payment_intent.as_deref());
         self.invoices.extend(subject.invoice.as_deref());
@@ -70,6 +73,7 @@ pub async fn find(db: impl PgExecutor<'_>, asked: &Question<'_>) -> Result<Found
         !asked.stripe_subscriptions.is_empty(),
         !asked.checkouts.is_empty(),
         !asked.lines.is_empty(),
+        !asked.external.is_empty(),
         by_payment,
         by_payment,
     ]);
@@ -81,6 +85,7 @@ pub async fn find(db: impl PgExecutor<'_>, asked: &Question<'_>) -> Result<Found
         .bind(&asked.payment_intents)
         .bind(&asked.invoices)
         .bind(&asked.events)
+        .bind(&asked.external)
         .fetch_all(db)
         .await?;
     let mut found = Found::default();

@@ -33,6 +33,8 @@ pub struct Batch<'a> {
     pub again: bool,
     /// Whether what somebody else has locked counts as moved; else it is waited for.
     pub skip_locked: bool,
+    /// Whether it tells of what was before Dues knew of it: the feed then says so.
+    pub is_import: bool,
 }
 
 /// The write, with a part for each table.
@@ -88,7 +90,9 @@ pub async fn write(db: &mut PgConnection, batch: &Batch<'_>) -> Result<Vec<bool>
     let written = checkouts.bind(written);
     let written = money.bind(written);
     let written = history.bind(written);
-    Ok(feed.bind(written).fetch_one(db).await?)
+    let origin = batch.is_import.then_some(feed::IMPORT);
+    let written = feed.bind(written).bind(origin);
+    Ok(written.fetch_one(db).await?)
 }
 
 /// A basket's number in the statement: from 1.

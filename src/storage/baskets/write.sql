@@ -5,7 +5,7 @@
 -- told twice: the caller looks again and leaves it out. Only the parts are sent that have something to do
 -- (storage/parts.rs).
 --
--- $1 how many baskets   $2 now   $3… lines   $39… events   $47… checkouts   $53… transactions   $67… history   $79… feed
+-- $1 how many baskets   $2 now   $3… lines   $39… events   $47… checkouts   $53… transactions   $67… history   $79… feed   $85 its origin
 WITH want AS MATERIALIZED (
     -- Every line of every basket: by which version it was read, how many lines its basket has, whether it has changed,
     -- and what it is to be.
@@ -189,9 +189,9 @@ WITH want AS MATERIALIZED (
 --[ feed
     RETURNING position - (SELECT count(*) FROM told) AS before
 ), entry AS (
-    INSERT INTO feed (position, id, type, subscription_id, user_id, transaction_id, data, at)
+    INSERT INTO feed (position, id, type, subscription_id, user_id, transaction_id, data, origin, at)
     SELECT h.before + row_number() OVER (ORDER BY t.part, t.place), t.id, t.type, t.subscription_id, t.user_id,
-           t.transaction_id, t.data::jsonb, $2
+           t.transaction_id, t.data::jsonb, $85::text, $2
       FROM told t, head h
 )
 --]

@@ -1,7 +1,9 @@
 //! Rows of `checkouts`, and the clients' idempotency keys that stand for them.
 
+mod adopted;
 mod open;
 
+pub use self::adopted::{AdoptError, NewAdopted, find_member_of, insert_adopted};
 pub use self::open::{Buyer, NewCheckout, begin, find_buyer, insert};
 
 use sqlx::postgres::{PgExecutor, PgPool};

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::stripe::requests::CHECKOUT_KEY;
+
 use super::{
     Expandable, LineItem, List, Metadata, Period, PriceReference, Recurring, Reference, or_default,
 };
@@ -16,7 +18,9 @@ pub struct Subscription {
     /// See [`crate::domain::subscription::StripeStatus`].
     pub status: Option<String>,
     /// `cus_…`.
-    pub customer: Option<Expandable<Reference>>,
+    pub customer: Option<Expandable<Customer>>,
+    /// When it was made: Unix seconds.
+    pub created: Option<i64>,
     /// Ours.
     pub metadata: Option<Metadata>,
     /// With their periods since 2025-03-31.
@@ -42,6 +46,15 @@ pub struct Subscription {
     pub plan: Option<Reference>,
     /// How many of it, likewise.
     pub quantity: Option<i64>,
+}
+
+/// A customer, as far as she tells whose a subscription is.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Customer {
+    /// `cus_…`.
+    pub id: String,
+    /// Of whoever made her; a deleted one has none.
+    pub metadata: Option<Metadata>,
 }
 
 /// What becomes of the invoices while Stripe collects nothing.
@@ -76,6 +89,10 @@ pub struct ItemPrice {
     pub id: String,
     /// How often it renews.
     pub recurring: Option<Recurring>,
+    /// The name under which plans find it.
+    pub lookup_key: Option<String>,
+    /// What is sold.
+    pub product: Option<Expandable<Reference>>,
 }
 
 impl Subscription {
@@ -85,6 +102,11 @@ impl Subscription {
             [item] => Some(item),
             _ => None,
         }
+    }
+
+    /// The id of the checkout of ours that has adopted it.
+    pub fn checkout_tag(&self) -> Option<&String> {
+        self.metadata.as_ref()?.get(CHECKOUT_KEY)
     }
 
     /// `price_…` of its item, wherever it stands.

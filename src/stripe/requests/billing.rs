@@ -26,10 +26,22 @@ impl Stripe {
         &self,
         subscription: &str,
     ) -> Result<Answer<List<Invoice>>, StripeError> {
-        let request = ListInvoice::new()
+        self.list_invoices_of_subscription(subscription, None).await
+    }
+
+    /// The invoices of a subscription, in any state, newest first, one page after the invoice `after`.
+    pub async fn list_invoices_of_subscription(
+        &self,
+        subscription: &str,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Invoice>>, StripeError> {
+        let mut request = ListInvoice::new()
             .subscription(subscription)
             .expand(["data.payments".to_owned()])
             .limit(PAGE);
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
         self.call(Operation::ListInvoices, request.build(), None)
             .await
     }

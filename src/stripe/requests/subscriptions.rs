@@ -9,14 +9,15 @@ use stripe_billing::invoice::{
     CreatePreviewInvoiceSubscriptionDetailsProrationBehavior,
 };
 use stripe_billing::subscription::{
-    CancelSubscription, ListSubscription, RetrieveSubscription, UpdateSubscription,
-    UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
+    CancelSubscription, ListSubscription, ListSubscriptionStatus, RetrieveSubscription,
+    UpdateSubscription, UpdateSubscriptionItems, UpdateSubscriptionPaymentBehavior,
     UpdateSubscriptionProrationBehavior,
 };
 use stripe_client_core::{RequestBuilder, StripeRequest as _};
 use time::OffsetDateTime;
 
-use super::PAGE;
+use super::{CHECKOUT_KEY, PAGE, metadata};
+use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::settings::Proration;
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{List, Preview, Subscription};
@@ -75,6 +76,43 @@ impl Stripe {
             request = request.starting_after(after);
         }
         self.call(Operation::ListSubscriptions, request.build(), None)
+            .await
+    }
+
+    /// All subscriptions there ever were, newest first, with their customers if asked for, one page after the one named.
+    pub async fn list_every_subscription(
+        &self,
+        with_customers: bool,
+        after: Option<&str>,
+    ) -> Result<Answer<List<Subscription>>, StripeError> {
+        let mut request = ListSubscription::new()
+            .status(ListSubscriptionStatus::All)
+            .limit(PAGE);
+        if with_customers {
+            request = request.expand(["data.customer".to_owned()]);
+        }
+        if let Some(after) = after {
+            request = request.starting_after(after);
+        }
+        self.call(Operation::ListSubscriptions, request.build(), None)
+            .await
+    }
+
+    /// Writes our ids into a subscription's metadata, beside what is there.
+    pub async fn tag_subscription(
+        &self,
+        id: &str,
+        checkout: CheckoutId,
+        line: Option<SubscriptionId>,
+    ) -> Result<Answer<Subscription>, StripeError> {
+        let mut tags = metadata([(CHECKOUT_KEY, checkout.to_string())]);
+        if let Some(line) = line {
+            tags.insert(self.metadata_key.clone(), line.to_string());
+        }
+        let request = UpdateSubscription::new(id)
+            .metadata(tags)
+            .expand(expanded());
+        self.call(Operation::UpdateSubscription, request.build(), None)
             .await
     }
 

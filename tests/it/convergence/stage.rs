@@ -12,6 +12,8 @@ use sqlx::{AssertSqlSafe, PgPool};
 use tokio_util::sync::CancellationToken;
 use url::form_urlencoded;
 
+use crate::harness::mosaic::{Billing, SECRET, mapped, member};
+use crate::harness::program::File;
 use crate::harness::purchase::at_once;
 use crate::harness::replica::{self, Replica};
 use crate::harness::{Call, TestSandbox, in_project, migrated_database};
@@ -32,6 +34,16 @@ const TABLES: [&str; 8] = [
     "webhook_events",
     "status_changes",
     "cursors",
+];
+/// All plans: the Mosaic Billing that follows knows them.
+const PLANS: [&str; 7] = [
+    "membership-annual",
+    "membership-monthly",
+    "credits-20",
+    "credits-50",
+    "share",
+    "donation",
+    "daily",
 ];
 /// What must be the same at the end, however the story was told. Left out are what says when we learnt of it, and the
 /// line item: only a read of the session tells it.
@@ -83,9 +95,10 @@ impl PlansFile {
         let shipped =
             std::fs::read_to_string(in_project("config/plans.toml")).expect("the shipped plans");
         let daily = "\n[[plan]]\ncode = \"daily\"\nkind = \"membership\"\nprice = \"daily\"\n";
+        let plans = mapped(&(shipped + daily), &[]);
         let name = format!("dues-plans-{:016x}.toml", fastrand::u64(..));
         let path = std::env::temp_dir().join(name);
-        std::fs::write(&path, shipped + daily).expect("a file can be written");
+        std::fs::write(&path, plans).expect("a file can be written");
         Self(path)
     }
 }
@@ -192,11 +205,26 @@ impl Stage {
         Replica::start(self.database.url(), self.sandbox.url(), &self.variables).await
     }
 
+    /// A replica that tells what happens to a Mosaic Billing Service.
+    async fn telling_replica(&self, followers: &File) -> Replica {
+        let mut variables = self.variables.clone();
+        for (name, value) in [
+            (
+                "DUES__FOLLOWERS__FILE",
+                &*followers.path().to_string_lossy(),
+            ),
+            ("MOSAIC_SECRET", SECRET),
+        ] {
+            variables.insert(name.to_owned(), value.to_owned());
+        }
+        Replica::start(self.database.url(), self.sandbox.url(), &variables).await
+    }
+
     /// A member of her own orders this.
     pub(super) async fn order(&mut self, body: Value) -> Purchase {
         let recorder = self.recorder.as_ref().expect("the story has not begun");
         self.buyers += 1;
-        let token = recorder.member(&format!("member-{}", self.buyers));
+        let token = recorder.member(&member(self.buyers));
         let call = recorder.request(Method::POST, "/v1/subscriptions");
         let opened = call.bearer(&token).json(body).send().await;
         let opened = opened.assert_status(201).json();
@@ -379,7 +407,8 @@ impl Stage {
         ));
         let services = Box::pin(replica::services(&settings)).await;
         let straight = Telling::straight(events.len());
-        let reference = self.tell(&services, &events, &straight, "in order").await;
+        let told = self.tell(&services, &events, &straight, "in order");
+        let reference = Box::pin(told).await;
         self.is_expected(expected, "in order").await;
         self.is_what_stripe_says().await;
         let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
@@ -388,7 +417,8 @@ impl Stage {
             let mut rng = Rng::with_seed(seed);
             let telling = Telling::random(events.len(), self.returns.len(), &mut rng);
             let story = format!("DUES_TEST_SEED={seed}");
-            let outcome = self.tell(&services, &events, &telling, &story).await;
+            let told = self.tell(&services, &events, &telling, &story);
+            let outcome = Box::pin(told).await;
             self.is_expected(expected, &story).await;
             same(&outcome, &reference, &story);
         }
@@ -428,7 +458,14 @@ impl Stage {
         // A replica looks for what was lost as soon as it starts: it shall not know the end of the story.
         let never = "INSERT INTO cursors VALUES ('events', '2100-01-01T00:00:00Z', now())";
         self.execute(never).await;
-        let mut replicas = [self.replica().await, self.replica().await];
+        let billing = Billing::start(&PLANS).await;
+        let followers = billing.named("mosaic", "from = \"snapshot\"\n");
+        let followers = File::new("followers.toml", &followers);
+        let mut replicas = [
+            self.telling_replica(&followers).await,
+            self.telling_replica(&followers).await,
+        ];
+        self.follower_is("state = 'following'", story).await;
         self.arrive(&replicas, events, &telling.early).await;
         self.worker_is_done(story).await;
         self.execute("DELETE FROM cursors").await;
@@ -442,10 +479,39 @@ impl Stage {
         self.arrive(&replicas, events, &telling.late).await;
         self.worker_is_done(story).await;
         same(&self.outcome().await, &before, &format!("{story}, late"));
+        self.follower_is("f.position >= (SELECT position FROM feed_head)", story)
+            .await;
+        let parked: Vec<String> = sqlx::query_scalar("SELECT last_error FROM followers_parked")
+            .fetch_all(&self.pool)
+            .await
+            .expect("the table is there");
+        assert_eq!(parked, [""; 0], "{story}");
+        billing
+            .assert_in_step(services, &self.pool, &PLANS, story)
+            .await;
         for replica in &mut replicas {
             replica.stop().await;
         }
         before
+    }
+
+    /// Waits until the follower is so.
+    async fn follower_is(&self, so: &str, story: &str) {
+        let asked = format!("SELECT count(*) FROM followers f WHERE {so}");
+        let waiting = async {
+            loop {
+                let count: i64 = sqlx::query_scalar(AssertSqlSafe(asked.clone()))
+                    .fetch_one(&self.pool)
+                    .await
+                    .expect("the table is there");
+                if count == 1 {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let done = tokio::time::timeout(PATIENCE, waiting).await;
+        assert!(done.is_ok(), "{story}: the follower is never so: {so}");
     }
 
     async fn execute(&self, statement: &'static str) {
@@ -464,6 +530,7 @@ impl Stage {
 
     async fn restore(&self) {
         self.empty().await;
+        self.execute("TRUNCATE followers CASCADE").await;
         for (table, rows) in TABLES.iter().zip(&self.rows) {
             let insert = format!(
                 "INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM jsonb_populate_recordset(NULL::{table}, $1)"

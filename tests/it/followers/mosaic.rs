@@ -73,7 +73,7 @@ impl InStep {
     async fn assert_in_step(&self) {
         self.told().await;
         self.billing
-            .assert_in_step(&self.app.pool, &PLANS, "at the end")
+            .assert_in_step(&self.app.services, &self.app.pool, &PLANS, "at the end")
             .await;
     }
 
@@ -268,17 +268,25 @@ async fn what_is_older_than_the_follower_is_made_there_when_it_moves() {
 async fn answers_that_never_come_after_the_effect_double_nothing() {
     let step = InStep::start("").await;
     let app = &step.app;
-    for operation in [
+    let operations = [
         "createSubscription",
         "updateSubscription",
         "createSubscriptionTransaction",
-    ] {
+    ];
+    for operation in operations {
         let fault = json!({ "kind": "close_after", "operation": operation, "times": 1 });
         step.billing.fault(fault).await;
     }
     let token = app.member(&member(1));
     app.buy_with(&token, "membership-monthly", GOOD_CARD).await;
-    for _ in 0..5 {
+    for operation in operations {
+        app.until("it is asked to", async || {
+            let state = step.billing.state().await;
+            (state["requests"][operation].as_i64() > Some(0)).then_some(())
+        })
+        .await;
+        step.until("it waits", "SELECT attempts > 0 FROM followers")
+            .await;
         app.advance(2 * HOUR).await;
     }
     step.assert_in_step().await;

@@ -281,6 +281,7 @@ async fn what_a_follower_was_not_told_is_never_purged_and_what_was_purged_stops_
         .command(&["skip", "player", "--user", "member-0"])
         .await
         .assert_code(0);
+    followed.told("player").await;
     // Somebody purges by hand, while nobody looks.
     sqlx::query("UPDATE followers SET position = 0")
         .execute(&app.pool)

@@ -1,8 +1,11 @@
 //! A Mosaic Billing Service of one test, the plans that it knows, and whether it is in step with our rows.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use dues::domain::currency::decimal;
+use dues::domain::ids::TransactionId;
+use dues::services::Services;
 use neighbours::mosaic::{Mosaic, Options, PaymentPlan, Plan, SubscriptionPlan};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -45,10 +48,8 @@ pub(crate) fn mapped(plans: &str, without: &[&str]) -> String {
             .strip_prefix("code = \"")
             .and_then(|rest| rest.strip_suffix('"'));
         if let Some(code) = code.filter(|code| !without.contains(code)) {
-            text.push_str(&format!(
-                "mosaic_payment_plan = \"{}\"\n",
-                payment_plan(code)
-            ));
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "mosaic_payment_plan = \"{}\"", payment_plan(code));
         }
     }
     text
@@ -153,8 +154,14 @@ impl Billing {
     }
 
     /// Fails unless its subscriptions, status changes and transactions are exactly what our rows say, of the plans that it
-    /// knows; amounts of payments are what `amount` says.
-    pub(crate) async fn assert_in_step(&self, pool: &PgPool, plans: &[&str], story: &str) {
+    /// knows, with what Stripe says was moved.
+    pub(crate) async fn assert_in_step(
+        &self,
+        services: &Services,
+        pool: &PgPool,
+        plans: &[&str],
+        story: &str,
+    ) {
         let state = self.state().await;
         assert_eq!(state["duplicates"], json!([]), "{story}");
         let plans: Vec<String> = plans.iter().map(|plan| (*plan).to_owned()).collect();
@@ -193,31 +200,40 @@ impl Billing {
             .map(|(id, changes)| (id, changes.into_iter().map(Value::from).collect()))
             .collect();
         assert_eq!(theirs, ours, "{story}: status changes");
-        let mut theirs = by_id(&state["transactions"], "subscriptionId", |row| {
-            json!([
-                row["transactionType"],
-                row["paymentProviderReference"],
-                instant(&row["transactionDate"])
-            ])
+        // What was paid back and did not arrive stays there, with a word.
+        let arrived = { state["transactions"].as_array().expect("a list").iter() }
+            .filter(|row| row["description"] != "This refund has failed: nothing went back");
+        let arrived = Value::Array(arrived.cloned().collect());
+        let mut theirs = by_id(&arrived, "subscriptionId", |row| {
+            let names = [
+                "transactionType",
+                "paymentProviderReference",
+                "totalPrice",
+                "currency",
+            ];
+            json!(names.map(|name| row[name].clone()))
         });
-        let ours: Vec<(String, Vec<Value>)> = sqlx::query_as(
-            "SELECT t.subscription_id::text, array_agg(jsonb_build_array(upper(t.kind),
-                    split_part(t.stripe_reference, '#', 1), t.occurred_at)) FROM transactions t
-               JOIN subscriptions s ON s.id = t.subscription_id
-              WHERE s.plan = ANY ($1) AND (t.kind IN ('payment', 'payment_failed') OR t.state = 'succeeded') GROUP BY 1",
+        let all: Vec<(Uuid, String, String, String)> = sqlx::query_as(
+            "SELECT t.id, t.subscription_id::text, upper(t.kind), split_part(t.stripe_reference, '#', 1)
+               FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id
+              WHERE s.plan = ANY ($1) AND (t.kind IN ('payment', 'payment_failed') OR t.state = 'succeeded')",
         )
         .bind(&plans)
         .fetch_all(pool)
         .await
         .expect("the rows");
-        let mut ours: BTreeMap<String, Vec<Value>> = { ours.into_iter() }
-            .map(|(id, rows)| {
-                let rows = rows
-                    .into_iter()
-                    .map(|row| json!([row[0], row[1], instant(&row[2])]));
-                (id, rows.collect())
-            })
-            .collect();
+        let mut ours: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+        for (id, line, kind, reference) in all {
+            let moved = services.members.movement(TransactionId(id)).await;
+            let (_, amount) = moved.expect("Stripe is there").expect("it is there");
+            let amount = amount
+                .unwrap_or_else(|| panic!("{story}: {kind} {reference} of {line} has no amount"));
+            if amount.amount != 0 || kind == "PAYMENT_FAILED" {
+                let price = decimal(amount.amount, &amount.currency);
+                let row = json!([kind, reference, price, amount.currency.to_uppercase()]);
+                ours.entry(line).or_default().push(row);
+            }
+        }
         for rows in theirs.values_mut().chain(ours.values_mut()) {
             rows.sort_by_key(ToString::to_string);
         }

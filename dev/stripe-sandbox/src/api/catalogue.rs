@@ -180,11 +180,38 @@ fn free_lookup_key(
             let message = format!("A price (`{holder}`) already uses that lookup key.");
             return Err(ApiError::invalid(message).param("lookup_key"));
         }
-        world.update(&holder, "price.updated", |price| {
+        let price = world.update(&holder, "price.updated", |price| {
             price.set("lookup_key", Value::Null);
         });
+        show_in_subscriptions(world, &price);
     }
     Ok(())
+}
+
+/// A subscription shows its prices as they are now.
+fn show_in_subscriptions(world: &mut World, price: &Value) {
+    let is_it = |item: &Value| item["price"].text("id") == price.text("id");
+    let on_it = world
+        .store
+        .ids_linked("subscription", price.text("id"), |row| {
+            row["items"].items("data").iter().any(is_it)
+        });
+    for id in on_it {
+        world.change(&id, |subscription| {
+            let items = subscription["items"]["data"].as_array_mut();
+            for item in items.into_iter().flatten().filter(|item| is_it(item)) {
+                for field in [
+                    "active",
+                    "lookup_key",
+                    "metadata",
+                    "nickname",
+                    "tax_behavior",
+                ] {
+                    item["price"].set(field, price[field].clone());
+                }
+            }
+        });
+    }
 }
 
 fn retrieve_price(world: &mut World, call: &Call) -> ApiResult {
@@ -206,7 +233,7 @@ fn update_price(world: &mut World, call: &Call) -> ApiResult {
         return Err(ApiError::invalid(message).param("tax_behavior"));
     }
     free_lookup_key(world, &call.params, Some(call.id()))?;
-    Ok(world.update(call.id(), "price.updated", |price| {
+    let price = world.update(call.id(), "price.updated", |price| {
         set_texts(
             price,
             &call.params,
@@ -216,7 +243,9 @@ fn update_price(world: &mut World, call: &Call) -> ApiResult {
             price.set("active", active.clone());
         }
         merge(price, call.params.get("metadata"));
-    }))
+    });
+    show_in_subscriptions(world, &price);
+    Ok(price)
 }
 
 fn list_prices(world: &mut World, call: &Call) -> ApiResult {

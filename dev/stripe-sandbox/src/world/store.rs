@@ -38,11 +38,14 @@ pub(crate) struct Store {
 
 /// What an object links to.
 fn links_of(row: &Value) -> impl Iterator<Item = &str> {
-    LINKS.iter().filter_map(move |path| {
+    let by_field = LINKS.iter().filter_map(move |path| {
         let (last, way) = path.split_last()?;
         let owner = way.iter().try_fold(row, |value, key| value.get(*key))?;
         owner.reference(last)
-    })
+    });
+    // A subscription links to the prices of its items.
+    let items = row["items"].items("data").iter();
+    by_field.chain(items.filter_map(|item| item["price"].opt_text("id")))
 }
 
 fn link(linked: &mut HashMap<String, HashMap<String, BTreeSet<usize>>>, row: &Value, at: usize) {

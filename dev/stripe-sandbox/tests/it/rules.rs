@@ -369,6 +369,7 @@ async fn a_deleted_customer_is_a_stub_that_cannot_buy() {
 async fn a_lookup_key_moves_only_when_told_to() {
     let bench = Bench::unrecorded().await;
     let old = bench.price("annual").await;
+    let (subscription, _) = bench.subscribe("annual", "4242424242424242").await;
     let product = text(&bench.get(&format!("/v1/prices/{old}")).await.ok()["product"]);
     let form = format!(
         "currency=eur&unit_amount=3500&product={product}&recurring[interval]=year&lookup_key=annual"
@@ -385,5 +386,12 @@ async fn a_lookup_key_moves_only_when_told_to() {
     assert_eq!(
         bench.get(&format!("/v1/prices/{old}")).await.ok()["lookup_key"],
         json!(null)
+    );
+    let path = format!("/v1/subscriptions/{subscription}");
+    let price = &bench.get(&path).await.ok()["items"]["data"][0]["price"];
+    assert_eq!(
+        (&price["id"], &price["lookup_key"]),
+        (&json!(old), &json!(null)),
+        "it is shown as it is now"
     );
 }

@@ -5,11 +5,12 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::super::Events;
+use super::LIVE;
 use crate::domain::actor::By;
-use crate::domain::facts::{Fact, Freshness, Observation, Subject, Transaction, TransactionKind};
+use crate::domain::facts::{Fact, Observation, Subject, Transaction, TransactionKind};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::lifecycle::{self, Merged};
-use crate::domain::subscription::{Basket, SessionStatus, Status, Subscription};
+use crate::domain::subscription::{Basket, Mode, SessionStatus, Status, Subscription};
 use crate::purchases::{Error, Followed, Judging, Knowing, Left, MAX_TRIES};
 use crate::storage::baskets::{self, Draft};
 use crate::storage::transactions;
@@ -80,7 +81,10 @@ pub(super) fn by_subscription(basket: &mut Basket) {
 
 /// Forgets what a session tells anew.
 pub(super) fn by_session(basket: &mut Basket) {
-    basket.checkout.status = SessionStatus::Open;
+    // What was adopted has no session that would tell it.
+    if basket.checkout.mode != Mode::Adopted {
+        basket.checkout.status = SessionStatus::Open;
+    }
     for line in &mut basket.lines {
         line.first_paid_at = None;
         line.payment_failed_at = None;
@@ -251,17 +255,24 @@ impl Events {
 
     /// The basket as its objects at Stripe alone would have it: our own facts that come from Stripe are forgotten
     /// first, but for refunds and disputes. With the payments that go with it, and why a person should look, if one
-    /// should. None when there is no session to ask for, or no way to read it.
+    /// should. None when there is no session to ask for, and nothing that was adopted.
     async fn according_to_stripe(&self, ours: &Basket) -> Result<Option<Told>, Error> {
-        let Some(session) = &ours.checkout.stripe_session else {
-            return Ok(None);
-        };
         let client = &self.account.client;
         let observer = &self.account.observer;
-        let answer = client.retrieve_session(session).await?;
-        let mut said = observer.session(&answer.body, answer.at, Freshness::Live, News::Plain)?;
         let recurring = ours.recurring();
-        if let Some(id) = recurring.and_then(|line| line.stripe_subscription.as_deref()) {
+        let subscription = recurring.and_then(|line| line.stripe_subscription.as_deref());
+        let mut said = match (&ours.checkout.stripe_session, subscription) {
+            (Some(session), _) => {
+                let answer = client.retrieve_session(session).await?;
+                observer.session(&answer.body, answer.at, LIVE, News::Plain)?
+            }
+            (None, Some(id)) if ours.checkout.mode == Mode::Adopted => {
+                let answer = client.retrieve_subscription(id).await?;
+                observer.subscription(&answer.body, answer.at, LIVE, News::Plain)?
+            }
+            (None, _) => return Ok(None),
+        };
+        if let Some(id) = subscription {
             let invoices = client.list_newest_invoices(id).await?;
             said.facts.extend(self.purchases.paid(invoices).await?);
         }

@@ -10,7 +10,7 @@ use crate::domain::records::{Amount, Movement};
 use crate::services::members::Members;
 use crate::storage::transactions::Whereabouts;
 use crate::storage::{subscriptions, transactions};
-use crate::stripe::objects::Expandable;
+use crate::stripe::objects::{Expandable, InvoicePayment};
 
 impl Members {
     /// One transaction with what it moved; none if there is no such. What can't be told is none: a payment of which nobody
@@ -68,16 +68,16 @@ fn of_line(entry: &Entry, movement: &Movement, lines: i64) -> Option<Amount> {
         bought.is_some_and(|bought| bought.id == movement.subscription_id)
     };
     let (own, others): (Vec<_>, Vec<_>) = { entry.lines.iter() }.partition(is_own);
-    let sums = |lines: &[&super::Line]| {
-        let amount = lines.iter().map(|line| line.amount).sum();
-        let tax = lines.iter().map(|line| line.tax).sum();
-        (amount, tax)
-    };
-    let (amount, tax) = match (own.is_empty(), lines) {
+    let is_whole = others.iter().all(|line| line.bought.is_none());
+    let (amount, tax) = if lines == 1 && is_whole {
         // Whatever it says, there is nobody else for whom it could be.
-        (_, 1) if others.iter().all(|line| line.bought.is_none()) => (entry.amount, entry.tax),
-        (false, _) => sums(&own),
-        (true, _) => return None,
+        (entry.amount, entry.tax)
+    } else if own.is_empty() && others.iter().any(|line| line.bought.is_none()) {
+        return None;
+    } else {
+        // Of what was all for others, nothing was for this line.
+        let amount = own.iter().map(|line| line.amount).sum();
+        (amount, own.iter().map(|line| line.tax).sum())
     };
     Some(Amount {
         currency: entry.currency.clone(),
@@ -101,7 +101,21 @@ impl Reader<'_> {
     /// Everything of one payment.
     async fn payment(&self, at: &Whereabouts) -> Result<Read, StatementError> {
         let mut read = Read::default();
-        if let Some(id) = &at.payment_intent {
+        let mut intent = at.payment_intent.clone();
+        if let Some(id) = &at.invoice {
+            let mut invoice = self.call(self.stripe.retrieve_invoice(id)).await?;
+            let payments = self.call(self.stripe.list_payments_of_invoice(id)).await?;
+            invoice.payments = Some(payments);
+            // The row learns by which payment it was paid a moment after it learns that it was.
+            let paid = |payment: &&InvoicePayment| payment.status.as_deref() == Some("paid");
+            let payments = invoice.payments.iter().flat_map(|list| &list.data);
+            let paid = payments
+                .filter(paid)
+                .find_map(InvoicePayment::payment_intent_id);
+            intent = intent.or_else(|| paid.map(str::to_owned));
+            read.invoices.push(invoice);
+        }
+        if let Some(id) = &intent {
             let intent = self.call(self.stripe.retrieve_payment_intent(id)).await?;
             if let Some(mut charge) = intent.latest_charge.and_then(Expandable::into_object) {
                 let refunds = self.call(self.stripe.list_refunds(id)).await?;
@@ -109,12 +123,6 @@ impl Reader<'_> {
                 read.disputes = self.disputes_of(&charge).await?;
                 read.charges.push(charge);
             }
-        }
-        if let Some(id) = &at.invoice {
-            let mut invoice = self.call(self.stripe.retrieve_invoice(id)).await?;
-            let payments = self.call(self.stripe.list_payments_of_invoice(id)).await?;
-            invoice.payments = Some(payments);
-            read.invoices.push(invoice);
         }
         let is_first = |read: &Read| {
             let reason = read.invoices.first().map(|invoice| &invoice.billing_reason);

@@ -1,0 +1,269 @@
+//! What another system sold at Stripe becomes a row like any other: recorded first, so that from then on every webhook
+//! finds it, then read from Stripe, and at last marked there with our ids. Whatever it was cut off at, doing it again ends
+//! in the same state: what lacks the mark is read anew.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+
+use time::OffsetDateTime;
+
+use super::{Error, MAX_TRIES, Purchases};
+use crate::domain::actor::By;
+use crate::domain::facts::{Fact, Freshness};
+use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
+use crate::domain::lifecycle;
+use crate::domain::plan::Plan;
+use crate::domain::subscription::{
+    Basket, Checkout, Mode, Reason, Refund, SessionStatus, Status, Subscription,
+};
+use crate::storage::baskets;
+use crate::storage::checkouts::{self, AdoptError, NewAdopted};
+use crate::stripe::StripeError;
+use crate::stripe::objects::{self, Charge, Invoice, id_of};
+use crate::stripe::observe::News;
+
+/// A subscription at Stripe that is to become a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Adoption {
+    /// `sub_…`.
+    pub stripe_subscription: String,
+    /// `cus_…`.
+    pub stripe_customer: String,
+    /// `price_…`.
+    pub stripe_price: String,
+    /// How many of it.
+    pub quantity: i32,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// When it was made at Stripe.
+    pub created_at: Option<OffsetDateTime>,
+    /// Whose it is.
+    pub user: UserId,
+    /// Which plan it is on.
+    pub plan: Plan,
+    /// By which another system knows it.
+    pub external_id: Option<String>,
+}
+
+/// What became of it.
+#[derive(Debug)]
+pub(crate) enum Adopted {
+    /// It is a row of ours, and all is read.
+    Done(Box<Basket>),
+    /// It is one already.
+    Known,
+    /// The member holds the single plan, or one of its group, already.
+    Held,
+    /// Another line is known by its external id.
+    IdTaken,
+    /// Its customer is another member's.
+    OtherMember,
+}
+
+impl Purchases {
+    /// Makes a subscription at Stripe a row of ours.
+    pub(crate) async fn adopt_subscription(
+        &self,
+        new: &Adoption,
+        by: &By,
+    ) -> Result<Adopted, Error> {
+        let by = &by.clone().about(&new.stripe_subscription);
+        let owner = checkouts::find_member_of(&self.pool, &new.stripe_customer).await?;
+        if owner.is_some_and(|owner| owner != new.user) {
+            return Ok(Adopted::OtherMember);
+        }
+        let now = self.clock.now();
+        let checkout = new_checkout(new, now);
+        let mut line = new_line(new, now);
+        (line.status, line.reason) =
+            lifecycle::derive(&line, &checkout, self.settings.lifecycle.grace, now);
+        let record = NewAdopted {
+            checkout: &checkout,
+            line: &line,
+            currency: &new.currency,
+        };
+        match checkouts::insert_adopted(&self.pool, &record, by, now).await {
+            Ok(()) => {}
+            Err(AdoptError::Known) => return Ok(Adopted::Known),
+            Err(AdoptError::IdTaken) => return Ok(Adopted::IdTaken),
+            Err(AdoptError::Held) => return Ok(Adopted::Held),
+            Err(AdoptError::Storage(error)) => return Err(error.into()),
+        }
+        tracing::info!(subscription_id = %line.id, plan = line.plan, "a subscription was adopted");
+        let basket = baskets::find_by_id(&self.pool, checkout.id).await?;
+        let basket = basket.ok_or(Error::Contended)?;
+        let basket = self.finish_adoption(basket, by).await?;
+        Ok(Adopted::Done(Box::new(basket)))
+    }
+
+    /// Whether an adoption was cut off before its end: the mark at Stripe is its last step.
+    pub(crate) fn is_unfinished(basket: &Basket, stripe: &objects::Subscription) -> bool {
+        let id = basket.checkout.id.to_string();
+        basket.checkout.mode == Mode::Adopted && stripe.checkout_tag() != Some(&id)
+    }
+
+    /// Reads all that Stripe says of what was adopted (the subscription, its paid invoices, what of these went back), then
+    /// writes our ids into its metadata, beside what others have there.
+    pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Basket, Error> {
+        let line = basket.recurring().ok_or(Error::Contended)?;
+        let (line, external) = (line.id, line.external_id.clone());
+        let stripe = basket
+            .line(line)
+            .and_then(|line| line.stripe_subscription.clone());
+        let stripe = stripe.ok_or(Error::Contended)?;
+        let by = &by.clone().about(&stripe);
+        let (basket, now, payments) = self.read_adopted(basket, &stripe, by).await?;
+        if let Some(customer) = id_of(now.customer.as_ref()) {
+            self.read_what_went_back(&customer, &payments, by).await?;
+        }
+        // Where the other system's id stands under our own key it stays: it leads to the line as well.
+        let held = now.metadata.as_ref();
+        let held = held.and_then(|held| held.get(&self.settings.stripe.metadata_key));
+        let tag = (held.is_none() || held != external.as_ref()).then_some(line);
+        let client = &self.account.client;
+        let answer = client
+            .tag_subscription(&stripe, basket.checkout.id, tag)
+            .await?;
+        // What went back was written since.
+        let id = basket.checkout.id;
+        let basket = baskets::find_by_id(&self.pool, id).await?;
+        let basket = basket.ok_or(Error::Contended)?;
+        Ok(self.apply_subscription(basket, answer, by).await?.0)
+    }
+
+    /// Reads the subscription and all its invoices, and writes it in one go: nobody sees a state in between. With the
+    /// payments that the invoices name.
+    async fn read_adopted(
+        &self,
+        mut basket: Basket,
+        id: &str,
+        by: &By,
+    ) -> Result<(Basket, objects::Subscription, HashSet<String>), Error> {
+        for _ in 0..MAX_TRIES {
+            let answer = self.account.client.retrieve_subscription(id).await?;
+            let observer = &self.account.observer;
+            let said = observer.subscription(&answer.body, answer.at, Freshness::Live, News::Plain);
+            let mut said = said?;
+            let (facts, payments) = self.all_paid(id).await?;
+            said.facts.extend(facts);
+            match self.write_read(&basket, &said, by).await? {
+                ControlFlow::Break(applied) => {
+                    return Ok((applied.basket, answer.body, payments));
+                }
+                ControlFlow::Continue(newer) => basket = newer,
+            }
+        }
+        Err(Error::Contended)
+    }
+
+    /// What all paid invoices of a subscription tell, and which payments paid them.
+    async fn all_paid(&self, id: &str) -> Result<(Vec<Fact>, HashSet<String>), Error> {
+        let (mut facts, mut payments) = (Vec::new(), HashSet::new());
+        let mut after: Option<String> = None;
+        loop {
+            let client = &self.account.client;
+            let page = client.list_invoices_of_subscription(id, after.as_deref());
+            let page = page.await?;
+            let invoices = &page.body.data;
+            let named = invoices.iter().flat_map(Invoice::payment_intent_ids);
+            payments.extend(named.map(str::to_owned));
+            let last = invoices.last().filter(|_| page.body.has_more);
+            after = last.map(|invoice| invoice.id.clone());
+            facts.extend(self.paid(page).await?);
+            if after.is_none() {
+                return Ok((facts, payments));
+            }
+        }
+    }
+
+    /// Reads refunds and disputes of those payments that have any: the customer's charges tell which.
+    async fn read_what_went_back(
+        &self,
+        customer: &str,
+        payments: &HashSet<String>,
+        by: &By,
+    ) -> Result<(), Error> {
+        let now = self.clock.now();
+        let mut after: Option<String> = None;
+        loop {
+            let client = &self.account.client;
+            let page = match client.list_charges(customer, now, after.as_deref()).await {
+                // A customer who was deleted tells nothing more.
+                Err(error) if is_gone(&error) => return Ok(()),
+                page => page?.body,
+            };
+            for charge in page.data.iter().filter(|charge| went_back(charge)) {
+                let intent = id_of(charge.payment_intent.as_ref());
+                if let Some(intent) = intent.filter(|intent| payments.contains(intent)) {
+                    self.read_payment(&intent, by).await?;
+                }
+            }
+            let last = page.data.last().filter(|_| page.has_more);
+            after = last.map(|charge| charge.id.clone());
+            if after.is_none() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn is_gone(error: &StripeError) -> bool {
+    error.is_no_such_object() || error.is_missing("customer")
+}
+
+/// Whether there ever was a refund or a dispute, be it one that failed.
+fn went_back(charge: &Charge) -> bool {
+    let refunds = charge.refunds.as_ref();
+    charge.disputed
+        || charge.amount_refunded.is_some_and(|amount| amount > 0)
+        || refunds.is_some_and(|refunds| !refunds.data.is_empty())
+}
+
+fn new_checkout(new: &Adoption, now: OffsetDateTime) -> Checkout {
+    Checkout {
+        id: CheckoutId::new(now),
+        user: new.user.clone(),
+        mode: Mode::Adopted,
+        status: SessionStatus::Complete,
+        stripe_session: None,
+        stripe_customer: Some(new.stripe_customer.clone()),
+        cancel_requested_at: None,
+        expires_at: now,
+        created_at: now,
+    }
+}
+
+fn new_line(new: &Adoption, now: OffsetDateTime) -> Subscription {
+    Subscription {
+        id: SubscriptionId::new(now),
+        plan: new.plan.code.clone(),
+        kind: new.plan.kind,
+        single: new.plan.is_single(),
+        upgrade_group: new.plan.upgrade_group.clone(),
+        quantity: new.quantity,
+        quantity_open: false,
+        stripe_price: new.stripe_price.clone(),
+        recurring: true,
+        term: None,
+        status: Status::PendingCompletion,
+        reason: Reason::PaymentProcessing,
+        version: 1,
+        stripe_subscription: Some(new.stripe_subscription.clone()),
+        stripe_line_item: None,
+        payment_intent: None,
+        stripe: None,
+        first_paid_at: None,
+        last_paid_at: None,
+        paid_period: None,
+        excused_at: None,
+        looked_at: None,
+        payment_failed_at: None,
+        term_ends_at: None,
+        ended_at: None,
+        refund: Refund::None,
+        refund_failed: false,
+        disputes: Vec::new(),
+        created_at: new.created_at.unwrap_or(now),
+        external_id: new.external_id.clone(),
+    }
+}

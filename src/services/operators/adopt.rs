@@ -1,0 +1,227 @@
+//! What another system sold becomes ours: Stripe's subscriptions that no row names are walked, each lands in a bucket, and,
+//! when asked for, those that can be rows become rows. Whatever it was cut off at, the next run goes on there.
+
+mod judge;
+mod report;
+mod source;
+
+use std::collections::HashMap;
+
+use tokio_util::sync::CancellationToken;
+
+pub use self::report::{Bucket, Entry, PriceOfNoPlan, Report};
+pub use self::source::Source;
+
+use self::judge::{Judged, Planned};
+use super::Operators;
+use crate::catalogue::Offer;
+use crate::domain::actor::By;
+use crate::domain::facts::{Freshness, Observation};
+use crate::domain::plan::Plan;
+use crate::domain::subscription::Basket;
+use crate::purchases::{Adopted, Adoption, Error};
+use crate::storage::baskets::{self, Question};
+use crate::stripe::objects::Subscription;
+use crate::stripe::observe::{News, Unknown};
+
+/// What to adopt, and how to read it.
+#[derive(Clone, Debug)]
+pub struct How {
+    /// Where it stands whose a subscription is.
+    pub user_from: Source,
+    /// Where the id stands by which the other system knows it; none: it has none that matters.
+    pub id_from: Option<Source>,
+    /// Plans of prices that no plan has any more: `price_…` and the plan's code.
+    pub plans: HashMap<String, String>,
+    /// Whether to write.
+    pub apply: bool,
+}
+
+/// Why nothing was adopted (any more).
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptError {
+    /// A price was given a plan that the plans file does not have.
+    #[error("--plan {price}={plan}: there is no plan that renews with that code")]
+    UnknownPlan {
+        /// `price_…`.
+        price: String,
+        /// As it was given.
+        plan: String,
+    },
+    /// Stripe or the database.
+    #[error(transparent)]
+    Work(#[from] Error),
+}
+
+/// What is known while the walk goes on.
+struct Walk<'a> {
+    how: &'a How,
+    offers: &'a [Offer],
+    /// Of prices that no plan has any more.
+    plans: HashMap<&'a str, Plan>,
+    /// What the rows would be that were not written.
+    planned: Planned,
+    report: Report,
+}
+
+/// A subscription of a page, and what Stripe says by it.
+type Told = (Subscription, Result<Observation, Unknown>);
+
+impl Operators {
+    /// Walks all subscriptions at Stripe, newest first; `progress` is told after every page. When `stop` is cancelled the walk
+    /// ends after the subscription at hand; the next one passes over what is done.
+    pub async fn adopt(
+        &self,
+        how: &How,
+        stop: &CancellationToken,
+        mut progress: impl FnMut(&Report),
+    ) -> Result<Report, AdoptError> {
+        let priced = self.purchases.catalogue.priced().await;
+        let offers = priced.map_err(Error::from)?.offers;
+        let mut walk = Walk {
+            how,
+            offers: &offers,
+            plans: self.given_plans(how, &offers)?,
+            planned: Planned::default(),
+            report: Report::new(how.apply),
+        };
+        let client = &self.purchases.account.client;
+        let with_customers = matches!(how.user_from, Source::Customer(_));
+        let mut after: Option<String> = None;
+        while !stop.is_cancelled() {
+            let page = client.list_every_subscription(with_customers, after.as_deref());
+            let page = page.await.map_err(Error::from)?;
+            let (at, page) = (page.at, page.body);
+            let last = page.data.last().filter(|_| page.has_more);
+            after = last.map(|subscription| subscription.id.clone());
+            let observer = &self.purchases.account.observer;
+            let told = page.data.into_iter().map(|subscription| {
+                let said = observer.subscription(&subscription, at, Freshness::Live, News::Plain);
+                (subscription, said)
+            });
+            let whole = self.adopt_page(&mut walk, told.collect(), stop).await?;
+            progress(&walk.report);
+            if after.is_none() {
+                walk.report.is_whole = whole;
+                break;
+            }
+        }
+        Ok(walk.report)
+    }
+
+    /// The plans that were given to prices; each must be one that can renew.
+    fn given_plans<'a>(
+        &self,
+        how: &'a How,
+        offers: &[Offer],
+    ) -> Result<HashMap<&'a str, Plan>, AdoptError> {
+        let plans = self.purchases.catalogue.current();
+        let once = |code: &str| {
+            let mut known = offers.iter().filter(|offer| offer.plan.code == code);
+            known.any(|offer| offer.recurring.is_none())
+        };
+        let given = how.plans.iter().map(|(price, code)| {
+            let plan = plans.plan(code).filter(|_| !once(code)).cloned();
+            plan.map(|plan| (price.as_str(), plan))
+                .ok_or_else(|| AdoptError::UnknownPlan {
+                    price: price.clone(),
+                    plan: code.clone(),
+                })
+        });
+        given.collect()
+    }
+
+    /// Judges a page, and writes what is to be written; false if it was stopped on the way.
+    async fn adopt_page(
+        &self,
+        walk: &mut Walk<'_>,
+        mut told: Vec<Told>,
+        stop: &CancellationToken,
+    ) -> Result<bool, Error> {
+        // By the id of the other system a row may be known already, whatever stands under our own key.
+        for (subscription, said) in &mut told {
+            let id = walk.how.id_from.as_ref();
+            let id = id.and_then(|source| source.read(subscription));
+            if let (Some(id), Ok(said)) = (id, said) {
+                said.subject.external.push(id.to_owned());
+            }
+        }
+        let mut asked = Question::default();
+        for (_, said) in &told {
+            if let Ok(said) = said {
+                asked.about(&said.subject);
+            }
+        }
+        let found = baskets::find(&self.pool, &asked).await?.baskets;
+        for (subscription, said) in &told {
+            if stop.is_cancelled() {
+                return Ok(false);
+            }
+            let entry = self.adopt_one(walk, subscription, said, &found).await?;
+            walk.report.tell(entry);
+        }
+        Ok(true)
+    }
+
+    async fn adopt_one(
+        &self,
+        walk: &mut Walk<'_>,
+        subscription: &Subscription,
+        said: &Result<Observation, Unknown>,
+        found: &[Basket],
+    ) -> Result<Entry, Error> {
+        let by = &By::adoption();
+        match self.judge(walk, subscription, said, found).await? {
+            Judged::Left(entry) => Ok(entry),
+            Judged::Unfinished(entry, _) if !walk.how.apply => Ok(entry),
+            Judged::Unfinished(entry, basket) => {
+                match self.purchases.finish_adoption(*basket, by).await {
+                    Ok(_) => Ok(entry),
+                    Err(error) => failed(entry, error),
+                }
+            }
+            Judged::Wanted(entry, new) if !walk.how.apply => {
+                walk.planned.note(&new);
+                Ok(entry)
+            }
+            Judged::Wanted(entry, new) => self.write(entry, &new, by).await,
+        }
+    }
+
+    /// Makes it a row. Somebody else may have been faster since it was judged.
+    async fn write(&self, entry: Entry, new: &Adoption, by: &By) -> Result<Entry, Error> {
+        let adopted = match self.purchases.adopt_subscription(new, by).await {
+            Ok(adopted) => adopted,
+            Err(error) => return failed(entry, error),
+        };
+        let bucket = match adopted {
+            Adopted::Done(basket) => {
+                let line = basket.recurring().map(|line| line.id.to_string());
+                return Ok(Entry {
+                    subscription_id: line,
+                    ..entry
+                });
+            }
+            Adopted::Known => Bucket::AlreadyOurs,
+            Adopted::IdTaken => Bucket::IdTaken,
+            Adopted::OtherMember => Bucket::OtherMember,
+            Adopted::Held => {
+                if let Some(held) = self.find_holder(new, &entry).await? {
+                    return Ok(held);
+                }
+                Bucket::HeldAlready
+            }
+        };
+        Ok(Entry { bucket, ..entry })
+    }
+}
+
+/// What is wrong with one is told, and keeps none of the others from being adopted; an outage would be wrong with all.
+fn failed(entry: Entry, error: Error) -> Result<Entry, Error> {
+    if error.is_outage() {
+        return Err(error);
+    }
+    tracing::warn!(subscription = entry.stripe_subscription_id, %error, "a subscription could not be adopted");
+    let bucket = Bucket::Failed;
+    Ok(Entry { bucket, ..entry }.because(error.to_string()))
+}
