@@ -287,6 +287,9 @@ fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Setting
     let variables = variables.map(|(key, value)| (key.to_owned(), value));
     let variables = variables.into_iter().chain(cli.more.iter().cloned());
     let variables = variables.map(|(key, value)| (format!("DUES__{key}"), value));
+    // What a followers' file names may hold a secret.
+    let others = std::env::vars().filter(|(name, _)| !name.starts_with("DUES"));
+    let variables = variables.chain(others);
     Ok(Settings::load(
         Environment::Development,
         Some(&project().join("config")),

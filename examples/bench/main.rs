@@ -10,6 +10,7 @@ mod events;
 mod explain;
 mod figures;
 mod fill;
+mod follow;
 mod load;
 mod meter;
 mod options;
@@ -174,11 +175,23 @@ async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
         None
     };
 
+    let followed = match cli.sizes.last().filter(|_| cli.measures(Part::Follow)) {
+        Some(&rows) => {
+            println!("\nA follower …");
+            let database = Database::create(&cluster, "followed", MEMBERS, true).await?;
+            Some(follow::measure(&bench, &database, rows).await?)
+        }
+        None => None,
+    };
+
     if let Some(purchases) = &purchases {
         report::purchases(purchases);
     }
     if let Some(results) = &events {
         report::events(cli, results);
+    }
+    if let Some(followed) = &followed {
+        report::followed(followed);
     }
     report::goals(cli, purchases.as_deref(), events.as_ref());
     sandbox.stop().await?;

@@ -47,13 +47,15 @@ pub(crate) struct Cli {
     pub announce: Option<PathBuf>,
 }
 
-/// The two things that are measured.
+/// The things that are measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
     /// Stripe's events
     Webhooks,
     /// Purchases
     Subscribe,
+    /// A follower that is as many rows behind as the largest size says
+    Follow,
 }
 
 /// What a process of this program can be.

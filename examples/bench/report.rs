@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::figures::{Figures, Results, Who, number};
+use crate::follow::Followed;
 use crate::options::{Cli, rows};
 use crate::servers;
 use crate::subscribe::Purchase;
@@ -41,6 +42,16 @@ pub(crate) fn head(cli: &Cli, postgres: &str) -> anyhow::Result<()> {
         }
     );
     Ok(())
+}
+
+/// A follower that was behind.
+pub(crate) fn followed(followed: &Followed) {
+    let (early, late) = followed.peaks;
+    println!(
+        "\nA follower, {} rows behind, is told {:.0} a second (bare requests, as many at once: {:.0}); peak memory {:.1} MB \
+         after a tenth, {:.1} MB after all",
+        followed.rows, followed.rate, followed.bare, early, late
+    );
 }
 
 /// How far the figures can be trusted: whoever else was at work took from all, but not from all alike.

@@ -80,7 +80,8 @@ pub(crate) fn settings(variables: &[(String, String)]) -> anyhow::Result<Setting
 /// Serves until whoever started this process is gone.
 pub(crate) async fn be(role: Role, announce: &Path) -> anyhow::Result<()> {
     let settings = || {
-        let ours = std::env::vars().filter(|(name, _)| name.starts_with("DUES__"));
+        let ours = std::env::vars()
+            .filter(|(name, _)| name.starts_with("DUES__") || name == "PLAYER_SECRET");
         self::settings(&ours.collect::<Vec<_>>())
     };
     match role {

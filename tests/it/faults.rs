@@ -16,6 +16,9 @@ use sqlx::PgPool;
 use tokio::process::{Child, Command};
 
 use self::rush::Rush;
+use crate::harness::mosaic::{self, Billing, mapped, shipped_plans};
+use crate::harness::program::File;
+use crate::harness::receiver::{self, Receiver};
 use crate::harness::replica::{self, Replica};
 use crate::harness::{TestSandbox, in_project, migrated_database, usual_variables};
 
@@ -27,6 +30,14 @@ const QUICK: [(&str, &str); 6] = [
     ("DUES__STRIPE__TIMEOUT_MS", "400"),
     ("DUES__STRIPE__TOTAL_TIMEOUT_MS", "3000"),
     ("DUES__DATABASE__ACQUIRE_TIMEOUT_MS", "1000"),
+];
+
+/// Plans that Mosaic Billing keeps.
+const PLANS: [&str; 4] = [
+    "membership-annual",
+    "membership-monthly",
+    "credits-20",
+    "donation",
 ];
 
 fn quick() -> HashMap<String, String> {
@@ -64,10 +75,16 @@ async fn a_service_that_is_killed_again_and_again_loses_nothing_and_books_nothin
     let sandbox = TestSandbox::start(address).await;
     let mut variables = usual_variables(database.url(), address, sandbox.url());
     variables.extend(quick());
+    let (player, billing) = (Receiver::start().await, Billing::start(&PLANS).await);
+    let (plans, followers) = followed(&player, &billing);
     for (name, value) in [
         ("DUES_ENV", "development"),
         ("DUES__CLOCK__FOLLOW", sandbox.url()),
         ("DUES__HTTP__LISTEN", &address.to_string()),
+        ("DUES__PLANS__FILE", &plans.path().to_string_lossy()),
+        ("DUES__FOLLOWERS__FILE", &followers.path().to_string_lossy()),
+        ("PLAYER_SECRET", receiver::SECRET),
+        ("MOSAIC_SECRET", mosaic::SECRET),
     ] {
         variables.insert(name.to_owned(), value.to_owned());
     }
@@ -87,15 +104,29 @@ async fn a_service_that_is_killed_again_and_again_loses_nothing_and_books_nothin
         // The moment is random: that is the test.
         tokio::time::sleep(Duration::from_millis(rng.u64(5..500))).await;
         service.kill().await.expect("kill -9");
+        rush.leases_end().await;
         service = start();
     }
     rush.service_answers().await;
     let mut counts = rush.end().await;
     let reconciled = dues(&["reconcile"], &variables).status().await;
     assert!(reconciled.expect("the program runs").success());
+    rush.followers_know_all(&player, &billing, &PLANS).await;
     rush.check(&mut counts).await;
     eprintln!("{KILLS} kills, seed {seed}: {counts:?}");
     service.kill().await.expect("kill -9");
+}
+
+/// The plans that Mosaic Billing keeps, and a file that names it and a receiver of webhooks.
+fn followed(player: &Receiver, billing: &Billing) -> (File, File) {
+    let plans = mapped(&shipped_plans(), &["credits-50", "share"]);
+    let plans = File::new("plans.toml", &plans);
+    let named = format!(
+        "{}\n[[follower]]\nname = \"player\"\nkind = \"webhook\"\nurl = \"{}\"\nsecret_env = \"PLAYER_SECRET\"\n",
+        billing.named("mosaic", ""),
+        player.url
+    );
+    (plans, File::new("followers.toml", &named))
 }
 
 /// A directory of the test's own, removed after it.

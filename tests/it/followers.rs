@@ -2,6 +2,7 @@
 
 mod commands;
 mod mosaic;
+mod restore;
 mod trouble;
 mod webhook;
 
@@ -145,7 +146,7 @@ fn place_of(got: &Got) -> (i64, String) {
 }
 
 /// The first time that each row is taken, each member's rows are in order.
-fn assert_in_order(taken: &[Got]) {
+pub(crate) fn assert_in_order(taken: &[Got]) {
     let mut last: HashMap<String, i64> = HashMap::new();
     let mut seen = std::collections::HashSet::new();
     for got in taken {

@@ -43,5 +43,6 @@ mod settings;
 mod shapes;
 mod statement;
 mod subscribe;
+mod transactions;
 mod under_attack;
 mod webhooks;

@@ -120,7 +120,11 @@ impl Followers {
 
     /// Up to which position everything is told to everybody whom the file names; none where it names nobody.
     pub async fn told_until(&self) -> Result<Option<i64>, StorageError> {
-        followers::find_lowest(&self.pool, &self.names()).await
+        let names = self.names();
+        if names.is_empty() {
+            return Ok(None);
+        }
+        followers::find_lowest(&self.pool, &names).await
     }
 
     /// Tells all of them until told to stop; those of another file as soon as it is read.

@@ -15,7 +15,10 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 
 use crate::feed::assert_tells_what_rows_say;
+use crate::followers::assert_in_order;
+use crate::harness::mosaic::{Billing, member};
 use crate::harness::purchase::GOOD_CARD;
+use crate::harness::receiver::Receiver;
 use crate::harness::replica;
 use crate::harness::{TestSandbox, client};
 
@@ -191,6 +194,47 @@ impl Rush {
         }
     }
 
+    /// Leases of a process that was killed end: it could not give them back.
+    pub(super) async fn leases_end(&self) {
+        sqlx::query("UPDATE followers SET lease_until = now() - interval '1 second'")
+            .execute(&self.scene.pool)
+            .await
+            .expect("the table is there");
+    }
+
+    /// Whoever follows has been told everything: nothing is lost, doubled or out of order.
+    pub(super) async fn followers_know_all(
+        &self,
+        player: &Receiver,
+        billing: &Billing,
+        plans: &[&str],
+    ) {
+        let pool = &self.scene.pool;
+        wait("all is told", async || {
+            // Whoever waits need not wait so long.
+            self.five_minutes_pass().await;
+            let told = "SELECT bool_and(f.position >= h.position) AND NOT EXISTS (SELECT FROM followers_parked)
+                          FROM followers f, feed_head h";
+            let told = sqlx::query_scalar(told).fetch_one(pool).await;
+            told.expect("the tables are there")
+        })
+        .await;
+        let rows: HashSet<String> = sqlx::query_scalar::<_, String>("SELECT id::text FROM feed")
+            .fetch_all(pool)
+            .await
+            .expect("the table is there")
+            .into_iter()
+            .collect();
+        let taken = player.taken();
+        assert_in_order(&taken);
+        let told: HashSet<String> = taken.into_iter().map(|got| got.id).collect();
+        assert_eq!(told, rows, "what was told, and what has changed");
+        let services = replica::services(&self.scene.settings).await;
+        billing
+            .assert_in_step(&services, pool, plans, "after all")
+            .await;
+    }
+
     /// Everybody has what she paid for, once; nothing is left undone; every history is a chain.
     pub(super) async fn check(mut self, counts: &mut Counts) {
         let pool = &self.scene.pool;
@@ -273,7 +317,8 @@ impl Scene {
             json!({"plan": "credits-20"}),
             json!({"lines": [{"plan": "membership-monthly"}, {"plan": "donation", "amount": 500}]}),
         ];
-        let user = format!("member-{buyer}-{number}");
+        let user = u32::try_from(buyer * 100_000 + number).expect("few");
+        let user = member(user);
         let opened = loop {
             match self.order(&user, &bodies[(buyer + number) % 3]).await {
                 Some(opened) if opened["checkout"]["url"].is_string() => break opened,
