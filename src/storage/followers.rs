@@ -33,6 +33,10 @@ pub struct Place {
     pub last_error_at: Option<OffsetDateTime>,
     /// When all that is in force was last told or compared.
     pub compared_at: Option<OffsetDateTime>,
+    /// What a person should know of that.
+    pub found: Option<String>,
+    /// Since when it is told.
+    pub created_at: OffsetDateTime,
 }
 
 from_row!(Place {
@@ -47,6 +51,8 @@ from_row!(Place {
     last_error,
     last_error_at,
     compared_at,
+    found,
+    created_at,
 });
 
 /// A member whose rows wait.
@@ -110,6 +116,8 @@ pub struct Step {
     pub in_snapshot: bool,
     /// Whether anything was told.
     pub told: bool,
+    /// Of a snapshot that has ended: what a person should know.
+    pub found: Option<String>,
     /// Whose rows are to wait.
     pub parks: Vec<Park>,
 }
@@ -208,6 +216,7 @@ pub async fn advance(
         "WITH moved AS (
              UPDATE followers SET position = $3, snapshot_after = $4,
                     compared_at = CASE WHEN state = 'snapshot' AND NOT $5 THEN $7 ELSE compared_at END,
+                    found = CASE WHEN state = 'snapshot' AND NOT $5 THEN $13 ELSE found END,
                     state = CASE WHEN $5 THEN 'snapshot' ELSE 'following' END, attempts = 0, next_attempt_at = NULL,
                     last_success_at = CASE WHEN $6 THEN $7 ELSE last_success_at END,
                     last_error = CASE WHEN $6 THEN NULL ELSE last_error END,
@@ -239,6 +248,7 @@ pub async fn advance(
     .bind(users)
     .bind(errors)
     .bind(next)
+    .bind(step.found.as_deref())
     .fetch_optional(db)
     .await?;
     Ok(moved.is_some())
@@ -488,4 +498,50 @@ pub async fn update_resync(pool: &PgPool, name: &str) -> Result<bool, StorageErr
         .await?;
     transaction.commit().await?;
     Ok(begun.rows_affected() == 1)
+}
+
+/// Begins a comparison of all that is in force, without another place; false where the lease is lost.
+pub async fn update_compare(
+    db: impl PgExecutor<'_>,
+    lease: Lease<'_>,
+) -> Result<bool, StorageError> {
+    let begun = sqlx::query(
+        "UPDATE followers SET state = 'snapshot', snapshot_after = NULL
+          WHERE name = $1 AND lease_token = $2 AND state = 'following'",
+    )
+    .bind(lease.name)
+    .bind(lease.token)
+    .execute(db)
+    .await?;
+    Ok(begun.rows_affected() == 1)
+}
+
+/// Has a follower told at once what is in force of a user's, if anything ever was hers; false where the follower has no
+/// place yet. One more that comes while she is told is told once more after it.
+pub async fn insert_look(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    user: &str,
+    why: &str,
+    now: OffsetDateTime,
+) -> Result<bool, StorageError> {
+    let found: Option<bool> = sqlx::query_scalar(
+        "WITH place AS (SELECT name FROM followers WHERE name = $1),
+         noted AS (
+             INSERT INTO followers_parked AS held (name, user_id, positions, attempts, next_attempt_at, last_error, since)
+             SELECT name, $2, '{0}', 0, $4, $3, $4 FROM place
+              WHERE EXISTS (SELECT FROM subscriptions WHERE user_id = $2)
+             ON CONFLICT (name, user_id) DO UPDATE
+                SET positions = CASE WHEN cardinality(array_positions(held.positions, 0::bigint)) < 2
+                                     THEN held.positions || 0::bigint ELSE held.positions END,
+                    next_attempt_at = least(held.next_attempt_at, excluded.next_attempt_at))
+         SELECT true FROM place",
+    )
+    .bind(name)
+    .bind(user)
+    .bind(why)
+    .bind(now)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
 }

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::feed::TYPES;
-use crate::outward::webhook;
-use crate::settings::{Followers as Settings, Secret};
+use crate::outward::{discourse, webhook};
+use crate::settings::{Secret, Settings};
 
 /// Longest name of a follower.
 const NAME: usize = 50;
@@ -32,12 +32,14 @@ pub(super) struct Follower {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Webhook(webhook::Config),
+    Discourse(Box<discourse::Config>),
 }
 
 impl Kind {
     pub(super) fn as_str(&self) -> &'static str {
         match self {
             Self::Webhook(_) => "webhook",
+            Self::Discourse(_) => "discourse",
         }
     }
 }
@@ -79,7 +81,7 @@ impl FileError {
 
 /// Reads the file; without one there are no followers.
 pub(super) fn read(settings: &Settings) -> Result<Vec<Follower>, FileError> {
-    let Some(path) = &settings.file else {
+    let Some(path) = &settings.followers.file else {
         return Ok(Vec::new());
     };
     let wrong = |problems| FileError {
@@ -106,11 +108,33 @@ pub(super) fn read(settings: &Settings) -> Result<Vec<Follower>, FileError> {
             ));
         }
     }
+    problems.extend(shared_groups(&followers));
     if problems.is_empty() {
         Ok(followers)
     } else {
         Err(wrong(problems))
     }
+}
+
+/// Two who own one group would undo each other's work.
+fn shared_groups(followers: &[Follower]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut before: Vec<(&str, &discourse::Config)> = Vec::new();
+    for follower in followers {
+        let Kind::Discourse(config) = &follower.kind else {
+            continue;
+        };
+        for (name, other) in &before {
+            for group in config.shared_with(other) {
+                problems.push(format!(
+                    "follower \"{}\": groups: \"{group}\" is follower \"{name}\"'s already",
+                    follower.name
+                ));
+            }
+        }
+        before.push((&follower.name, config));
+    }
+    problems
 }
 
 fn parse(path: &Path) -> Result<File, String> {
@@ -157,7 +181,7 @@ impl<'a> Check<'a> {
                 false
             }
         };
-        let types = self.raw.types.take().unwrap_or_default();
+        let mut types = self.raw.types.take().unwrap_or_default();
         for name in &types {
             if !TYPES.contains(&name.as_str()) {
                 let known = TYPES.join(", ");
@@ -166,11 +190,18 @@ impl<'a> Check<'a> {
         }
         let kind = match self.raw.kind.take().as_deref() {
             Some("webhook") => webhook::Config::check(self).map(Kind::Webhook),
+            Some("discourse") => {
+                if !types.is_empty() {
+                    self.problem("types: groups follow what is in force, whatever has changed it");
+                }
+                types = discourse::TYPES.map(str::to_owned).to_vec();
+                discourse::Config::check(self).map(|config| Kind::Discourse(Box::new(config)))
+            }
             other => {
                 let what = other.map_or("is missing".to_owned(), |kind| {
                     format!("\"{kind}\" is unknown")
                 });
-                self.problem(&format!("kind {what}; there is webhook"));
+                self.problem(&format!("kind {what}; there are webhook and discourse"));
                 self.raw.others.clear();
                 None
             }
@@ -193,8 +224,21 @@ impl<'a> Check<'a> {
         self.problems.push(format!("{}: {what}", self.place));
     }
 
+    /// All settings, for what a kind has to be held against.
+    pub(in crate::outward) fn settings(&self) -> &Settings {
+        self.settings
+    }
+
+    /// Notes that a key is missing, unless it is there and wrong.
+    pub(in crate::outward) fn missing(&mut self, key: &str) {
+        let is_told = |problem: &String| problem.contains(&format!(": {key} is "));
+        if !self.problems.iter().any(is_told) {
+            self.problem(&format!("{key} is missing"));
+        }
+    }
+
     /// The value of a key of this kind.
-    fn take<T: for<'de> Deserialize<'de>>(&mut self, key: &str, should: &str) -> Option<T> {
+    pub(in crate::outward) fn take<T: for<'de> Deserialize<'de>>(&mut self, key: &str, should: &str) -> Option<T> {
         let value = self.raw.others.remove(key)?;
         let value = value.try_into().ok();
         if value.is_none() {
@@ -206,6 +250,15 @@ impl<'a> Check<'a> {
     /// A text that may be left out.
     pub(in crate::outward) fn text(&mut self, key: &str) -> Option<String> {
         self.take(key, "a text")
+    }
+
+    /// A text that may not be left out.
+    pub(in crate::outward) fn required(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key).filter(|text| !text.is_empty());
+        if text.is_none() {
+            self.missing(key);
+        }
+        text
     }
 
     /// The address, https unless it stays on this machine.
@@ -246,7 +299,7 @@ impl<'a> Check<'a> {
             }
             return None;
         };
-        let secret = self.settings.variables.get(&variable);
+        let secret = self.settings.followers.variables.get(&variable);
         let secret = secret.filter(|secret| !secret.expose().is_empty());
         if secret.is_none() {
             self.problem(&format!("the variable {variable} ({key}) is not set"));

@@ -6,7 +6,9 @@
 mod commands;
 pub(super) mod file;
 mod lanes;
+mod login;
 pub(super) mod receiver;
+mod states;
 mod walk;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use sqlx::postgres::PgPool;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::commands::{CommandError, Standing};
 pub use self::file::FileError;
 use self::file::Follower;
+pub use self::login::LoginError;
 use self::receiver::Receiver;
 use self::walk::Walker;
 use super::feed::Feed;
@@ -64,6 +68,19 @@ pub(super) struct Told {
     receiver: Receiver,
 }
 
+impl Follower {
+    /// Has it a place, unless it has one.
+    async fn take_place(&self, pool: &PgPool, now: OffsetDateTime) -> Result<(), StorageError> {
+        let state = if self.from_snapshot {
+            "snapshot"
+        } else {
+            "following"
+        };
+        let renamed = self.renamed_from.as_deref();
+        followers::insert(pool, &self.name, self.kind.as_str(), renamed, state, now).await
+    }
+}
+
 impl Followers {
     /// Reads the file; nobody is told yet.
     pub fn open(
@@ -72,7 +89,7 @@ impl Followers {
         clock: Clock,
         settings: Arc<Settings>,
     ) -> Result<Self, FollowersError> {
-        let named = read(&settings)?;
+        let named = read(&settings, &pool, &clock)?;
         Ok(Self {
             pool,
             feed,
@@ -85,7 +102,7 @@ impl Followers {
 
     /// Reads the file again; one that is wrong changes nothing.
     pub fn reload(&self) {
-        match read(&self.settings) {
+        match read(&self.settings, &self.pool, &self.clock) {
             Ok(named) => {
                 tracing::info!(
                     followers = named.len(),
@@ -172,10 +189,14 @@ impl Followers {
     }
 }
 
-fn read(settings: &Settings) -> Result<Vec<Told>, FollowersError> {
-    let followers = file::read(&settings.followers)?;
+fn read(
+    settings: &Settings,
+    pool: &PgPool,
+    clock: &Clock,
+) -> Result<Vec<Told>, FollowersError> {
+    let followers = file::read(settings)?;
     let told = followers.into_iter().map(|follower| {
-        let receiver = Receiver::new(&follower.kind)?;
+        let receiver = Receiver::new(&follower.kind, pool, clock)?;
         Ok(Told { follower, receiver })
     });
     told.collect()

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use reqwest::header::RETRY_AFTER;
 use reqwest::{Response, StatusCode};
+use sqlx::postgres::PgPool;
 
 use super::file::Kind;
+use crate::clock::Clock;
 use crate::domain::feed::Entry;
+use crate::outward::discourse::Discourse;
 use crate::outward::webhook::Webhook;
 
 /// Longest wait for an answer: what Standard Webhooks suggests at least.
@@ -114,19 +117,25 @@ pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
 /// A follower that can be told.
 pub(super) enum Receiver {
     Webhook(Webhook),
+    Discourse(Box<Discourse>),
 }
 
 impl Receiver {
-    pub(super) fn new(kind: &Kind) -> Result<Self, reqwest::Error> {
+    pub(super) fn new(kind: &Kind, pool: &PgPool, clock: &Clock) -> Result<Self, reqwest::Error> {
         Ok(match kind {
             Kind::Webhook(config) => Self::Webhook(Webhook::new(config.clone())?),
+            Kind::Discourse(config) => {
+                let config = config.as_ref().clone();
+                let forum = Discourse::new(config, pool.clone(), clock.clone())?;
+                Self::Discourse(Box::new(forum))
+            }
         })
     }
 
     /// Whether it can't know a repeat, so that we must.
     pub(super) fn forgets(&self) -> bool {
         match self {
-            Self::Webhook(_) => false,
+            Self::Webhook(_) | Self::Discourse(_) => false,
         }
     }
 
@@ -134,6 +143,16 @@ impl Receiver {
     pub(super) fn at_once(&self) -> usize {
         match self {
             Self::Webhook(_) => 4,
+            Self::Discourse(_) => 1,
+        }
+    }
+
+    /// One that is not told what has happened, but made to be what is true now of the member of each row: the last of her
+    /// rows stands for all.
+    pub(super) fn of_states(&self) -> Option<&Discourse> {
+        match self {
+            Self::Webhook(_) => None,
+            Self::Discourse(forum) => Some(forum),
         }
     }
 
@@ -141,6 +160,8 @@ impl Receiver {
     pub(super) async fn tell(&self, entry: &Entry) -> Result<(), Failure> {
         match self {
             Self::Webhook(webhook) => webhook.tell(entry).await,
+            // Lanes tell it states.
+            Self::Discourse(_) => Ok(()),
         }
     }
 
@@ -148,6 +169,7 @@ impl Receiver {
     pub(super) async fn sign_of_life(&self) -> Result<String, Failure> {
         match self {
             Self::Webhook(webhook) => webhook.sign_of_life().await,
+            Self::Discourse(forum) => forum.sign_of_life().await,
         }
     }
 
@@ -155,6 +177,8 @@ impl Receiver {
     pub(super) async fn test(&self) -> Result<String, Failure> {
         match self {
             Self::Webhook(webhook) => webhook.test().await,
+            // There is nothing that would change nothing.
+            Self::Discourse(forum) => forum.sign_of_life().await,
         }
     }
 }
