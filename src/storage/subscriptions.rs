@@ -228,12 +228,12 @@ pub async fn find_of_all(
     .bind(limit)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(with_user).collect()
+    rows.iter().map(with_user).collect()
 }
 
 /// A line with its user.
-fn with_user(row: PgRow) -> Result<(String, Subscription), StorageError> {
-    let line = SubscriptionRow::from_row(&row)?.into_line()?;
+fn with_user(row: &PgRow) -> Result<(String, Subscription), StorageError> {
+    let line = SubscriptionRow::from_row(row)?.into_line()?;
     Ok((row.try_get("user_id")?, line))
 }
 
@@ -250,7 +250,7 @@ pub async fn find_in_force_of(
     .bind(users)
     .fetch_all(db)
     .await?;
-    rows.into_iter().map(with_user).collect()
+    rows.iter().map(with_user).collect()
 }
 
 /// What of these users' is or ever was in force: the user, a plan that it was on, and the kind.
@@ -260,7 +260,7 @@ pub async fn find_ever_in_force(
 ) -> Result<Vec<(String, String, Kind)>, StorageError> {
     let rows: Vec<(String, String, String)> = sqlx::query_as(
         "SELECT user_id, plan, kind FROM subscriptions s WHERE user_id = ANY ($1)
-            AND (status IN ('ACTIVE', 'CANCELLED') OR EXISTS (SELECT FROM status_changes h
+            AND (status IN ('ACTIVE', 'CANCELLED') OR first_paid_at IS NOT NULL OR EXISTS (SELECT FROM status_changes h
                   WHERE h.subscription_id = s.id AND h.to_status IN ('ACTIVE', 'CANCELLED')))
           UNION
          SELECT s.user_id, h.from_plan, s.kind FROM subscriptions s JOIN status_changes h ON h.subscription_id = s.id

@@ -47,7 +47,9 @@ async fn receive(
     RawBody(body): RawBody,
 ) -> Result<Json<ForumReceipt>, ApiError> {
     let Signed { event, signature } = signed;
-    let is_login = followers.logged_in(&name, &event, &signature, &body).await?;
+    let is_login = followers
+        .logged_in(&name, &event, &signature, &body)
+        .await?;
     let outcome = if is_login { "noted" } else { "uninteresting" };
     Ok(Json(ForumReceipt { outcome }))
 }

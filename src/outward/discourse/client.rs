@@ -1,21 +1,22 @@
 //! The calls that a forum is made, and what its answers mean. <https://docs.discourse.org>; what surprises is told where it
 //! is dealt with.
 
+use std::sync::Arc;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 use url::form_urlencoded::Serializer;
 
-use super::config::{Config, same};
+use super::answer::{Account, Answer, Group, Listed, SiteSettings, read};
+use super::config::Config;
 use super::pace::Pace;
 use crate::clock::Clock;
 use crate::outward::followers::receiver::{Failure, client};
 
-/// Longest answer that is read: a page of a thousand members has a fourth of it.
-const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// Members of a group that are listed by one call: Discourse's most.
 pub(super) const MEMBERS: usize = 1_000;
 
@@ -23,56 +24,7 @@ pub(super) const MEMBERS: usize = 1_000;
 pub(super) struct Client {
     config: Config,
     http: reqwest::Client,
-    pace: Pace,
-}
-
-/// What was answered: the status, and the JSON where there was any.
-struct Answer {
-    status: StatusCode,
-    body: Value,
-}
-
-/// An account of the forum.
-#[derive(Debug)]
-pub(super) struct Account {
-    pub(super) id: i64,
-    /// The names of its groups; none where the answer does not say.
-    groups: Option<Vec<String>>,
-}
-
-impl Account {
-    /// Reads what is told of a user.
-    fn read(user: &Value) -> Option<Self> {
-        let names = |groups: &Vec<Value>| {
-            let names = groups.iter().filter_map(|group| group["name"].as_str());
-            names.map(str::to_owned).collect()
-        };
-        Some(Self {
-            id: user["id"].as_i64()?,
-            groups: user["groups"].as_array().map(names),
-        })
-    }
-
-    /// Whether it is in a group; none where that is not known.
-    pub(super) fn is_in(&self, group: &str) -> Option<bool> {
-        let groups = self.groups.as_ref()?;
-        Some(groups.iter().any(|name| same(name, group)))
-    }
-}
-
-/// A group of the forum.
-#[derive(Debug)]
-pub(super) struct Group {
-    pub(super) id: i64,
-    /// One of Discourse's own.
-    pub(super) automatic: bool,
-}
-
-/// Settings of the site, as far as the key may see them; none: not told.
-#[derive(Debug)]
-pub(super) struct SiteSettings {
-    pub(super) connect: Option<bool>,
-    pub(super) overrides_groups: Option<bool>,
+    pace: Arc<Pace>,
 }
 
 /// Fields as a form has them.
@@ -90,7 +42,9 @@ pub(super) fn hex(bytes: &[u8]) -> String {
 }
 
 fn key_refused() -> Failure {
-    Failure::away("answered 403: the key is wrong, or may not do this; it must be a global one of an administrator")
+    Failure::away(
+        "answered 403: the key is wrong, or may not do this; it must be a global one of an administrator",
+    )
 }
 
 fn unreadable(what: &str) -> Failure {
@@ -102,8 +56,13 @@ impl Client {
         Ok(Self {
             config,
             http: client()?,
-            pace: Pace::new(clock),
+            pace: Arc::new(Pace::new(clock)),
         })
+    }
+
+    /// Keeps to the pace of the one before: what that has called counts.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        self.pace = Arc::clone(&before.pace);
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -263,12 +222,8 @@ impl Client {
         }
     }
 
-    /// The accounts of a page of a group's members, and how many there are of them in all.
-    pub(super) async fn members(
-        &self,
-        group: &str,
-        offset: usize,
-    ) -> Result<(Vec<i64>, usize), Failure> {
+    /// A page of a group's members.
+    pub(super) async fn members(&self, group: &str, offset: usize) -> Result<Listed, Failure> {
         // Without `asc` they come from Z to A, and whoever joins meanwhile moves the pages.
         let query = format!("limit={MEMBERS}&offset={offset}&asc=true");
         let answer = self.get(&["groups", group, "members"], &query).await?;
@@ -282,9 +237,16 @@ impl Client {
                 let (Some(total), Some(members)) = (total, members) else {
                     return Err(unreadable("a list of members"));
                 };
-                let ids = members.iter().filter_map(|member| member["id"].as_i64());
-                let total = usize::try_from(total).unwrap_or(usize::MAX);
-                Ok((ids.take(MEMBERS).collect(), total))
+                let ids = |of: &[Value]| {
+                    let ids = of.iter().filter_map(|member| member["id"].as_i64());
+                    ids.take(MEMBERS).collect()
+                };
+                let owners = answer.body["owners"].as_array();
+                Ok(Listed {
+                    total: usize::try_from(total).unwrap_or(usize::MAX),
+                    members: ids(members),
+                    owners: owners.map(|owners| ids(owners)).unwrap_or_default(),
+                })
             }
         }
     }
@@ -379,22 +341,4 @@ pub(super) fn gone(group: &str) -> Failure {
 
 pub(super) fn no_group(group: &str) -> String {
     format!("there is no group \"{group}\" at the forum: was it renamed?")
-}
-
-/// The body, as far as it may go.
-async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        let Some(chunk) = chunk.map_err(|error| Failure::of_error(&error))? else {
-            return Ok(body);
-        };
-        if body.len() + chunk.len() > ANSWER_BYTES {
-            return Err(Failure::refused(format!(
-                "its answer is longer than {} MiB",
-                ANSWER_BYTES / 1024 / 1024
-            )));
-        }
-        body.extend_from_slice(&chunk);
-    }
 }

@@ -11,8 +11,9 @@ use std::sync::{Arc, PoisonError};
 use uuid::Uuid;
 
 use super::client::MEMBERS;
+use super::config::Mode;
 use super::rules::{Holding, Wish};
-use super::{Discourse, SetUp, Trouble};
+use super::{Discourse, SetUp, Trouble, of_all};
 use crate::domain::ids::SubscriptionId;
 use crate::outward::followers::receiver::Failure;
 use crate::storage::{StorageError, subscriptions};
@@ -34,6 +35,8 @@ pub(super) struct Comparison {
     set_up: Arc<SetUp>,
     /// Of each owned group, the accounts in it.
     members: Vec<HashSet<i64>>,
+    /// Of each, those who look after it at the forum: they are there for another reason.
+    owners: Vec<HashSet<i64>>,
     /// Accounts of members who were looked at.
     seen: HashSet<i64>,
     /// In the second half: accounts that are still to be looked at.
@@ -72,7 +75,11 @@ impl Changes {
 
     /// Notes what of a wish is not so yet.
     fn note(&mut self, account: i64, wish: &Wish, members: &[HashSet<i64>]) {
-        let is_in = |place: usize| members.get(place).is_some_and(|in_it| in_it.contains(&account));
+        let is_in = |place: usize| {
+            members
+                .get(place)
+                .is_some_and(|in_it| in_it.contains(&account))
+        };
         for place in wish.add.iter().filter(|place| !is_in(**place)) {
             self.add[*place].push(account);
         }
@@ -82,20 +89,20 @@ impl Changes {
     }
 }
 
-/// What is refused of many at once is about nobody of them.
-fn of_all(failure: Failure) -> Failure {
-    match failure {
-        Failure::Refused { why, .. } => Failure::away(why),
-        other => other,
-    }
-}
-
 impl Discourse {
     /// Goes on with a comparison after a row, or begins one.
-    pub(in crate::outward) async fn compare(&self, after: Option<Uuid>) -> Result<Compared, Trouble> {
-        let held = self.comparison.lock().unwrap_or_else(PoisonError::into_inner).take();
+    pub(in crate::outward) async fn compare(
+        &self,
+        after: Option<Uuid>,
+    ) -> Result<Compared, Trouble> {
+        let held = self
+            .comparison
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // Another process may have gone on with it meanwhile, or a person have begun it again.
-        let held = held.filter(|held| held.after == after && (after.is_some() || held.left.is_some()));
+        let held =
+            held.filter(|held| held.after == after && (after.is_some() || held.left.is_some()));
         let mut comparison = match held {
             Some(held) => held,
             None => match self.begin(after).await? {
@@ -123,7 +130,10 @@ impl Discourse {
             compared.found = self.found(&comparison);
         } else {
             // Also where the forum was away in the middle: what was asked need not be asked again.
-            *self.comparison.lock().unwrap_or_else(PoisonError::into_inner) = Some(comparison);
+            *self
+                .comparison
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(comparison);
         }
         went.map(|()| compared)
     }
@@ -131,31 +141,34 @@ impl Discourse {
     /// Reads the groups' lists; a sentence where that is too much.
     async fn begin(&self, after: Option<Uuid>) -> Result<Result<Comparison, String>, Failure> {
         self.forget_set_up();
-        let set_up = self.set_up().await.map_err(of_all)?;
-        let mut lists = Vec::new();
+        let set_up = self.set_up().await?;
+        let (mut lists, mut owners) = (Vec::new(), Vec::new());
         for name in self.rules().names() {
-            let mut accounts = HashSet::new();
+            let (mut members, mut owning) = (HashSet::new(), HashSet::new());
             let mut offset = 0;
             loop {
-                let (page, total) = self.client.members(name, offset).await.map_err(of_all)?;
-                if total > MOST {
+                let listed = self.client.members(name, offset).await.map_err(of_all)?;
+                if listed.total > MOST {
                     return Ok(Err(format!(
                         "the group \"{name}\" has more than {MOST} members: it is not compared"
                     )));
                 }
-                let is_last = page.is_empty() || offset + MEMBERS >= total;
-                accounts.extend(page);
+                let is_last = listed.members.is_empty() || offset + MEMBERS >= listed.total;
+                members.extend(listed.members);
+                owning.extend(listed.owners);
                 if is_last {
                     break;
                 }
                 offset += MEMBERS;
             }
-            lists.push(accounts);
+            lists.push(members);
+            owners.push(owning);
         }
         Ok(Ok(Comparison {
             after,
             set_up,
             members: lists,
+            owners,
             seen: HashSet::new(),
             left: None,
             by_hand: vec![0; self.rules().len()],
@@ -223,16 +236,25 @@ impl Discourse {
         if wish.add.is_empty() {
             return Ok(None);
         }
-        let account = self.bring_about(member, &wish).await?;
-        // Which has made it so.
-        if let Some(account) = account {
-            for place in &wish.add {
-                comparison.members[*place].insert(account);
+        let account = match &self.client.config().mode {
+            // What is to be changed of many is changed at once.
+            Mode::Groups => {
+                let account = self.client.account(member).await?;
+                self.note(member, account)
             }
-            for place in &wish.remove {
-                comparison.members[*place].remove(&account);
+            Mode::Connect(_) => {
+                let account = self.bring_about(member, &wish).await?;
+                if let Some(account) = account {
+                    for place in &wish.add {
+                        comparison.members[*place].insert(account);
+                    }
+                    for place in &wish.remove {
+                        comparison.members[*place].remove(&account);
+                    }
+                }
+                account
             }
-        }
+        };
         Ok(account.map(|account| (account, wish)))
     }
 
@@ -264,11 +286,14 @@ impl Discourse {
         let mut by_hand = vec![0; self.rules().len()];
         for (account, owner) in &owners {
             let holding = owner.as_ref().and_then(|owner| holdings.get(owner));
-            let wish = holding.map(|holding| self.rules().wish(holding)).unwrap_or_default();
+            let wish = holding
+                .map(|holding| self.rules().wish(holding))
+                .unwrap_or_default();
             changes.note(*account, &wish, &comparison.members);
             for (place, in_it) in comparison.members.iter().enumerate() {
                 let is_ours = wish.add.contains(&place) || wish.remove.contains(&place);
-                if in_it.contains(account) && !is_ours {
+                let is_owner = comparison.owners[place].contains(account);
+                if in_it.contains(account) && !is_ours && !is_owner {
                     by_hand[place] += 1;
                     if self.client.config().remove_by_hand {
                         changes.remove[place].push(*account);
@@ -320,7 +345,11 @@ impl Discourse {
         let groups = self.rules().names().zip(&comparison.by_hand);
         let groups = groups.filter(|(_, count)| **count > 0);
         let sentences = groups.map(|(name, count)| {
-            let what = if removed { "were in it by hand and were removed" } else { "are in it by hand" };
+            let what = if removed {
+                "were in it by hand and were removed"
+            } else {
+                "are in it by hand"
+            };
             format!("group \"{name}\": {count} {what}")
         });
         let sentences: Vec<String> = sentences.collect();

@@ -76,13 +76,10 @@ impl Config {
             "groups",
             "a table such as { membership = \"members\", \"plan:gold\" = \"supporters\" }",
         );
-        let rules = match groups {
-            Some(groups) => Rules::check(check, groups),
-            None => {
-                check.missing("groups");
-                None
-            }
-        };
+        if groups.is_none() {
+            check.missing("groups");
+        }
+        let rules = groups.and_then(|groups| Rules::check(check, groups));
         let remove_by_hand = check.take("remove_by_hand", "true or false");
         Some(Self {
             url: url.filter(is_base)?,

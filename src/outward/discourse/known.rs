@@ -2,7 +2,7 @@
 //! restart it is learnt anew.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Members who are remembered; of those beyond, each comparison asks.
 const MOST: usize = 100_000;
@@ -13,8 +13,8 @@ pub(super) struct Known(Mutex<Both>);
 
 #[derive(Debug, Default)]
 struct Both {
-    accounts: HashMap<String, i64>,
-    members: HashMap<i64, String>,
+    accounts: HashMap<Arc<str>, i64>,
+    members: HashMap<i64, Arc<str>>,
 }
 
 impl Known {
@@ -34,8 +34,9 @@ impl Known {
             both.forget(before);
         }
         if both.accounts.len() < MOST {
-            both.accounts.insert(member.to_owned(), account);
-            both.members.insert(account, member.to_owned());
+            let member: Arc<str> = member.into();
+            both.accounts.insert(Arc::clone(&member), account);
+            both.members.insert(account, member);
         }
     }
 
@@ -48,7 +49,7 @@ impl Known {
     }
 
     pub(super) fn member(&self, account: i64) -> Option<String> {
-        self.both().members.get(&account).cloned()
+        self.both().members.get(&account).map(ToString::to_string)
     }
 }
 
@@ -70,8 +71,14 @@ mod tests {
         known.learn("alice", 1);
         known.learn("bob", 2);
         known.learn("alice", 2);
-        assert_eq!((known.account("alice"), known.account("bob")), (Some(2), None));
-        assert_eq!((known.member(1), known.member(2)), (None, Some("alice".to_owned())));
+        assert_eq!(
+            (known.account("alice"), known.account("bob")),
+            (Some(2), None)
+        );
+        assert_eq!(
+            (known.member(1), known.member(2)),
+            (None, Some("alice".to_owned()))
+        );
         known.forget(2);
         assert_eq!(known.account("alice"), None);
     }

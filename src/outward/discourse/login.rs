@@ -53,7 +53,11 @@ pub(super) fn read(
 fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits: Option<Vec<u8>> = text
         .chars()
-        .map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
+        .map(|digit| {
+            digit
+                .to_digit(16)
+                .and_then(|digit| u8::try_from(digit).ok())
+        })
         .collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
     Some(
@@ -72,20 +76,45 @@ mod tests {
     #[test]
     fn only_what_is_signed_is_read_and_only_of_logins() {
         let key = hmac::Key::new(hmac::HMAC_SHA256, b"a secret");
-        let signed = |body: &str| format!("sha256={}", hex(hmac::sign(&key, body.as_bytes()).as_ref()));
+        let signed =
+            |body: &str| format!("sha256={}", hex(hmac::sign(&key, body.as_bytes()).as_ref()));
         let body = r#"{"user":{"id":7,"external_id":"alice"}}"#;
         let taken = |event: &str, body: &str| read(&key, event, &signed(body), body.as_bytes());
         assert_eq!(taken("user_logged_in", body), Ok(Some("alice".to_owned())));
         assert_eq!(taken("user_created", body), Ok(Some("alice".to_owned())));
         assert_eq!(taken("user_updated", body), Ok(None));
         assert_eq!(taken("ping", "pong"), Ok(None));
-        assert_eq!(taken("user_created", r#"{"user":{"external_id":null}}"#), Ok(None));
-        assert_eq!(taken("user_created", r#"{"user":{"external_id":"a\u0000"}}"#), Ok(None));
-        assert_eq!(taken("user_created", r#"{"user":7}"#), Err(NotTaken::Malformed));
-        for wrong in ["", "sha256=", "sha256=00", "sha256=0", "sha256=é", &signed("")] {
+        assert_eq!(
+            taken("user_created", r#"{"user":{"external_id":null}}"#),
+            Ok(None)
+        );
+        assert_eq!(
+            taken("user_created", r#"{"user":{"external_id":"a\u0000"}}"#),
+            Ok(None)
+        );
+        assert_eq!(
+            taken("user_created", r#"{"user":7}"#),
+            Err(NotTaken::Malformed)
+        );
+        for wrong in [
+            "",
+            "sha256=",
+            "sha256=00",
+            "sha256=0",
+            "sha256=é",
+            &signed(""),
+        ] {
             let read = read(&key, "user_created", wrong, body.as_bytes());
             assert_eq!(read, Err(NotTaken::Signature), "{wrong}");
         }
-        assert!(read(&key, "user_created", &signed(body).to_uppercase(), body.as_bytes()).is_err());
+        assert!(
+            read(
+                &key,
+                "user_created",
+                &signed(body).to_uppercase(),
+                body.as_bytes()
+            )
+            .is_err()
+        );
     }
 }

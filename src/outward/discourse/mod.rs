@@ -2,6 +2,7 @@
 //! each change it is looked up what she holds now, and her groups are made so. Whoever has no account there is none of the
 //! forum's business; her first login brings her in ([`login`]), and so does the comparison once a week ([`compare`]).
 
+mod answer;
 mod client;
 mod compare;
 mod config;
@@ -17,7 +18,8 @@ use aws_lc_rs::hmac;
 use sqlx::postgres::PgPool;
 use time::{Duration, OffsetDateTime};
 
-use self::client::{Account, Client, no_group};
+use self::answer::Account;
+use self::client::{Client, no_group};
 use self::compare::Comparison;
 pub(super) use self::config::Config;
 use self::config::Mode;
@@ -51,6 +53,14 @@ impl From<Failure> for Trouble {
 impl From<StorageError> for Trouble {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
+    }
+}
+
+/// What is refused of no member in particular is about all of them.
+fn of_all(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { why, .. } => Failure::away(why),
+        other => other,
     }
 }
 
@@ -91,6 +101,11 @@ impl Discourse {
         })
     }
 
+    /// Takes over from the one before, when the file was read again.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        self.client.go_on_from(&before.client);
+    }
+
     fn rules(&self) -> &Rules {
         &self.client.config().rules
     }
@@ -99,7 +114,9 @@ impl Discourse {
     pub(super) async fn tell(&self, member: &str) -> Result<(), Trouble> {
         let members = [member];
         let mut holdings = self.holdings(&members).await?;
-        let wish = self.rules().wish(&holdings.remove(member).unwrap_or_default());
+        let wish = self
+            .rules()
+            .wish(&holdings.remove(member).unwrap_or_default());
         if !wish.is_empty() {
             self.bring_about(member, &wish).await?;
         }
@@ -128,11 +145,17 @@ impl Discourse {
                 account
             }
         };
-        let account = account.map(|account| account.id);
-        if let Some(account) = account {
-            self.known.learn(member, account);
+        Ok(self.note(member, account))
+    }
+
+    /// Remembers whose an account is, or that she has none.
+    fn note(&self, member: &str, account: Option<Account>) -> Option<i64> {
+        if let Some(account) = &account {
+            self.known.learn(member, account.id);
+        } else if let Some(before) = self.known.account(member) {
+            self.known.forget(before);
         }
-        Ok(account)
+        account.map(|account| account.id)
     }
 
     /// The names of groups as Discourse reads lists: without spaces.
@@ -150,7 +173,8 @@ impl Discourse {
         if is_so || found.in_spite {
             return Ok(());
         }
-        let found = self.look(true).await.inspect_err(|_| self.forget_set_up())?;
+        self.forget_set_up();
+        let found = self.look(true).await.map_err(of_all)?;
         self.remember_set_up(found);
         Ok(())
     }
@@ -205,17 +229,24 @@ impl Discourse {
     pub(super) async fn sign_of_life(&self) -> Result<String, Failure> {
         self.look(false).await?;
         let groups: Vec<&str> = self.rules().names().collect();
-        Ok(format!("has the groups {}, and its key may change them", groups.join(", ")))
+        Ok(format!(
+            "has the groups {}, and its key may change them",
+            groups.join(", ")
+        ))
     }
 
     /// The forum as it was found less than an hour ago, or is now.
     async fn set_up(&self) -> Result<Arc<SetUp>, Failure> {
-        let held = self.set_up.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let held = self
+            .set_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let now = self.clock.now();
         if let Some(held) = held.filter(|held| held.at <= now && now - held.at < SET_UP) {
             return Ok(held);
         }
-        let found = self.look(false).await?;
+        let found = self.look(false).await.map_err(of_all)?;
         Ok(self.remember_set_up(found))
     }
 

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 const MOST: usize = 50;
 const MINUTE: time::Duration = time::Duration::MINUTE;
 /// How often the clock is looked at while a call waits: it may have been moved.
-const LOOK: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// When the calls of the last minute were made.
 #[derive(Debug)]

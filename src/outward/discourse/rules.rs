@@ -43,6 +43,21 @@ enum Follows {
 }
 
 impl Follows {
+    /// Reads a key, given whether there is a plan of a code.
+    fn read(key: &str, is_plan: impl FnOnce(&str) -> Result<bool, String>) -> Result<Self, String> {
+        if let Some(code) = key.strip_prefix(PLAN) {
+            return match is_plan(code) {
+                Ok(true) => Ok(Self::Plan(code.to_owned())),
+                Ok(false) => Err(format!("there is no plan \"{code}\" in the plans file")),
+                Err(error) => Err(format!("\"{key}\" can't be checked: {error}")),
+            };
+        }
+        Kind::parse(key).map(Self::Kind).ok_or_else(|| {
+            let kinds = Kind::ALL.map(Kind::as_str).join(", ");
+            format!("there is no kind \"{key}\"; there are {kinds}, and \"plan:<code>\"")
+        })
+    }
+
     fn is(&self, plan: &str, kind: Kind) -> bool {
         match self {
             Self::Kind(own) => *own == kind,
@@ -81,41 +96,25 @@ impl Rules {
         if groups.is_empty() {
             problems.push("groups names no group".to_owned());
         }
+        let file = &check.settings().plans.file;
         let mut plans = None;
         let mut owned: Vec<Owned> = Vec::new();
         for (key, name) in groups {
-            if let Err(problem) = check_name(&name) {
-                problems.push(format!("groups: \"{name}\" {problem}"));
-                continue;
-            }
-            let follows = match key.strip_prefix(PLAN) {
-                Some(code) => {
-                    let plans =
-                        plans.get_or_insert_with(|| Plans::read(&check.settings().plans.file));
-                    match plans {
-                        Ok(plans) if plans.plan(code).is_some() => Follows::Plan(code.to_owned()),
-                        Ok(_) => {
-                            problems.push(format!(
-                                "groups: there is no plan \"{code}\" in the plans file"
-                            ));
-                            continue;
-                        }
-                        Err(error) => {
-                            problems.push(format!("groups: \"{key}\" can't be checked: {error}"));
-                            continue;
-                        }
-                    }
+            let follows = check_name(&name).and_then(|()| {
+                // Who names no plan needs no plans file.
+                let plan = |code: &str| {
+                    let plans = plans.get_or_insert_with(|| Plans::read(file));
+                    let plans = plans.as_ref().map_err(ToString::to_string)?;
+                    Ok(plans.plan(code).is_some())
+                };
+                Follows::read(&key, plan)
+            });
+            let follows = match follows {
+                Ok(follows) => follows,
+                Err(problem) => {
+                    problems.push(format!("groups: {problem}"));
+                    continue;
                 }
-                None => match Kind::parse(&key) {
-                    Some(kind) => Follows::Kind(kind),
-                    None => {
-                        let kinds = Kind::ALL.map(Kind::as_str).join(", ");
-                        problems.push(format!(
-                            "groups: there is no kind \"{key}\"; there are {kinds}, and \"plan:<code>\""
-                        ));
-                        continue;
-                    }
-                },
             };
             match owned.iter_mut().find(|own| same(&own.name, &name)) {
                 Some(own) => own.follows.push(follows),
@@ -171,10 +170,14 @@ impl Rules {
 fn check_name(name: &str) -> Result<(), String> {
     let is_wrong = |symbol: char| symbol.is_whitespace() || symbol.is_control() || symbol == ',';
     if name.is_empty() || name.len() > NAME || name.contains(is_wrong) || name.contains('/') {
-        return Err("is no group's name: it has no spaces, no commas and no slashes".to_owned());
+        return Err(format!(
+            "\"{name}\" is no group's name: it has no spaces, no commas and no slashes"
+        ));
     }
     if AUTOMATIC.iter().any(|own| same(own, name)) {
-        return Err("is one of Discourse's own groups, which nobody can change".to_owned());
+        return Err(format!(
+            "\"{name}\" is one of Discourse's own, which nobody can change"
+        ));
     }
     Ok(())
 }
@@ -208,28 +211,20 @@ mod tests {
 
     #[test]
     fn she_is_where_what_she_holds_gives_a_right_and_leaves_where_it_once_did() {
-        let cases: [(&[&str], &[&str], &[usize], &[usize]); 6] = [
-            (&[], &[], &[], &[]),
-            (&["membership-annual"], &["membership-annual"], &[0, 1], &[]),
-            (&[], &["membership-annual"], &[], &[0, 1]),
-            (
-                &["membership-monthly"],
-                &["membership-monthly", "membership-annual"],
-                &[0],
-                &[1],
-            ),
-            // Either of two will do.
-            (&["donation"], &["donation", "share"], &[2], &[]),
-            (&[], &["share"], &[], &[2]),
-        ];
-        for (now, ever, add, remove) in cases {
-            let holding = Holding {
-                now: held(now),
-                ever: held(ever),
-            };
+        let (annual, monthly) = ("membership-annual", "membership-monthly");
+        let assert_wish = |now: &[&str], ever: &[&str], add: &[usize], remove: &[usize]| {
+            let (now, ever) = (held(now), held(ever));
+            let holding = Holding { now, ever };
             let wish = rules().wish(&holding);
             assert_eq!((&*wish.add, &*wish.remove), (add, remove), "{holding:?}");
-        }
+        };
+        assert_wish(&[], &[], &[], &[]);
+        assert_wish(&[annual], &[annual], &[0, 1], &[]);
+        assert_wish(&[], &[annual], &[], &[0, 1]);
+        assert_wish(&[monthly], &[monthly, annual], &[0], &[1]);
+        // Either of two will do.
+        assert_wish(&["donation"], &["donation", "share"], &[2], &[]);
+        assert_wish(&[], &["share"], &[], &[2]);
     }
 
     #[test]

@@ -238,7 +238,11 @@ impl<'a> Check<'a> {
     }
 
     /// The value of a key of this kind.
-    pub(in crate::outward) fn take<T: for<'de> Deserialize<'de>>(&mut self, key: &str, should: &str) -> Option<T> {
+    pub(in crate::outward) fn take<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        key: &str,
+        should: &str,
+    ) -> Option<T> {
         let value = self.raw.others.remove(key)?;
         let value = value.try_into().ok();
         if value.is_none() {

@@ -103,7 +103,14 @@ impl Followers {
     /// Reads the file again; one that is wrong changes nothing.
     pub fn reload(&self) {
         match read(&self.settings, &self.pool, &self.clock) {
-            Ok(named) => {
+            Ok(mut named) => {
+                let before = self.named();
+                for told in &mut named {
+                    let name = &told.follower.name;
+                    if let Some(before) = before.iter().find(|old| old.follower.name == *name) {
+                        told.receiver.go_on_from(&before.receiver);
+                    }
+                }
                 tracing::info!(
                     followers = named.len(),
                     "the followers' file was read again"
@@ -189,11 +196,7 @@ impl Followers {
     }
 }
 
-fn read(
-    settings: &Settings,
-    pool: &PgPool,
-    clock: &Clock,
-) -> Result<Vec<Told>, FollowersError> {
+fn read(settings: &Settings, pool: &PgPool, clock: &Clock) -> Result<Vec<Told>, FollowersError> {
     let followers = file::read(settings)?;
     let told = followers.into_iter().map(|follower| {
         let receiver = Receiver::new(&follower.kind, pool, clock)?;

@@ -132,6 +132,13 @@ impl Receiver {
         })
     }
 
+    /// Takes over from the one of that name before, when the file was read again.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        if let (Self::Discourse(forum), Self::Discourse(before)) = (self, before) {
+            forum.go_on_from(before);
+        }
+    }
+
     /// Whether it can't know a repeat, so that we must.
     pub(super) fn forgets(&self) -> bool {
         match self {

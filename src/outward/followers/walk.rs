@@ -46,7 +46,8 @@ const PASSED_OVER: i64 = 1_000;
 /// for a week is told within the hour.
 const FOLLOWER_WAITS: [u32; 6] = [5, 30, 120, 600, 1_800, 3_600];
 /// Seconds until a member is tried again: the schedule that Standard Webhooks suggests, and its last step for ever.
-pub(super) const MEMBER_WAITS: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+pub(super) const MEMBER_WAITS: [u32; 9] =
+    [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// What a step came to.
 pub(super) enum Went {
@@ -461,7 +462,11 @@ impl Walker {
         Ok(in_force.collect())
     }
 
-    pub(super) async fn wait_for(&self, place: &Place, failure: &Failure) -> Result<Went, StorageError> {
+    pub(super) async fn wait_for(
+        &self,
+        place: &Place,
+        failure: &Failure,
+    ) -> Result<Went, StorageError> {
         let next = match failure {
             Failure::Away { again_in, .. } => {
                 let usual = || wait(&FOLLOWER_WAITS, place.attempts + 1);
