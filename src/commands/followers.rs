@@ -124,6 +124,12 @@ fn show(one: &Standing) {
     if one.next_attempt_at.is_some() {
         println!("tried again      {}", time(one.next_attempt_at));
     }
+    if one.compared_at.is_some() {
+        println!("last compared    {}", time(one.compared_at));
+    }
+    if let Some(found) = &one.found {
+        println!("found            {found}");
+    }
     println!("parked members   {}", one.parked_members);
     for parked in &one.parked {
         println!(

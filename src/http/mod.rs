@@ -73,6 +73,7 @@ pub fn router(state: AppState) -> Router {
         .merge(for_members(members::from_stripe(), door().with_rate(http)))
         .merge(limited(services::following()))
         .merge(limited(services::from_stripe()))
+        .merge(limited(services::hooks()))
         .merge(webhooks)
         .merge(machines)
         .problems(&[PANIC])

@@ -33,6 +33,10 @@ pub struct Place {
     pub last_error_at: Option<OffsetDateTime>,
     /// When all that is in force was last told or compared.
     pub compared_at: Option<OffsetDateTime>,
+    /// What a person should know of that.
+    pub found: Option<String>,
+    /// Since when it is told.
+    pub created_at: OffsetDateTime,
 }
 
 from_row!(Place {
@@ -47,6 +51,8 @@ from_row!(Place {
     last_error,
     last_error_at,
     compared_at,
+    found,
+    created_at,
 });
 
 /// A member whose rows wait.
@@ -110,6 +116,8 @@ pub struct Step {
     pub in_snapshot: bool,
     /// Whether anything was told.
     pub told: bool,
+    /// Of a snapshot that has ended: what a person should know.
+    pub found: Option<String>,
     /// Whose rows are to wait.
     pub parks: Vec<Park>,
 }
@@ -188,10 +196,11 @@ pub async fn release(db: impl PgExecutor<'_>, lease: Lease<'_>) -> Result<(), St
     Ok(())
 }
 
-/// Notes a step; false where the lease is lost.
+/// Notes a step from a place; false where the lease is lost, or somebody has moved the place meanwhile.
 pub async fn advance(
     db: impl PgExecutor<'_>,
     lease: Lease<'_>,
+    from: &Place,
     step: &Step,
     now: OffsetDateTime,
 ) -> Result<bool, StorageError> {
@@ -208,11 +217,13 @@ pub async fn advance(
         "WITH moved AS (
              UPDATE followers SET position = $3, snapshot_after = $4,
                     compared_at = CASE WHEN state = 'snapshot' AND NOT $5 THEN $7 ELSE compared_at END,
+                    found = CASE WHEN state = 'snapshot' AND NOT $5 THEN $13 ELSE found END,
                     state = CASE WHEN $5 THEN 'snapshot' ELSE 'following' END, attempts = 0, next_attempt_at = NULL,
                     last_success_at = CASE WHEN $6 THEN $7 ELSE last_success_at END,
                     last_error = CASE WHEN $6 THEN NULL ELSE last_error END,
                     last_error_at = CASE WHEN $6 THEN NULL ELSE last_error_at END
-              WHERE name = $1 AND lease_token = $2 AND state <> 'stopped' RETURNING name),
+              WHERE name = $1 AND lease_token = $2 AND position = $14 AND state = $15
+                AND snapshot_after IS NOT DISTINCT FROM $16 RETURNING name),
          waits AS (SELECT member, array_agg(position ORDER BY place) AS positions
                      FROM unnest($8::bigint[], $9::bigint[]) WITH ORDINALITY AS w (member, position, place) GROUP BY member),
          parked AS (
@@ -239,6 +250,10 @@ pub async fn advance(
     .bind(users)
     .bind(errors)
     .bind(next)
+    .bind(step.found.as_deref())
+    .bind(from.position)
+    .bind(&from.state)
+    .bind(from.snapshot_after)
     .fetch_optional(db)
     .await?;
     Ok(moved.is_some())
@@ -247,8 +262,8 @@ pub async fn advance(
 /// What keeps a follower from being told.
 #[derive(Clone, Debug)]
 pub struct Hold<'a> {
-    /// Where it goes on; none: where it is.
-    pub position: Option<i64>,
+    /// Where it is, and where it goes on; none: where it is.
+    pub position: Option<(i64, i64)>,
     /// Members whose rows are told with those of the others again.
     pub unpark: &'a [String],
     /// When it is tried again; none: when a person says so.
@@ -257,7 +272,7 @@ pub struct Hold<'a> {
     pub error: &'a str,
 }
 
-/// Notes that a follower waits; false where the lease is lost.
+/// Notes that a follower waits; false where the lease is lost, or somebody has moved the place meanwhile.
 pub async fn hold(
     db: impl PgExecutor<'_>,
     lease: Lease<'_>,
@@ -269,17 +284,18 @@ pub async fn hold(
              UPDATE followers SET position = coalesce($3, position), attempts = attempts + 1, next_attempt_at = $4,
                     state = CASE WHEN $4::timestamptz IS NULL THEN 'stopped' ELSE state END,
                     last_error = $5, last_error_at = $6
-              WHERE name = $1 AND lease_token = $2 RETURNING name),
+              WHERE name = $1 AND lease_token = $2 AND ($8::bigint IS NULL OR position = $8) RETURNING name),
          unparked AS (DELETE FROM followers_parked p USING held WHERE p.name = held.name AND p.user_id = ANY ($7))
          SELECT name FROM held",
     )
     .bind(lease.name)
     .bind(lease.token)
-    .bind(hold.position)
+    .bind(hold.position.map(|(_, to)| to))
     .bind(hold.next_attempt_at)
     .bind(hold.error)
     .bind(now)
     .bind(hold.unpark)
+    .bind(hold.position.map(|(from, _)| from))
     .fetch_optional(db)
     .await?;
     Ok(name.is_some())
@@ -330,32 +346,34 @@ pub async fn count_parked(db: impl PgExecutor<'_>, name: &str) -> Result<i64, St
     )
 }
 
-/// Takes the first `told` of a member's rows out of what waits; where one is left and was refused, says when it is tried
-/// again. One with none left waits no more. False where the lease is lost.
+/// Takes the first `told` of a member's rows out of what waits, unless a person has done so meanwhile; where one is left and
+/// was refused, says when it is tried again. One with none left waits no more. False where the lease is lost.
 pub async fn update_parked(
     db: impl PgExecutor<'_>,
     lease: Lease<'_>,
-    user: &str,
+    parked: &Parked,
     told: usize,
     refused: Option<(&str, OffsetDateTime)>,
 ) -> Result<bool, StorageError> {
     let kept: Option<bool> = sqlx::query_scalar(
         "WITH leader AS (SELECT name FROM followers WHERE name = $1 AND lease_token = $2 FOR UPDATE),
          gone AS (DELETE FROM followers_parked p USING leader
-                   WHERE p.name = leader.name AND p.user_id = $3 AND cardinality(p.positions) <= $4),
+                   WHERE p.name = leader.name AND p.user_id = $3 AND p.positions[1] = $7 AND cardinality(p.positions) <= $4),
          left_over AS (UPDATE followers_parked p SET positions = p.positions[$4 + 1 :],
                               attempts = CASE WHEN $4 > 0 THEN 1 ELSE p.attempts + 1 END,
                               last_error = coalesce($5, p.last_error),
                               next_attempt_at = coalesce($6, p.next_attempt_at)
-                         FROM leader WHERE p.name = leader.name AND p.user_id = $3 AND cardinality(p.positions) > $4)
+                         FROM leader WHERE p.name = leader.name AND p.user_id = $3 AND p.positions[1] = $7
+                          AND cardinality(p.positions) > $4)
          SELECT true FROM leader",
     )
     .bind(lease.name)
     .bind(lease.token)
-    .bind(user)
+    .bind(&parked.user_id)
     .bind(i32::try_from(told).unwrap_or(i32::MAX))
     .bind(refused.map(|(error, _)| error))
     .bind(refused.map(|(_, next)| next))
+    .bind(parked.positions.first())
     .fetch_optional(db)
     .await?;
     Ok(kept.is_some())
@@ -488,4 +506,50 @@ pub async fn update_resync(pool: &PgPool, name: &str) -> Result<bool, StorageErr
         .await?;
     transaction.commit().await?;
     Ok(begun.rows_affected() == 1)
+}
+
+/// Begins a comparison of all that is in force, without another place; false where the lease is lost.
+pub async fn update_compare(
+    db: impl PgExecutor<'_>,
+    lease: Lease<'_>,
+) -> Result<bool, StorageError> {
+    let begun = sqlx::query(
+        "UPDATE followers SET state = 'snapshot', snapshot_after = NULL
+          WHERE name = $1 AND lease_token = $2 AND state = 'following'",
+    )
+    .bind(lease.name)
+    .bind(lease.token)
+    .execute(db)
+    .await?;
+    Ok(begun.rows_affected() == 1)
+}
+
+/// Has a follower told at once what is in force of a user's, if anything ever was hers; false where the follower has no
+/// place yet. One more that comes while she is told is told once more after it.
+pub async fn insert_look(
+    db: impl PgExecutor<'_>,
+    name: &str,
+    user: &str,
+    why: &str,
+    now: OffsetDateTime,
+) -> Result<bool, StorageError> {
+    let found: Option<bool> = sqlx::query_scalar(
+        "WITH place AS (SELECT name FROM followers WHERE name = $1),
+         noted AS (
+             INSERT INTO followers_parked AS held (name, user_id, positions, attempts, next_attempt_at, last_error, since)
+             SELECT name, $2, '{0}', 0, $4, $3, $4 FROM place
+              WHERE EXISTS (SELECT FROM subscriptions WHERE user_id = $2)
+             ON CONFLICT (name, user_id) DO UPDATE
+                SET positions = CASE WHEN cardinality(array_positions(held.positions, 0::bigint)) < 2
+                                     THEN held.positions || 0::bigint ELSE held.positions END,
+                    next_attempt_at = least(held.next_attempt_at, excluded.next_attempt_at))
+         SELECT true FROM place",
+    )
+    .bind(name)
+    .bind(user)
+    .bind(why)
+    .bind(now)
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
 }

@@ -231,11 +231,56 @@ pub async fn find_of_all(
     .bind(limit)
     .fetch_all(db)
     .await?;
-    let line = |row: PgRow| {
-        let line = SubscriptionRow::from_row(&row)?.into_line()?;
-        Ok((row.try_get("user_id")?, line))
+    rows.iter().map(with_user).collect()
+}
+
+/// A line with its user.
+fn with_user(row: &PgRow) -> Result<(String, Subscription), StorageError> {
+    let line = SubscriptionRow::from_row(row)?.into_line()?;
+    Ok((row.try_get("user_id")?, line))
+}
+
+/// What of these users' may entitle them, each with its user.
+pub async fn find_in_force_of(
+    db: impl PgExecutor<'_>,
+    users: &[&str],
+) -> Result<Vec<(String, Subscription)>, StorageError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", user_id FROM subscriptions WHERE user_id = ANY ($1) AND status IN ('ACTIVE', 'CANCELLED')"
+    ))
+    .bind(users)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(with_user).collect()
+}
+
+/// What of these users' is or ever was in force: the user, a plan that it was on, and the kind.
+pub async fn find_ever_in_force(
+    db: impl PgExecutor<'_>,
+    users: &[&str],
+) -> Result<Vec<(String, String, Kind)>, StorageError> {
+    let rows: Vec<(String, String, String)> = sqlx::query_as(
+        "SELECT user_id, plan, kind FROM subscriptions s WHERE user_id = ANY ($1)
+            AND (status IN ('ACTIVE', 'CANCELLED') OR first_paid_at IS NOT NULL OR EXISTS (SELECT FROM status_changes h
+                  WHERE h.subscription_id = s.id AND h.to_status IN ('ACTIVE', 'CANCELLED')))
+          UNION
+         SELECT s.user_id, h.from_plan, s.kind FROM subscriptions s JOIN status_changes h ON h.subscription_id = s.id
+          WHERE s.user_id = ANY ($1) AND h.from_plan IS NOT NULL",
+    )
+    .bind(users)
+    .fetch_all(db)
+    .await?;
+    let known = |(user, plan, kind): (String, String, String)| {
+        let kind = Kind::parse(&kind).ok_or_else(|| StorageError::ImpossibleRow {
+            table: "subscriptions",
+            row: plan.clone(),
+            column: "kind",
+        })?;
+        Ok((user, plan, kind))
     };
-    rows.into_iter().map(line).collect()
+    rows.into_iter().map(known).collect()
 }
 
 /// What of a user's may entitle her: active or cancelled.

@@ -65,7 +65,8 @@ const ROOMS: &[Room] = &[
     },
     Room {
         name: "outward",
-        knows: &["domain", "storage", "clock", "settings"],
+        // Of the catalogue the plans' codes alone, which a followers' file may name.
+        knows: &["domain", "storage", "catalogue", "clock", "settings"],
     },
     Room {
         name: "services",

@@ -1,6 +1,7 @@
 //! Followers are told of each change in order from their own place, whatever happens to them, to us or to the database.
 
 mod commands;
+mod discourse;
 mod mosaic;
 mod restore;
 mod trouble;

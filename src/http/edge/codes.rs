@@ -57,10 +57,10 @@ codes! {
     /// Send one key of 1 to 255 printable ASCII characters.
     BadIdempotencyKey = "bad_idempotency_key", BAD_REQUEST, "The Idempotency-Key can't be used";
     /// The signature is missing, wrong or too old.
-    BadSignature = "bad_signature", BAD_REQUEST, "The event is not signed as Stripe signs";
+    BadSignature = "bad_signature", BAD_REQUEST, "The event is not signed as it should be";
     /// A test event at a live service, or the reverse.
     WrongMode = "wrong_mode", BAD_REQUEST, "The event is of the other mode";
-    /// It is signed by Stripe, but can't be read as an event.
+    /// It is signed rightly, but can't be read as an event.
     MalformedEvent = "malformed_event", BAD_REQUEST, "The body is not an event";
     /// Make an endpoint with snapshot payloads for this address: a thin event tells that something happened, and not what.
     ThinEvent = "thin_event", BAD_REQUEST, "Thin events are not taken";

@@ -40,7 +40,7 @@ const NO_ROUTE: &[Code] = &[Code::NotFound, Code::MethodNotAllowed, Code::BadReq
         (name = "subscriptions", description = "Buy, look, cancel, change, pay what is open"),
         (name = "portal", description = "Stripe's own pages for members"),
         (name = "browser", description = "Where Stripe sends the browser back to"),
-        (name = "webhooks", description = "What Stripe tells us"),
+        (name = "webhooks", description = "What Stripe tells us, and a forum"),
         (name = "operation", description = "For machines that watch the service"),
     )
 )]

@@ -9,6 +9,7 @@ use super::health::Readiness;
 use crate::auth::Verifier;
 use crate::clock::Clock;
 use crate::outward::feed::Feed;
+use crate::outward::followers::Followers;
 use crate::services::Services;
 use crate::services::events::Events;
 use crate::services::members::Members;
@@ -57,6 +58,12 @@ impl FromRef<AppState> for Clock {
 impl FromRef<AppState> for Feed {
     fn from_ref(state: &AppState) -> Self {
         state.services.feed.clone()
+    }
+}
+
+impl FromRef<AppState> for Followers {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.followers.clone()
     }
 }
 

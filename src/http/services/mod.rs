@@ -1,6 +1,7 @@
 //! What other services of the organisation call.
 
 mod feed;
+mod forum;
 mod transactions;
 
 use utoipa_axum::router::OpenApiRouter;
@@ -15,4 +16,9 @@ pub(super) fn following() -> OpenApiRouter<AppState> {
 /// For services that follow, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
     transactions::moved()
+}
+
+/// For systems that follow and tell us something themselves.
+pub(super) fn hooks() -> OpenApiRouter<AppState> {
+    forum::routes()
 }

@@ -32,6 +32,11 @@ pub struct Standing {
     /// When it is tried again.
     #[serde(with = "time::serde::rfc3339::option")]
     pub next_attempt_at: Option<OffsetDateTime>,
+    /// When all that is in force was told or compared last.
+    #[serde(with = "time::serde::rfc3339::option")]
+    pub compared_at: Option<OffsetDateTime>,
+    /// What a person should know of that.
+    pub found: Option<String>,
     /// Of one follower that is shown: members whose rows wait, those first that are tried first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub parked: Vec<ParkedMember>,
@@ -111,6 +116,8 @@ impl Followers {
                     last_success_at: None,
                     last_error: None,
                     next_attempt_at: None,
+                    compared_at: None,
+                    found: None,
                     parked: Vec::new(),
                 },
             });
@@ -159,6 +166,8 @@ impl Followers {
             last_success_at: place.last_success_at,
             last_error: place.last_error,
             next_attempt_at: place.next_attempt_at,
+            compared_at: place.compared_at,
+            found: place.found,
             parked: Vec::new(),
         })
     }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::domain::feed::TYPES;
-use crate::outward::{mosaic, webhook};
+use crate::outward::{discourse, mosaic, webhook};
 use crate::settings::{Secret, Settings};
 
 /// Longest name of a follower.
@@ -33,6 +33,7 @@ pub(super) struct Follower {
 pub(super) enum Kind {
     Webhook(webhook::Config),
     Mosaic(mosaic::Config),
+    Discourse(Box<discourse::Config>),
 }
 
 impl Kind {
@@ -40,6 +41,7 @@ impl Kind {
         match self {
             Self::Webhook(_) => "webhook",
             Self::Mosaic(_) => "mosaic",
+            Self::Discourse(_) => "discourse",
         }
     }
 }
@@ -108,11 +110,33 @@ pub(super) fn read(settings: &Settings) -> Result<Vec<Follower>, FileError> {
             ));
         }
     }
+    problems.extend(shared_groups(&followers));
     if problems.is_empty() {
         Ok(followers)
     } else {
         Err(wrong(problems))
     }
+}
+
+/// Two who own one group would undo each other's work.
+fn shared_groups(followers: &[Follower]) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut before: Vec<(&str, &discourse::Config)> = Vec::new();
+    for follower in followers {
+        let Kind::Discourse(config) = &follower.kind else {
+            continue;
+        };
+        for (name, other) in &before {
+            for group in config.shared_with(other) {
+                problems.push(format!(
+                    "follower \"{}\": groups: \"{group}\" is follower \"{name}\"'s already",
+                    follower.name
+                ));
+            }
+        }
+        before.push((&follower.name, config));
+    }
+    problems
 }
 
 fn parse(path: &Path) -> Result<File, String> {
@@ -159,7 +183,7 @@ impl<'a> Check<'a> {
                 false
             }
         };
-        let types = self.raw.types.take().unwrap_or_default();
+        let mut types = self.raw.types.take().unwrap_or_default();
         for name in &types {
             if !TYPES.contains(&name.as_str()) {
                 let known = TYPES.join(", ");
@@ -172,11 +196,20 @@ impl<'a> Check<'a> {
                 let grace = self.settings.lifecycle.grace;
                 mosaic::Config::check(self, grace).map(Kind::Mosaic)
             }
+            Some("discourse") => {
+                if !types.is_empty() {
+                    self.problem("types: groups follow what is in force, whatever has changed it");
+                }
+                types = discourse::TYPES.map(str::to_owned).to_vec();
+                discourse::Config::check(self).map(|config| Kind::Discourse(Box::new(config)))
+            }
             other => {
                 let what = other.map_or("is missing".to_owned(), |kind| {
                     format!("\"{kind}\" is unknown")
                 });
-                self.problem(&format!("kind {what}; there are webhook and mosaic"));
+                self.problem(&format!(
+                    "kind {what}; there are webhook, mosaic and discourse"
+                ));
                 self.raw.others.clear();
                 None
             }
@@ -199,8 +232,25 @@ impl<'a> Check<'a> {
         self.problems.push(format!("{}: {what}", self.place));
     }
 
+    /// All settings, for what a kind has to be held against.
+    pub(in crate::outward) fn settings(&self) -> &Settings {
+        self.settings
+    }
+
+    /// Notes that a key is missing, unless it is there and wrong.
+    pub(in crate::outward) fn missing(&mut self, key: &str) {
+        let is_told = |problem: &String| problem.contains(&format!(": {key} is "));
+        if !self.problems.iter().any(is_told) {
+            self.problem(&format!("{key} is missing"));
+        }
+    }
+
     /// The value of a key of this kind.
-    fn take<T: for<'de> Deserialize<'de>>(&mut self, key: &str, should: &str) -> Option<T> {
+    pub(in crate::outward) fn take<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        key: &str,
+        should: &str,
+    ) -> Option<T> {
         let value = self.raw.others.remove(key)?;
         let value = value.try_into().ok();
         if value.is_none() {
@@ -216,10 +266,9 @@ impl<'a> Check<'a> {
 
     /// A text that may not be left out.
     pub(in crate::outward) fn required(&mut self, key: &str) -> Option<String> {
-        let known = self.raw.others.contains_key(key);
         let text = self.text(key).filter(|text| !text.is_empty());
-        if !known {
-            self.problem(&format!("{key} is missing"));
+        if text.is_none() {
+            self.missing(key);
         }
         text
     }

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::by_member;
 use super::receiver::{Failure, Receiver};
 use crate::domain::feed::Entry;
+use crate::outward::discourse::Discourse;
 use crate::storage::{StorageError, followers};
 
 /// What became of a member's rows of a page.
@@ -78,6 +79,9 @@ impl Teller<'_> {
         entries: &[Entry],
     ) -> Result<Lane, StorageError> {
         let positions: Vec<i64> = entries.iter().map(|entry| entry.position).collect();
+        if let Some(forum) = self.receiver.of_states() {
+            return self.tell_state(forum, user, positions).await;
+        }
         let sent = if self.receiver.forgets() {
             followers::find_sent(self.pool, self.name, &positions).await?
         } else {
@@ -105,6 +109,36 @@ impl Teller<'_> {
             if self.receiver.forgets() && entry.position > 0 {
                 followers::insert_sent(self.pool, self.name, entry.position).await?;
             }
+        }
+        Ok(lane)
+    }
+
+    /// Makes true what holds of a member now, for all of these rows at once. It may wait for long, and can be cut off
+    /// anywhere: then it is done again.
+    pub(super) async fn tell_state(
+        &self,
+        forum: &Discourse,
+        user: String,
+        positions: Vec<i64>,
+    ) -> Result<Lane, StorageError> {
+        let mut lane = Lane {
+            user,
+            positions,
+            told: 0,
+            failure: None,
+        };
+        let told = tokio::select! {
+            told = forum.tell(&lane.user) => told,
+            () = self.stop.cancelled() => return Ok(lane),
+        };
+        let told = match told {
+            Ok(()) => Ok(()),
+            Err(trouble) => Err(trouble.of_forum()?),
+        };
+        self.count(&told);
+        match told {
+            Ok(()) => lane.told = lane.positions.len(),
+            Err(failure) => lane.failure = Some(failure),
         }
         Ok(lane)
     }

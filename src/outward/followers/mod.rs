@@ -6,7 +6,9 @@
 mod commands;
 pub(super) mod file;
 mod lanes;
+mod login;
 pub(super) mod receiver;
+mod states;
 mod walk;
 
 use std::collections::HashMap;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use metrics::counter;
 use sqlx::postgres::PgPool;
+use time::OffsetDateTime;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 pub use self::commands::{CommandError, Standing};
 pub use self::file::FileError;
 use self::file::Follower;
+pub use self::login::LoginError;
 use self::receiver::Receiver;
 use self::walk::Walker;
 use super::Context;
@@ -66,6 +70,19 @@ pub(super) struct Told {
     receiver: Receiver,
 }
 
+impl Follower {
+    /// Has it a place, unless it has one.
+    async fn take_place(&self, pool: &PgPool, now: OffsetDateTime) -> Result<(), StorageError> {
+        let state = if self.from_snapshot {
+            "snapshot"
+        } else {
+            "following"
+        };
+        let renamed = self.renamed_from.as_deref();
+        followers::insert(pool, &self.name, self.kind.as_str(), renamed, state, now).await
+    }
+}
+
 impl Followers {
     /// Reads the file; nobody is told yet. Without a context nobody can be told what needs one.
     pub fn open(
@@ -75,7 +92,7 @@ impl Followers {
         settings: Arc<Settings>,
         context: Option<Arc<dyn Context>>,
     ) -> Result<Self, FollowersError> {
-        let named = read(&settings, context.as_ref(), &pool)?;
+        let named = read(&settings, context.as_ref(), &pool, &clock)?;
         Ok(Self {
             context,
             pool,
@@ -89,8 +106,20 @@ impl Followers {
 
     /// Reads the file again; one that is wrong changes nothing.
     pub fn reload(&self) {
-        match read(&self.settings, self.context.as_ref(), &self.pool) {
-            Ok(named) => {
+        match read(
+            &self.settings,
+            self.context.as_ref(),
+            &self.pool,
+            &self.clock,
+        ) {
+            Ok(mut named) => {
+                let before = self.named();
+                for told in &mut named {
+                    let name = &told.follower.name;
+                    if let Some(before) = before.iter().find(|old| old.follower.name == *name) {
+                        told.receiver.go_on_from(&before.receiver);
+                    }
+                }
                 tracing::info!(
                     followers = named.len(),
                     "the followers' file was read again"
@@ -134,8 +163,12 @@ impl Followers {
             readings.mark_unchanged();
             let reading = stop.child_token();
             let mut telling = JoinSet::new();
-            for place in 0..self.named().len() {
-                telling.spawn(self.clone().tell(place, self.named(), reading.clone()));
+            let named = self.named();
+            for place in 0..named.len() {
+                telling.spawn(
+                    self.clone()
+                        .tell(place, Arc::clone(&named), reading.clone()),
+                );
             }
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -184,10 +217,11 @@ fn read(
     settings: &Settings,
     context: Option<&Arc<dyn Context>>,
     pool: &PgPool,
+    clock: &Clock,
 ) -> Result<Vec<Told>, FollowersError> {
     let followers = file::read(settings)?;
     let told = followers.into_iter().map(|follower| {
-        let receiver = Receiver::new(&follower.kind, context.cloned(), pool.clone())?;
+        let receiver = Receiver::new(&follower.kind, context.cloned(), pool, clock)?;
         Ok(Told { follower, receiver })
     });
     told.collect()

@@ -8,8 +8,10 @@ use reqwest::{Response, StatusCode};
 use sqlx::postgres::PgPool;
 
 use super::file::Kind;
+use crate::clock::Clock;
 use crate::domain::feed::Entry;
 use crate::outward::Context;
+use crate::outward::discourse::Discourse;
 use crate::outward::mosaic::Mosaic;
 use crate::outward::webhook::Webhook;
 
@@ -119,26 +121,41 @@ pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
 pub(super) enum Receiver {
     Webhook(Webhook),
     Mosaic(Box<Mosaic>),
+    Discourse(Box<Discourse>),
 }
 
 impl Receiver {
     pub(super) fn new(
         kind: &Kind,
         context: Option<Arc<dyn Context>>,
-        pool: PgPool,
+        pool: &PgPool,
+        clock: &Clock,
     ) -> Result<Self, reqwest::Error> {
         Ok(match kind {
             Kind::Webhook(config) => Self::Webhook(Webhook::new(config.clone())?),
             Kind::Mosaic(config) => {
-                Self::Mosaic(Box::new(Mosaic::new(config.clone(), context, pool)?))
+                let mosaic = Mosaic::new(config.clone(), context, pool.clone())?;
+                Self::Mosaic(Box::new(mosaic))
+            }
+            Kind::Discourse(config) => {
+                let config = config.as_ref().clone();
+                let forum = Discourse::new(config, pool.clone(), clock.clone())?;
+                Self::Discourse(Box::new(forum))
             }
         })
+    }
+
+    /// Takes over from the one of that name before, when the file was read again.
+    pub(super) fn go_on_from(&mut self, before: &Self) {
+        if let (Self::Discourse(forum), Self::Discourse(before)) = (self, before) {
+            forum.go_on_from(before);
+        }
     }
 
     /// Whether it can't know a repeat, so that we must.
     pub(super) fn forgets(&self) -> bool {
         match self {
-            Self::Webhook(_) => false,
+            Self::Webhook(_) | Self::Discourse(_) => false,
             Self::Mosaic(_) => true,
         }
     }
@@ -147,6 +164,16 @@ impl Receiver {
     pub(super) fn at_once(&self) -> usize {
         match self {
             Self::Webhook(_) | Self::Mosaic(_) => 4,
+            Self::Discourse(_) => 1,
+        }
+    }
+
+    /// One that is not told what has happened, but made to be what is true now of the member of each row: the last of her
+    /// rows stands for all.
+    pub(super) fn of_states(&self) -> Option<&Discourse> {
+        match self {
+            Self::Webhook(_) | Self::Mosaic(_) => None,
+            Self::Discourse(forum) => Some(forum),
         }
     }
 
@@ -155,6 +182,8 @@ impl Receiver {
         match self {
             Self::Webhook(webhook) => webhook.tell(entry).await,
             Self::Mosaic(mosaic) => mosaic.tell(entry).await,
+            // Lanes tell it states.
+            Self::Discourse(_) => Ok(()),
         }
     }
 
@@ -163,6 +192,7 @@ impl Receiver {
         match self {
             Self::Webhook(webhook) => webhook.sign_of_life().await,
             Self::Mosaic(mosaic) => mosaic.sign_of_life().await,
+            Self::Discourse(forum) => forum.sign_of_life().await,
         }
     }
 
@@ -172,6 +202,8 @@ impl Receiver {
             Self::Webhook(webhook) => webhook.test().await,
             // Whatever is written there is a record of somebody's.
             Self::Mosaic(mosaic) => mosaic.sign_of_life().await,
+            // There is nothing that would change nothing.
+            Self::Discourse(forum) => forum.sign_of_life().await,
         }
     }
 }

@@ -46,10 +46,11 @@ const PASSED_OVER: i64 = 1_000;
 /// for a week is told within the hour.
 const FOLLOWER_WAITS: [u32; 6] = [5, 30, 120, 600, 1_800, 3_600];
 /// Seconds until a member is tried again: the schedule that Standard Webhooks suggests, and its last step for ever.
-const MEMBER_WAITS: [u32; 9] = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+pub(super) const MEMBER_WAITS: [u32; 9] =
+    [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
 
 /// What a step came to.
-enum Went {
+pub(super) enum Went {
     /// Something was done.
     On,
     /// There was nothing to do.
@@ -64,11 +65,13 @@ pub(super) struct Walker {
     named: Arc<Vec<Told>>,
     at: usize,
     token: Uuid,
-    stop: CancellationToken,
+    pub(super) stop: CancellationToken,
     /// Members who were refused since the last success, and where each was.
     refused: Vec<(String, i64)>,
     /// Up to where there was nothing to tell.
     passed_over: i64,
+    /// Of one that is told states: whose turn it was.
+    pub(super) turn: usize,
     shown: Option<Instant>,
 }
 
@@ -88,27 +91,28 @@ impl Walker {
             stop,
             refused: Vec::new(),
             passed_over: 0,
+            turn: 0,
             shown: None,
         })
     }
 
-    fn told(&self) -> &Told {
+    pub(super) fn told(&self) -> &Told {
         &self.named[self.at]
     }
 
-    fn name(&self) -> &str {
+    pub(super) fn name(&self) -> &str {
         &self.told().follower.name
     }
 
-    fn pool(&self) -> &PgPool {
+    pub(super) fn pool(&self) -> &PgPool {
         &self.followers.pool
     }
 
-    fn now(&self) -> OffsetDateTime {
+    pub(super) fn now(&self) -> OffsetDateTime {
         self.followers.clock.now()
     }
 
-    fn lease(&self) -> Lease<'_> {
+    pub(super) fn lease(&self) -> Lease<'_> {
         Lease {
             name: self.name(),
             token: self.token,
@@ -127,14 +131,7 @@ impl Walker {
             seconds: LEASE.as_secs_f64(),
         };
         while !self.stop.is_cancelled() {
-            let state = if follower.from_snapshot {
-                "snapshot"
-            } else {
-                "following"
-            };
-            let renamed = follower.renamed_from.as_deref();
-            let kind = follower.kind.as_str();
-            followers::insert(&pool, &follower.name, kind, renamed, state, self.now()).await?;
+            follower.take_place(&pool, self.now()).await?;
             if !followers::lease(&pool, lease).await? {
                 pause(&self.stop, ELSEWHERE).await;
                 continue;
@@ -164,10 +161,14 @@ impl Walker {
                 pause(&self.stop, LOOK).await;
                 continue;
             }
-            let went = match self.retry_parked(&place).await? {
-                Went::Nothing if place.state == "snapshot" => self.snapshot(&place).await?,
-                Went::Nothing => self.follow(&place).await?,
-                went => went,
+            let went = if self.told().receiver.of_states().is_some() {
+                self.take_turns(&place).await?
+            } else {
+                match self.retry_parked(&place).await? {
+                    Went::Nothing if place.state == "snapshot" => self.snapshot(&place).await?,
+                    Went::Nothing => self.follow(&place).await?,
+                    went => went,
+                }
             };
             match went {
                 Went::On => {}
@@ -185,7 +186,7 @@ impl Walker {
     }
 
     /// Tells the next page of the feed.
-    async fn follow(&mut self, place: &Place) -> Result<Went, StorageError> {
+    pub(super) async fn follow(&mut self, place: &Place) -> Result<Went, StorageError> {
         let head = feed::head(self.pool()).await?.position;
         let after = place.position.max(self.passed_over.min(head));
         let types = &self.told().follower.types;
@@ -217,7 +218,10 @@ impl Walker {
             position: until,
             told: lanes.iter().any(|lane| lane.told > 0),
             parks: waiting,
-            ..Step::default()
+            // Who is told states is told what is new while all is compared.
+            in_snapshot: place.state == "snapshot",
+            snapshot_after: place.snapshot_after,
+            found: None,
         };
         if lanes.iter().any(unfinished) {
             let first = lanes.iter().filter_map(|lane| lane.left().first()).min();
@@ -240,7 +244,7 @@ impl Walker {
                 step.parks.push(self.park(lane, why));
             }
         }
-        self.advance(&step).await
+        self.advance(place, &step).await
     }
 
     /// What a page has of members whose rows wait, and what of the others.
@@ -276,7 +280,7 @@ impl Walker {
         lanes: &[Lane],
     ) -> Result<Went, StorageError> {
         if step.position > place.position
-            && let Went::Lost = self.advance(&up_to(step)).await?
+            && let Went::Lost = self.advance(place, &up_to(step)).await?
         {
             return Ok(Went::Lost);
         }
@@ -301,7 +305,7 @@ impl Walker {
         step.position = first.unwrap_or(place.position);
         self.passed_over = 0;
         if step.position > place.position
-            && let Went::Lost = self.advance(&up_to(step.clone())).await?
+            && let Went::Lost = self.advance(place, &up_to(step.clone())).await?
         {
             return Ok(Went::Lost);
         }
@@ -309,7 +313,7 @@ impl Walker {
         let why = format!("{IN_A_ROW} members in a row were refused: {why}");
         let next = self.now() + wait(&FOLLOWER_WAITS, place.attempts + 1);
         let position = step.position.min(place.position);
-        let position = Some(position).filter(|position| *position < place.position);
+        let position = (position < place.position).then_some((place.position, position));
         self.hold(position, &users, &why, Some(next)).await
     }
 
@@ -349,8 +353,9 @@ impl Walker {
                     ..self.park(lane, why)
                 })
                 .collect(),
+            found: None,
         };
-        self.advance(&step).await
+        self.advance(place, &step).await
     }
 
     /// What is told of a line that is in force. Its id is the same within one snapshot.
@@ -377,7 +382,7 @@ impl Walker {
     }
 
     /// Tries parked members whose time has come.
-    async fn retry_parked(&mut self, place: &Place) -> Result<Went, StorageError> {
+    pub(super) async fn retry_parked(&mut self, place: &Place) -> Result<Went, StorageError> {
         let due = Some(self.now());
         let due = followers::find_parked(self.pool(), self.name(), due, PARKED_AT_ONCE).await?;
         let mut went = Went::Nothing;
@@ -400,7 +405,17 @@ impl Walker {
 
     async fn retry(&mut self, place: &Place, parked: &Parked) -> Result<Went, StorageError> {
         let (mut told, mut failure) = (0, None);
-        for position in &parked.positions {
+        let forum = self.told().receiver.of_states();
+        if let Some(forum) = forum {
+            let (user, positions) = (parked.user_id.clone(), parked.positions.clone());
+            let lane = self.teller().tell_state(forum, user, positions).await?;
+            if self.stop.is_cancelled() && lane.told == 0 && lane.failure.is_none() {
+                return Ok(Went::On);
+            }
+            (told, failure) = (lane.told, lane.failure);
+        }
+        let rows = parked.positions.iter().filter(|_| forum.is_none());
+        for position in rows {
             let rows = self.waiting_rows(place, parked, *position).await?;
             let user = parked.user_id.clone();
             let lane = self.teller().tell_lane(user, &rows).await?;
@@ -420,9 +435,8 @@ impl Walker {
             }
             _ => None,
         };
-        let user = &parked.user_id;
         let is_ours =
-            followers::update_parked(self.pool(), self.lease(), user, told, refused).await?;
+            followers::update_parked(self.pool(), self.lease(), parked, told, refused).await?;
         match failure {
             _ if !is_ours => Ok(Went::Lost),
             Some(failure @ (Failure::Away { .. } | Failure::Stop { .. })) => {
@@ -450,7 +464,11 @@ impl Walker {
         Ok(in_force.collect())
     }
 
-    async fn wait_for(&self, place: &Place, failure: &Failure) -> Result<Went, StorageError> {
+    pub(super) async fn wait_for(
+        &self,
+        place: &Place,
+        failure: &Failure,
+    ) -> Result<Went, StorageError> {
         let next = match failure {
             Failure::Away { again_in, .. } => {
                 let usual = || wait(&FOLLOWER_WAITS, place.attempts + 1);
@@ -464,7 +482,7 @@ impl Walker {
 
     async fn hold(
         &self,
-        position: Option<i64>,
+        position: Option<(i64, i64)>,
         unpark: &[String],
         error: &str,
         next_attempt_at: Option<OffsetDateTime>,
@@ -489,8 +507,8 @@ impl Walker {
         Ok(if is_ours { Went::On } else { Went::Lost })
     }
 
-    async fn advance(&self, step: &Step) -> Result<Went, StorageError> {
-        let moved = followers::advance(self.pool(), self.lease(), step, self.now()).await?;
+    pub(super) async fn advance(&self, place: &Place, step: &Step) -> Result<Went, StorageError> {
+        let moved = followers::advance(self.pool(), self.lease(), place, step, self.now()).await?;
         let refused = || step.parks.iter().filter_map(|park| park.error.as_deref());
         if let Some(error) = refused().next().filter(|_| moved) {
             let (follower, members) = (self.name(), refused().count());
@@ -545,7 +563,7 @@ fn up_to(mut step: Step) -> Step {
 }
 
 /// How long to wait after so many failures, with up to a fifth more, so that not all come at once.
-fn wait(waits: &[u32], attempts: i32) -> time::Duration {
+pub(super) fn wait(waits: &[u32], attempts: i32) -> time::Duration {
     let last = waits.len().saturating_sub(1);
     let step = usize::try_from(attempts - 1).unwrap_or_default().min(last);
     let seconds = f64::from(waits.get(step).copied().unwrap_or_default());

@@ -172,7 +172,7 @@ secret_env = "GOOD"
         "follower \"one\": a secret is not whsec_ and the base64 of 24 to 64 bytes",
         "follower \"one\": from is \"now\" or \"snapshot\"",
         "follower \"with space\": name takes 1 to 50 of letters",
-        "follower \"with space\": kind \"pigeon\" is unknown; there are webhook and mosaic",
+        "follower \"with space\": kind \"pigeon\" is unknown; there are webhook, mosaic and discourse",
     ] {
         assert!(
             ended.stderr.contains(problem),

@@ -82,5 +82,11 @@ fn standing(one: &Standing) -> Vec<Finding> {
             format!("dues followers show {name}"),
         ));
     }
+    if let Some(found) = &one.found {
+        findings.push(Check::Followers.note(
+            format!("{name}: {found}"),
+            "whoever belongs there without having bought may stay; remove_by_hand = true removes all of them",
+        ));
+    }
     findings
 }
