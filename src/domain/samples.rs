@@ -4,10 +4,8 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::ids::{CheckoutId, SubscriptionId, UserId};
-use super::plan::Kind;
-use super::subscription::{
-    Basket, Checkout, Mode, Payment, Reason, Refund, SessionStatus, Status, Subscription,
-};
+use super::plan::Plan;
+use super::subscription::{Basket, Checkout, Mode, Payment, SessionStatus, Subscription};
 
 const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
 
@@ -21,38 +19,15 @@ pub(super) const PAYMENT: &str = "pi_0";
 
 /// A line that nothing has happened to.
 pub(super) fn line(recurring: bool) -> Subscription {
-    Subscription {
-        id: SubscriptionId::new(START),
-        plan: "plan".into(),
-        kind: Kind::Membership,
-        single: true,
-        upgrade_group: None,
-        quantity: 1,
-        quantity_open: false,
-        stripe_price: "price_1".into(),
+    let plan = "code = \"plan\"\nkind = \"membership\"\nprice = \"price\"";
+    let plan: Plan = toml::from_str(plan).expect("a plan");
+    Subscription::new(
+        SubscriptionId::new(START),
+        &plan,
+        "price_1",
         recurring,
-        term: None,
-        status: Status::PendingActivation,
-        reason: Reason::AwaitingPayment,
-        version: 1,
-        stripe_subscription: None,
-        stripe_line_item: None,
-        payment_intent: None,
-        stripe: None,
-        first_paid_at: None,
-        last_paid_at: None,
-        paid_period: None,
-        excused_at: None,
-        looked_at: None,
-        payment_failed_at: None,
-        term_ends_at: None,
-        ended_at: None,
-        refund: Refund::None,
-        refund_failed: false,
-        disputes: Vec::new(),
-        created_at: START,
-        external_id: None,
-    }
+        START,
+    )
 }
 
 /// An open checkout with these lines, each of which [`PAYMENT`] is for.

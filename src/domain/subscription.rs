@@ -3,7 +3,7 @@
 use time::{Duration, OffsetDateTime};
 
 use super::ids::{CheckoutId, SubscriptionId, UserId};
-use super::plan::{Kind, Term};
+use super::plan::{Kind, Plan, Term};
 
 /// Declares an enum whose variants have one fixed text in the database and in the API.
 macro_rules! text_enum {
@@ -329,6 +329,48 @@ pub struct Subscription {
 }
 
 impl Subscription {
+    /// A line of a plan at a price of which nothing was told yet: one, nothing paid.
+    pub fn new(
+        id: SubscriptionId,
+        plan: &Plan,
+        stripe_price: &str,
+        recurring: bool,
+        now: OffsetDateTime,
+    ) -> Self {
+        Self {
+            id,
+            plan: plan.code.clone(),
+            kind: plan.kind,
+            single: plan.is_single(),
+            upgrade_group: plan.upgrade_group.clone(),
+            quantity: 1,
+            quantity_open: false,
+            stripe_price: stripe_price.to_owned(),
+            recurring,
+            term: plan.term,
+            status: Status::PendingActivation,
+            reason: Reason::AwaitingPayment,
+            version: 1,
+            stripe_subscription: None,
+            stripe_line_item: None,
+            payment_intent: None,
+            stripe: None,
+            first_paid_at: None,
+            last_paid_at: None,
+            paid_period: None,
+            excused_at: None,
+            looked_at: None,
+            payment_failed_at: None,
+            term_ends_at: None,
+            ended_at: None,
+            refund: Refund::None,
+            refund_failed: false,
+            disputes: Vec::new(),
+            created_at: now,
+            external_id: None,
+        }
+    }
+
     /// Whether that id in metadata means it: its own, or the one by which another system knows it.
     pub fn is_named(&self, id: SubscriptionId) -> bool {
         let external = || self.external_id.as_deref()?.parse().ok();

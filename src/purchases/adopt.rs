@@ -14,7 +14,7 @@ use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::lifecycle;
 use crate::domain::plan::Plan;
 use crate::domain::subscription::{
-    Basket, Checkout, Mode, Reason, Refund, SessionStatus, Status, Subscription,
+    Basket, Checkout, Mode, Reason, SessionStatus, Status, Subscription,
 };
 use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
@@ -234,36 +234,15 @@ fn new_checkout(new: &Adoption, now: OffsetDateTime) -> Checkout {
 }
 
 fn new_line(new: &Adoption, now: OffsetDateTime) -> Subscription {
+    let id = SubscriptionId::new(now);
     Subscription {
-        id: SubscriptionId::new(now),
-        plan: new.plan.code.clone(),
-        kind: new.plan.kind,
-        single: new.plan.is_single(),
-        upgrade_group: new.plan.upgrade_group.clone(),
         quantity: new.quantity,
-        quantity_open: false,
-        stripe_price: new.stripe_price.clone(),
-        recurring: true,
         term: None,
         status: Status::PendingCompletion,
         reason: Reason::PaymentProcessing,
-        version: 1,
         stripe_subscription: Some(new.stripe_subscription.clone()),
-        stripe_line_item: None,
-        payment_intent: None,
-        stripe: None,
-        first_paid_at: None,
-        last_paid_at: None,
-        paid_period: None,
-        excused_at: None,
-        looked_at: None,
-        payment_failed_at: None,
-        term_ends_at: None,
-        ended_at: None,
-        refund: Refund::None,
-        refund_failed: false,
-        disputes: Vec::new(),
         created_at: new.created_at.unwrap_or(now),
         external_id: new.external_id.clone(),
+        ..Subscription::new(id, &new.plan, &new.stripe_price, true, now)
     }
 }

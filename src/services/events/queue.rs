@@ -1,7 +1,8 @@
 //! Where deliveries wait, and the writer who takes them in groups: whatever has come by the time it is free.
 //!
 //! There is one writer in a process. A statement costs much the same for one event as for thirty, so a second writer
-//! would not do more, it would halve the groups; and events of one basket would get into each other's way.
+//! would not do more, it would halve the groups (measured: the same rate at 64 connections, and for 16 half as much again of
+//! Postgres); and events of one basket would get into each other's way.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, PoisonError};

@@ -7,7 +7,7 @@ use crate::catalogue::{OffSale, Offer};
 use crate::domain::ids::{CheckoutId, SubscriptionId};
 use crate::domain::invalid::Invalid;
 use crate::domain::plan::{Kind, Plan};
-use crate::domain::subscription::{Mode, Reason, Refund, Status, Subscription};
+use crate::domain::subscription::{Mode, Subscription};
 use crate::stripe::requests::checkout::{self, LinePrice, NewLine};
 
 /// Most lines of a basket.
@@ -290,39 +290,18 @@ pub(super) fn new_subscription(
     line: &ChosenLine,
     now: OffsetDateTime,
 ) -> Subscription {
-    let plan = &line.offer.plan;
+    let offer = line.offer;
     Subscription {
-        id,
-        plan: plan.code.clone(),
-        kind: plan.kind,
-        single: plan.is_single(),
-        upgrade_group: plan.upgrade_group.clone(),
         // At most 999999: the catalogue was checked.
         quantity: i32::try_from(line.quantity).unwrap_or(i32::MAX),
-        quantity_open: plan.quantity.adjustable,
-        stripe_price: line.offer.price_id.clone(),
-        recurring: line.offer.recurring.is_some(),
-        term: plan.term,
-        status: Status::PendingActivation,
-        reason: Reason::AwaitingPayment,
-        version: 1,
-        stripe_subscription: None,
-        stripe_line_item: None,
-        payment_intent: None,
-        stripe: None,
-        first_paid_at: None,
-        last_paid_at: None,
-        paid_period: None,
-        excused_at: None,
-        looked_at: None,
-        payment_failed_at: None,
-        term_ends_at: None,
-        ended_at: None,
-        refund: Refund::None,
-        refund_failed: false,
-        disputes: Vec::new(),
-        created_at: now,
-        external_id: None,
+        quantity_open: offer.plan.quantity.adjustable,
+        ..Subscription::new(
+            id,
+            &offer.plan,
+            &offer.price_id,
+            offer.recurring.is_some(),
+            now,
+        )
     }
 }
 
