@@ -42,6 +42,8 @@ pub struct Principal {
     pub service: bool,
     /// The token's `email`, never stored; passed on to Stripe only by setting.
     pub email: Option<String>,
+    /// The token's `name`, never stored.
+    pub name: Option<String>,
 }
 
 /// Why a caller is not known.
@@ -195,6 +197,7 @@ impl Verifier {
             email: claims::text(claims, "email")
                 .filter(|_| !claims::is_denied(claims, "email_verified"))
                 .map(str::to_owned),
+            name: claims::text(claims, "name").map(str::to_owned),
         })
     }
 }
