@@ -197,7 +197,9 @@ impl Verifier {
             email: claims::text(claims, "email")
                 .filter(|_| !claims::is_denied(claims, "email_verified"))
                 .map(str::to_owned),
-            name: claims::text(claims, "name").map(str::to_owned),
+            name: claims::text(claims, "name")
+                .filter(|name| !name.trim().is_empty())
+                .map(str::to_owned),
         })
     }
 }
