@@ -42,6 +42,8 @@ pub struct Principal {
     pub service: bool,
     /// The token's `email`, never stored; passed on to Stripe only by setting.
     pub email: Option<String>,
+    /// The token's `name`, never stored.
+    pub name: Option<String>,
 }
 
 /// Why a caller is not known.
@@ -194,6 +196,9 @@ impl Verifier {
             // One that the login has not verified may be anybody's.
             email: claims::text(claims, "email")
                 .filter(|_| !claims::is_denied(claims, "email_verified"))
+                .map(str::to_owned),
+            name: claims::text(claims, "name")
+                .filter(|name| !name.trim().is_empty())
                 .map(str::to_owned),
         })
     }

@@ -5,6 +5,7 @@ mod adopt;
 mod doctor;
 mod feed;
 mod followers;
+mod from_mosaic;
 mod plans;
 
 use std::sync::Arc;

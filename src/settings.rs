@@ -48,6 +48,8 @@ pub struct Settings {
     pub feed: Feed,
     /// Who is told of what has changed.
     pub followers: Followers,
+    /// What those find here who come from the payment connector of Mosaic Billing.
+    pub mosaic: Mosaic,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -340,6 +342,13 @@ pub struct Followers {
     pub file: Option<PathBuf>,
     /// Variables of the environment that are not settings: the file says which of them hold secrets.
     pub variables: HashMap<String, Secret>,
+}
+
+/// What those find here who come from the payment connector of Mosaic Billing.
+#[derive(Clone, Copy, Debug)]
+pub struct Mosaic {
+    /// Whether the connector's routes answer.
+    pub compatible_routes: bool,
 }
 
 /// What the catalogue needs.

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use metrics::counter;
+use uuid::Uuid;
 
 use super::{CatalogueError, OffSale, Offer, Plans, Priced, Reading};
 use crate::domain::plan::Plan;
@@ -85,6 +86,12 @@ impl Catalogue {
     /// A plan by its code, as the plans file has it.
     pub fn plan(&self, code: &str) -> Option<Plan> {
         self.current().plan(code).cloned()
+    }
+
+    /// The first plan for which this payment plan stands in a Mosaic Billing Service.
+    pub fn plan_kept_as(&self, payment_plan: Uuid) -> Option<Plan> {
+        let is_it = |plan: &&Plan| plan.mosaic_payment_plan == Some(payment_plan);
+        self.current().listed.iter().find(is_it).cloned()
     }
 
     /// Reads the plans' prices anew, unless somebody has begun to since `asked`.

@@ -5,6 +5,8 @@ use clap::Subcommand;
 use dues::catalogue::check::{self, Judged, Report};
 use dues::settings::Settings;
 
+use super::from_mosaic::from_mosaic;
+
 /// What to do with the plans.
 #[derive(Subcommand)]
 pub(crate) enum Plans {
@@ -14,11 +16,23 @@ pub(crate) enum Plans {
         #[arg(long)]
         json: bool,
     },
+    /// Print a plans file of what a Mosaic Billing Service sells: the one that the followers' file names
+    FromMosaic {
+        /// Which, where the file names several
+        #[arg(long, value_name = "NAME")]
+        follower: Option<String>,
+    },
 }
 
 /// `dues plans …`
 pub(crate) async fn plans(command: Plans) -> anyhow::Result<()> {
-    let Plans::Check { json } = command;
+    match command {
+        Plans::Check { json } => check_plans(json).await,
+        Plans::FromMosaic { follower } => from_mosaic(follower.as_deref()).await,
+    }
+}
+
+async fn check_plans(json: bool) -> anyhow::Result<()> {
     let settings = Settings::catalogue()?;
     let report = check::of_settings(&settings).await?;
     if json {

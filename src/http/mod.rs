@@ -7,6 +7,7 @@
 
 pub mod edge;
 mod members;
+mod mosaic;
 mod services;
 mod stripe;
 #[cfg(test)]
@@ -46,16 +47,18 @@ pub fn router(state: AppState) -> Router {
     let (http, cut) = (&state.settings.http, &state.cut);
     // Each group has places of its own: strangers take nothing from members, who waits for Stripe nothing from who does
     // not, and nobody what members have paid for.
-    let limited = |routes: OpenApiRouter<AppState>| {
-        let limits = Limits::new(http, cut.clone());
+    let places = || Limits::new(http, cut.clone());
+    let within = |routes: OpenApiRouter<AppState>, limits: Limits| {
         routes
             .layer(middleware::from_fn_with_state(limits, limits::limit))
             .problems(&[LIMITS])
     };
+    let limited = |routes: OpenApiRouter<AppState>| within(routes, places());
     let door = || Door::new(http, Arc::clone(&state.verifier));
-    let for_members = |routes: OpenApiRouter<AppState>, door: Door| {
-        limited(routes).layer(middleware::from_fn_with_state(door, limits::admit))
+    let for_members = |routes: OpenApiRouter<AppState>, (limits, door): (Limits, Door)| {
+        within(routes, limits).layer(middleware::from_fn_with_state(door, limits::admit))
     };
+    let costly = (places(), door().with_rate(http));
     let returns = limited(members::returns())
         .layer(CatchPanicLayer::custom(edge_middleware::panicked))
         .layer(middleware::from_fn_with_state(
@@ -63,28 +66,48 @@ pub fn router(state: AppState) -> Router {
             members::unanswered,
         ));
     let signed = Limits::without_places(http, cut.clone());
-    let webhooks = stripe::routes()
-        .layer(middleware::from_fn_with_state(signed, limits::limit))
-        .problems(&[DEADLINE]);
+    let signed = |routes: OpenApiRouter<AppState>| {
+        let signed = middleware::from_fn_with_state(signed.clone(), limits::limit);
+        routes.layer(signed).problems(&[DEADLINE])
+    };
     let (router, openapi) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .merge(limited(members::public()))
         .merge(returns)
-        .merge(for_members(members::from_rows(), door()))
-        .merge(for_members(members::from_stripe(), door().with_rate(http)))
+        .merge(for_members(members::from_rows(), (places(), door())))
+        .merge(for_members(members::from_stripe(), costly.clone()))
         .merge(limited(services::following()))
         .merge(limited(services::from_stripe()))
         .merge(limited(services::hooks()))
-        .merge(webhooks)
+        .merge(signed(stripe::routes()))
         .merge(machines)
         .problems(&[PANIC])
         .split_for_parts();
-    let router = router.merge(openapi::routes(openapi));
+    let mut router = for_clients(router.merge(openapi::routes(openapi)), &state.settings);
+    if state.settings.mosaic.compatible_routes {
+        // Behind the doors of our own, so that nobody has two shares.
+        let bought = mosaic::open_to_all(for_members(mosaic::for_members(), costly));
+        let returns = mosaic::led_on(limited(mosaic::returns()), &state);
+        let webhooks = signed(stripe::as_the_connector());
+        router = router.merge(bought.merge(returns).merge(webhooks));
+    }
     let draining = state.draining.clone();
     let router = router.layer(middleware::from_fn_with_state(
         draining,
         edge_middleware::close_when_draining,
     ));
     protect(router, &state.settings, state.clock.clone()).with_state(state)
+}
+
+/// Puts around routes what our own clients' pages need.
+fn for_clients<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    settings: &Settings,
+) -> Router<S> {
+    router.layer(
+        ServiceBuilder::new()
+            .layer(cors(settings))
+            .layer(CatchPanicLayer::custom(edge_middleware::panicked)),
+    )
 }
 
 /// Puts around every route, and around what no route answers, what holds for all.
@@ -105,7 +128,6 @@ fn protect<S: Clone + Send + Sync + 'static>(
         ServiceBuilder::new()
             .layer(middleware::from_fn_with_state(clock, edge_middleware::edge))
             .layer(headers)
-            .layer(cors(settings))
             .layer(CatchPanicLayer::custom(edge_middleware::panicked))
             .layer(DefaultBodyLimit::max(settings.http.body_limit_bytes)),
     )

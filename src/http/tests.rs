@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::protect;
+use super::{for_clients, protect};
 use crate::auth::{Verifier, mint_development_token};
 use crate::clock::Clock;
 use crate::http::edge::extract::{IdempotencyKey, Json, Operator, Path, Query};
@@ -110,7 +110,11 @@ fn router(
             get(async || -> ApiError { ApiError::internal("a secret").retry_after(7) }),
         )
         .layer(middleware::from_fn_with_state(limits, limits::limit));
-    Ok(protect(router, &settings, Clock::system()))
+    Ok(protect(
+        for_clients(router, &settings),
+        &settings,
+        Clock::system(),
+    ))
 }
 
 async fn ask(request: Request<Body>) -> Result<Answer, Box<dyn std::error::Error>> {
@@ -340,7 +344,7 @@ async fn an_operator_s_route_is_for_operators() -> Outcome {
             get(async |Operator(principal): Operator| principal.user.as_str().to_owned()),
         )
         .with_state(verifier);
-    let router = protect(router, &settings, clock.clone());
+    let router = protect(for_clients(router, &settings), &settings, clock.clone());
     let operator = settings.auth.operator_role.clone();
     for (roles, status) in [
         (vec![operator], 200),

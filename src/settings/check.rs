@@ -13,7 +13,7 @@ use url::{Host, Url};
 use super::raw::{self, Raw};
 use super::{
     Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Feed,
-    Followers, Http, Lifecycle, Log, LogFormat, Plans, Portal, Problem, Proration, Secret,
+    Followers, Http, Lifecycle, Log, LogFormat, Mosaic, Plans, Portal, Problem, Proration, Secret,
     Settings, SettingsError, Stripe, Worker, is_live_key,
 };
 
@@ -60,6 +60,9 @@ pub(super) fn check(
     let lifecycle = check.lifecycle(&raw.lifecycle);
     let feed = check.feed(raw.feed);
     let followers = followers(raw.followers);
+    let mosaic = Mosaic {
+        compatible_routes: raw.mosaic.compatible_routes,
+    };
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -78,6 +81,7 @@ pub(super) fn check(
             lifecycle,
             feed,
             followers,
+            mosaic,
             worker,
             clock: clock?,
             log: log?,

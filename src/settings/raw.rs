@@ -29,6 +29,7 @@ pub(super) struct Raw {
     pub(super) feed: Feed,
     #[serde(default)]
     pub(super) followers: Followers,
+    pub(super) mosaic: Mosaic,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -206,6 +207,12 @@ pub(super) struct Worker {
 pub(super) struct Followers {
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) file: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mosaic {
+    pub(super) compatible_routes: bool,
 }
 
 #[derive(Deserialize)]

@@ -44,6 +44,9 @@ export class Demo {
     demo.page = address('Open');
     demo.sandbox = address('Look at');
     demo.service = demo.output.match(/(http:\S+)\/docs/)[1];
+    // With --mosaic alone.
+    demo.mosaic = demo.output.match(/^Mosaic +(http:\S+)\/ /m)?.[1];
+    demo.client = demo.output.match(/(http:\S+\/client\/\S+)/)?.[1];
     demo.token = demo.output.match(/^(ey\S+)$/m)[1];
     return demo;
   }
@@ -68,6 +71,16 @@ export class Demo {
   async later(days) {
     await this.control('clock/advance', { seconds: Math.round(days * 86_400) });
     await this.control('deliveries/settle', { timeout_ms: 20_000 });
+  }
+
+  /** The token of somebody whom Mosaic's user service knows, and who has not bought anything yet. */
+  async mosaicMember(name) {
+    const answer = await fetch(`${this.mosaic}/_neighbour/end-user-token`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ sub: crypto.randomUUID(), name, email: 'member@example.org' }),
+    });
+    return (await answer.json()).accessToken;
   }
 
   /** Somebody who has not bought anything yet. */

@@ -143,6 +143,11 @@ const FOLDERS: &[Folder] = &[
     },
     Folder {
         room: "http",
+        name: "mosaic",
+        knows: &["edge"],
+    },
+    Folder {
+        room: "http",
         name: "services",
         knows: &["edge"],
     },

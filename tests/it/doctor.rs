@@ -514,6 +514,22 @@ async fn events_that_an_endpoint_lacks_are_named_and_can_be_added() {
 }
 
 #[tokio::test]
+async fn an_endpoint_of_the_connector_whose_place_we_take_is_ours_where_its_routes_answer() {
+    let app = healthy().await;
+    let all = app.sandbox.stripe("/v1/webhook_endpoints").await;
+    let id = all["data"][0]["id"].as_str().expect("an id");
+    let url = format!("http://{}/webhooks", app.address);
+    let path = format!("/v1/webhook_endpoints/{id}");
+    app.at_stripe(Method::POST, &path, &[("url", &url)]).await;
+    let ended = doctor(&app, &[], &[]).await.assert_code(1);
+    ended.line("FAIL webhook Stripe has no webhook endpoint");
+    let answers = [("DUES__MOSAIC__COMPATIBLE_ROUTES", "true")];
+    let ended = doctor(&app, &[], &answers).await.assert_code(0);
+    let line = ended.line(&format!("ok webhook {id} sends"));
+    assert!(line.ends_with(&url), "{line}");
+}
+
+#[tokio::test]
 async fn what_the_endpoint_is_made_with_must_be_allowed() {
     let app = healthy().await;
     no_endpoint(&app.sandbox).await;

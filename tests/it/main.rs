@@ -24,6 +24,7 @@ mod groups;
 mod harness;
 mod lifecycle_one_off;
 mod lifecycle_recurring;
+mod mosaic_routes;
 mod open_invoices;
 mod openapi;
 mod operation;

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::codes::Code;
-use super::problem::{ApiError, PROBLEM_JSON};
+use super::problem::{ApiError, PROBLEM_JSON, Unsaid};
 use crate::clock::Clock;
 
 /// The header that carries a request's id in both directions.
@@ -109,6 +109,10 @@ fn method_label(method: &Method) -> &'static str {
 /// Adds the id; renders an error with it; makes a problem document of an error that the framework answered itself.
 fn finish(mut response: Response, id: &str) -> (Response, Option<ApiError>) {
     let status = response.status();
+    if let Some(Unsaid(error)) = response.extensions_mut().remove() {
+        mark(&mut response, id);
+        return (response, Some(error));
+    }
     let mut error = response.extensions_mut().remove::<ApiError>();
     if error.is_none() && is_bare_error(status, response.headers()) {
         error = Some(ApiError::from_status(status));
@@ -124,10 +128,14 @@ fn finish(mut response: Response, id: &str) -> (Response, Option<ApiError>) {
         response = rendered;
         *response.headers_mut() = headers;
     }
+    mark(&mut response, id);
+    (response, error)
+}
+
+fn mark(response: &mut Response, id: &str) {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(X_REQUEST_ID, value);
     }
-    (response, error)
 }
 
 /// Redirects and pages that a handler made on purpose are left alone: only plain or empty texts are replaced.
@@ -141,11 +149,14 @@ fn is_bare_error(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 fn log(route: &str, status: StatusCode, elapsed: std::time::Duration, error: Option<&ApiError>) {
+    // Of an error in another's words the status may hide that it is a fault.
+    let is_fault = |error: &ApiError| error.code().status().is_server_error();
+    let failed = status.is_server_error() || error.is_some_and(is_fault);
     let status = status.as_u16();
     let latency_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     let code = error.map(|error| error.code().as_str());
     let cause = error.and_then(ApiError::cause);
-    if status >= 500 {
+    if failed {
         tracing::error!(status, latency_ms, code, cause, "request");
     } else if matches!(route, "/healthz" | "/readyz" | "/metrics") {
         // Probes come every few seconds and say nothing while all is well.

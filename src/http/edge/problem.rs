@@ -26,6 +26,10 @@ const RETRY_SOON_SECONDS: u64 = 1;
 #[derive(Clone, Debug)]
 pub struct ApiError(Box<Inner>);
 
+/// An error that is answered in another's words: logged and counted like any other, and the answer left as it is.
+#[derive(Clone, Debug)]
+pub(in crate::http) struct Unsaid(pub ApiError);
+
 /// Boxed, so that a `Result` stays small on the way where nothing is wrong.
 #[derive(Clone, Debug)]
 struct Inner {

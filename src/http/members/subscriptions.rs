@@ -23,7 +23,7 @@ use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::page::{Page, limit, page, parsed};
 use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
-use crate::services::members::order::{Order, OrderLine};
+use crate::services::members::order::{Back, Order, OrderLine};
 use crate::services::members::subscribe::{Buyer, Opened, SubscribeError};
 
 /// What to buy: a plan, or a basket of lines.
@@ -275,6 +275,7 @@ fn order(body: NewSubscriptions) -> Result<Order, ApiError> {
         lines,
         currency,
         locale,
+        back: Back::Own,
     })
 }
 

@@ -3,6 +3,7 @@
 //! One process at a time tells a follower, by a lease; the place moves only with it. What is refused parks its member, and
 //! the others go on; where nobody is there, the follower waits.
 
+pub mod billing;
 mod commands;
 pub(super) mod file;
 mod lanes;

@@ -5,6 +5,8 @@
 //! or before a restore from a dump is found there.
 
 mod client;
+pub(super) mod plans;
+pub(super) mod redirects;
 mod told;
 
 use std::sync::Arc;
@@ -105,6 +107,7 @@ impl Config {
 pub(super) struct Mosaic {
     config: Config,
     client: Client,
+    redirects: redirects::Known,
     context: Option<Arc<dyn Context>>,
     pool: PgPool,
 }
@@ -127,6 +130,7 @@ impl Mosaic {
     ) -> Result<Self, reqwest::Error> {
         Ok(Self {
             client: Client::new(&config)?,
+            redirects: redirects::Known::default(),
             config,
             context,
             pool,

@@ -22,6 +22,18 @@ pub struct Order {
     pub currency: Option<String>,
     /// The language of Stripe's page; none lets the browser choose.
     pub locale: Option<String>,
+    /// Where Stripe's page leads back to.
+    pub back: Back,
+}
+
+/// Where Stripe's page leads back to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Back {
+    /// To the return routes of our own API.
+    #[default]
+    Own,
+    /// To those of the connector whose place we take.
+    Connector,
 }
 
 /// One line of an order.
@@ -347,5 +359,9 @@ fn hash(id: CheckoutId, order: &Order, mut lines: Vec<(&str, u32, Option<i64>)>)
     // Strings and numbers can always be written as JSON.
     let text = serde_json::to_vec(&(lines, &order.currency, &order.locale)).unwrap_or_default();
     context.update(&text);
+    // A page that leads back elsewhere is another page; what was hashed before there was another way stays as it is.
+    if order.back == Back::Connector {
+        context.update(b"connector");
+    }
     context.finish().as_ref().to_vec()
 }

@@ -5,7 +5,7 @@ use time::{Duration, OffsetDateTime};
 
 use super::Members;
 pub use super::held::{Advice, Held};
-use super::order::{self, Chosen, ChosenLine, Order, choose, request_hash};
+use super::order::{self, Back, Chosen, ChosenLine, Order, choose, request_hash};
 use crate::catalogue::{CatalogueError, Offer, Priced};
 use crate::domain::actor::By;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
@@ -331,6 +331,11 @@ impl Members {
         let (id, token) = (checkout.id, &recorded.token);
         let foreign = |line: &ChosenLine| line.offer.currency != chosen.currency;
         let page = &self.settings.checkout.page;
+        let base = self.public_url();
+        let (success, cancel) = match order.back {
+            Back::Own => ("checkout/success", "checkout/cancel"),
+            Back::Connector => ("success-checkout", "cancel-checkout"),
+        };
         let pairs = recorded.basket.lines.iter().zip(&chosen.lines);
         NewSession {
             checkout: id,
@@ -345,14 +350,8 @@ impl Members {
             lines: pairs
                 .map(|(row, line)| order::new_line(row.id, line, &chosen.currency))
                 .collect(),
-            success_url: format!(
-                "{}/checkout/success?session_id={{CHECKOUT_SESSION_ID}}",
-                self.public_url()
-            ),
-            cancel_url: format!(
-                "{}/checkout/cancel?checkout={id}&token={token}",
-                self.public_url()
-            ),
+            success_url: format!("{base}/{success}?session_id={{CHECKOUT_SESSION_ID}}"),
+            cancel_url: format!("{base}/{cancel}?checkout={id}&token={token}"),
             expires_at: checkout.expires_at,
         }
     }

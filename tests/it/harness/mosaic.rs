@@ -95,6 +95,27 @@ impl Billing {
         }
     }
 
+    /// Has it sell a plan of ours, at that price at Stripe.
+    pub(crate) async fn sell(&self, code: &str, price: Option<&str>) {
+        self.add(code, price, true).await;
+    }
+
+    /// Has it know a plan that it sells no longer.
+    pub(crate) async fn retire(&self, code: &str, price: &str) {
+        self.add(code, Some(price), false).await;
+    }
+
+    async fn add(&self, code: &str, price: Option<&str>, is_active: bool) {
+        let plan = json!({
+            "subscriptionPlan": { "title": code },
+            "paymentPlan": { "id": payment_plan(code), "title": "Monthly", "periodUnit": "MONTH", "periodQuantity": 1,
+                "isActive": is_active, "externalId": price },
+            "prices": [{ "country": "DE", "currency": "EUR", "price": "30.00" }],
+        });
+        let call = self.request(Method::POST, "/_neighbour/plans");
+        call.json(plan).send().await.assert_status(201);
+    }
+
     pub(crate) fn url(&self) -> String {
         self.stand_in.url()
     }
@@ -128,15 +149,18 @@ impl Billing {
         call.json(fault).send().await.assert_status(204);
     }
 
+    /// A member's token of the user service there.
+    pub(crate) async fn token(&self, about: Value) -> String {
+        let call = self.request(Method::POST, "/_neighbour/end-user-token");
+        let token = call.json(about).send().await.assert_status(200).json();
+        token["accessToken"].as_str().expect("a token").to_owned()
+    }
+
     /// Whether the service's own consumers let a member in now.
     pub(crate) async fn lets_in(&self, member: &str) -> bool {
-        let call = self.request(Method::POST, "/_neighbour/end-user-token");
-        let token = call
-            .json(json!({ "sub": member, "email": "a@example.org" }))
-            .send()
-            .await
-            .json();
-        let token = token["accessToken"].as_str().expect("a token").to_owned();
+        let token = self
+            .token(json!({ "sub": member, "email": "a@example.org" }))
+            .await;
         let query = "query ($now: Datetime!) { subscriptions(first: 1, orderBy: LIFECYCLE_STATUS_ASC, filter: {
             lifecycleStatus: { in: [ACTIVE, CANCELLED, ON_HOLD] }, periodEndDate: { greaterThan: $now } }) {
             nodes { id } } }";

@@ -42,6 +42,17 @@ impl Doctor<'_> {
         ours.cloned().unwrap_or(url)
     }
 
+    /// Where the routes of Mosaic's connector answer, its endpoint may have stayed as it was.
+    fn as_the_connector_had_it(&self, url: String, endpoints: &[WebhookEndpoint]) -> String {
+        let before = format!("{}webhooks", self.settings.http.public_url);
+        let has = |url: &str| endpoints.iter().any(|endpoint| is_at(endpoint, url));
+        if self.settings.mosaic.compatible_routes && has(&before) && !has(&url) {
+            before
+        } else {
+            url
+        }
+    }
+
     pub(super) async fn endpoints(&self, tell: &mut impl FnMut(Finding)) -> Option<Remedy> {
         let url = self.webhook_url();
         if self.is_real() && is_loopback(&self.settings.http.public_url) {
@@ -67,6 +78,7 @@ impl Doctor<'_> {
         };
         let types: Vec<&str> = types().collect();
         let url = self.as_stand_in_sees_it(url, &endpoints);
+        let url = self.as_the_connector_had_it(url, &endpoints);
         let (findings, remedy) = judge(&endpoints, &url, self.stripe.version(), &types);
         for finding in findings {
             tell(finding);
@@ -112,6 +124,11 @@ impl Doctor<'_> {
     }
 }
 
+/// As the router takes it: with a slash at its end, or without.
+fn is_at(endpoint: &WebhookEndpoint, url: &str) -> bool {
+    endpoint.url.strip_suffix('/').unwrap_or(&endpoint.url) == url
+}
+
 /// What is to be said of the endpoints of the account.
 fn judge(
     endpoints: &[WebhookEndpoint],
@@ -121,8 +138,7 @@ fn judge(
 ) -> (Vec<Finding>, Option<Remedy>) {
     let ours: Vec<&WebhookEndpoint> = endpoints
         .iter()
-        // As the router takes it: with a slash at its end, or without.
-        .filter(|endpoint| endpoint.url.strip_suffix('/').unwrap_or(&endpoint.url) == url)
+        .filter(|endpoint| is_at(endpoint, url))
         .collect();
     let enabled: Vec<&WebhookEndpoint> = ours
         .iter()

@@ -3,39 +3,35 @@
 //! A private Postgres, the sandbox in Stripe's place, the service, and a cooperative's membership page. What was
 //! bought stays in `.dues/demo` until `--reset`.
 
-use std::fs::{self, File, TryLockError};
-use std::net::{Ipv4Addr, SocketAddr};
+mod machine;
+mod mosaic;
+mod page;
+
+use std::collections::HashMap;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::http::{HeaderName, HeaderValue};
-use axum::routing::get;
-use axum::{Json, Router};
 use clap::Parser;
 use dev_postgres::Cluster;
 use dues::app::{self, App};
 use dues::clock::Clock;
+use dues::outward::followers::CommandError;
 use dues::settings::{Environment, Settings};
 use dues::{auth, telemetry};
+use neighbours::mosaic::Mosaic;
 use serde_json::json;
 use stripe_sandbox::{Options, Sandbox, Webhook};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceBuilder;
-use tower_http::services::ServeDir;
-use tower_http::set_header::SetResponseHeaderLayer;
+
+use self::machine::{bind, claim, port_of, remove, stop_on_signal, url};
+use self::mosaic::Place;
 
 /// Long, as whoever tries the sandbox's clock jumps months ahead; the page asks for a new one when its own is too old.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(400 * 24);
-
-/// How many ports after the wanted one are tried.
-const PORTS: u16 = 50;
 
 const START_AFRESH: &str = "`cargo demo --reset` starts afresh, without what was bought";
 
@@ -49,9 +45,12 @@ struct Cli {
     /// Port of the page; the service and the sandbox take the next ones
     #[arg(long, default_value_t = 8180)]
     port: u16,
-    /// Where the data is kept
-    #[arg(long, value_name = "DIRECTORY", default_value_os_t = project().join(".dues/demo"))]
-    dir: PathBuf,
+    /// Where the data is kept; by default .dues/demo, with --mosaic .dues/demo-mosaic
+    #[arg(long, value_name = "DIRECTORY")]
+    dir: Option<PathBuf>,
+    /// With a Mosaic Billing Service that follows, and the client of its old payment connector
+    #[arg(long)]
+    mosaic: bool,
     /// Who is signed in
     #[arg(long, default_value = "Ada")]
     member: String,
@@ -67,6 +66,15 @@ struct Cli {
     /// A setting of the service, like `LIFECYCLE__GRACE_DAYS=3`; can be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     more: Vec<(String, String)>,
+}
+
+impl Cli {
+    /// Members have other ids with Mosaic, so what was bought without it is kept apart.
+    fn dir(&self) -> PathBuf {
+        let usual = if self.mosaic { "demo-mosaic" } else { "demo" };
+        let usual = || project().join(".dues").join(usual);
+        self.dir.clone().unwrap_or_else(usual)
+    }
 }
 
 fn setting(text: &str) -> Result<(String, String), &'static str> {
@@ -93,22 +101,22 @@ async fn main() -> ExitCode {
 async fn run(cli: &Cli) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    let _alone = claim(cli)?;
+    let _alone = claim(&cli.dir())?;
     let demo = tokio::select! {
         demo = Demo::start(cli) => demo?,
         // Nothing is served yet: the watchdog sees to Postgres when this process is gone.
         () = stop.cancelled() => std::process::exit(130),
     };
-    demo.welcome();
+    demo.welcome().await;
     demo.serve(stop).await
 }
 
 /// All that runs.
 struct Demo {
-    member: Member,
-    settings: Settings,
+    login: Login,
     cluster: Cluster,
     sandbox: Sandbox,
+    _mosaic: Option<Mosaic>,
     service: App,
     page: TcpListener,
     urls: Urls,
@@ -120,20 +128,47 @@ struct Urls {
     page: String,
     service: String,
     sandbox: String,
+    mosaic: Option<Place>,
 }
 
-/// Who is signed in at the page.
+/// Who is signed in at the page, and what her token is made of.
 #[derive(Clone)]
-struct Member {
+struct Login {
     name: String,
     user: String,
+    settings: Settings,
+    clock: Clock,
+    mosaic: Option<Place>,
+}
+
+impl Login {
+    async fn token(&self) -> anyhow::Result<String> {
+        let Self {
+            name,
+            user,
+            settings,
+            clock,
+            mosaic,
+        } = self;
+        match mosaic {
+            Some(mosaic) => mosaic.token(user, name, TOKEN_LIFETIME.as_secs()).await,
+            None => Ok(auth::mint_development_token(
+                settings,
+                clock,
+                user,
+                &[],
+                TOKEN_LIFETIME,
+            )?),
+        }
+    }
 }
 
 impl Demo {
     async fn start(cli: &Cli) -> anyhow::Result<Self> {
-        println!("Dues, the demo; its data is in {}", cli.dir.display());
-        let postgres = cli.dir.join("postgres");
-        let state = cli.dir.join("stripe.json");
+        let dir = cli.dir();
+        println!("Dues, the demo; its data is in {}", dir.display());
+        let postgres = dir.join("postgres");
+        let state = dir.join("stripe.json");
         if cli.reset {
             Cluster::remove(&postgres).await?;
             remove(&state)?;
@@ -147,13 +182,19 @@ impl Demo {
         let page = bind(cli.port, "the page").await?;
         let service = bind(port_of(&page)?.saturating_add(1), "the service").await?;
         let free = bind(port_of(&service)?.saturating_add(1), "the sandbox").await?;
+        let beside = if cli.mosaic {
+            Some(bind(port_of(&free)?.saturating_add(1), "Mosaic").await?)
+        } else {
+            None
+        };
+        let mosaic = beside.as_ref().map(TcpListener::local_addr).transpose()?;
         let urls = Urls {
             page: url(&page)?,
             service: url(&service)?,
             sandbox: url(&free)?,
+            mosaic: mosaic.map(|listen| Place::new(listen, &dir)),
         };
-        fs::write(cli.dir.join("url"), &urls.page)
-            .context("can't write into the demo's directory")?;
+        fs::write(dir.join("url"), &urls.page).context("can't write into the demo's directory")?;
 
         let settings = settings(cli, &cluster, &urls)?;
         telemetry::init(&settings.log)?;
@@ -167,7 +208,11 @@ impl Demo {
             catalogue: Some(cli.catalogue.clone()),
             secret_key: settings.stripe.secret_key.expose().to_owned(),
             webhook: Some(Webhook {
-                url: format!("{}/webhooks/stripe", urls.service),
+                // Where the connector took them, the endpoint can stay as it is.
+                url: match &urls.mosaic {
+                    Some(_) => format!("{}/webhooks", urls.service),
+                    None => format!("{}/webhooks/stripe", urls.service),
+                },
                 secrets: settings
                     .stripe
                     .webhook_secrets
@@ -180,6 +225,15 @@ impl Demo {
         .await
         .context(START_AFRESH)?;
         name_the_cooperative(&urls.sandbox).await?;
+        let mosaic = match &urls.mosaic {
+            Some(place) => {
+                println!("  starting the stand-in for Mosaic …");
+                drop(beside);
+                let key = settings.stripe.secret_key.expose();
+                Some(place.start(&cli.plans, (&urls.sandbox, key)).await?)
+            }
+            None => None,
+        };
 
         for name in app::migrate(&settings.database)
             .await
@@ -189,50 +243,70 @@ impl Demo {
         }
         println!("  starting the service …");
         let service = App::build_on(service, settings.clone()).await?;
-        let member = Member {
-            user: format!("member-{}", cli.member.to_lowercase()),
+        if mosaic.is_some() {
+            let followers = &service.services().followers;
+            match followers.resync(mosaic::FOLLOWER).await {
+                // In the first run it begins so anyway.
+                Ok(()) | Err(CommandError::Unknown { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let user = format!("member-{}", cli.member.to_lowercase());
+        let login = Login {
+            user: match &urls.mosaic {
+                Some(_) => mosaic::id_of(&user).to_string(),
+                None => user,
+            },
             name: cli.member.clone(),
+            settings,
+            clock: service.clock(),
+            mosaic: urls.mosaic.clone(),
         };
         Ok(Self {
-            member,
-            settings,
+            login,
             cluster,
             sandbox,
+            _mosaic: mosaic,
             service,
             page,
             urls,
         })
     }
 
-    fn welcome(&self) {
+    async fn welcome(&self) {
         let Urls {
             page,
             service,
             sandbox,
+            mosaic,
         } = &self.urls;
-        let name = &self.member.name;
+        let name = &self.login.name;
         println!("\nOpen     {page}/      and buy as {name}, with the card 4242 4242 4242 4242");
         println!("Look at  {sandbox}/      what Stripe would show: objects, webhooks, the clock");
         println!("         {service}/docs  the API");
-        match self.token() {
+        if let Some(mosaic) = mosaic {
+            let (client, billing) = (mosaic.client(service), &mosaic.url);
+            println!("Mosaic   {billing}/      what Mosaic Billing knows of it");
+            println!("         {client}");
+            println!("         the client of its old connector: it wants the token below");
+        }
+        match self.login.token().await {
             Ok(token) => {
                 println!("\n{name}'s token, to call the API yourself:\n\n{token}\n");
                 println!("    curl -H \"Authorization: Bearer $TOKEN\" {service}/v1/entitlements");
             }
             Err(error) => eprintln!("There is no token: {error}"),
         }
-        println!("\nSomebody else's, or an operator's with --role dues:operator:");
-        println!("    DUES_ENV=development cargo run --quiet -- token --user member-grace");
+        if mosaic.is_none() {
+            println!("\nSomebody else's, or an operator's with --role dues:operator:");
+            println!("    DUES_ENV=development cargo run --quiet -- token --user member-grace");
+        }
         println!("\nCtrl-C stops everything. What was bought stays; --reset forgets it.");
-    }
-
-    fn token(&self) -> Result<String, auth::MintError> {
-        mint(&self.settings, &self.member, &self.service.clock())
     }
 
     /// Serves until told to stop, then stops everything in the order in which it depends on each other.
     async fn serve(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let page = page(&self);
+        let page = page::page(self.login.clone(), self.urls.clone());
         let stopped = stop.clone();
         let server = axum::serve(self.page, page).with_graceful_shutdown(stopped.cancelled_owned());
         let server = tokio::spawn(server.into_future());
@@ -284,65 +358,21 @@ fn settings(cli: &Cli, cluster: &Cluster, urls: &Urls) -> anyhow::Result<Setting
         ),
     ];
     // Secrets and issuer come from config/development.toml, so that `dues token` knows them too.
-    let variables = variables.map(|(key, value)| (key.to_owned(), value));
-    let variables = variables.into_iter().chain(cli.more.iter().cloned());
-    let variables = variables.map(|(key, value)| (format!("DUES__{key}"), value));
     // What a followers' file names may hold a secret.
     let others = std::env::vars().filter(|(name, _)| !name.starts_with("DUES"));
-    let variables = variables.chain(others);
+    let named = |(key, value)| (format!("DUES__{key}"), value);
+    let ours = variables.into_iter().map(named);
+    let mut variables: HashMap<String, String> = others.chain(ours).collect();
+    if let Some(mosaic) = &urls.mosaic {
+        variables.extend(mosaic.settings());
+    }
+    let more = cli.more.iter().cloned();
+    variables.extend(more.map(|(key, value)| (format!("DUES__{key}"), value)));
     Ok(Settings::load(
         Environment::Development,
         Some(&project().join("config")),
         variables,
     )?)
-}
-
-/// The membership page, and what it must know of the rest.
-fn page(demo: &Demo) -> Router {
-    let (settings, member, clock) = (
-        demo.settings.clone(),
-        demo.member.clone(),
-        demo.service.clock(),
-    );
-    let urls = demo.urls.clone();
-    let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {}; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        urls.service
-    );
-    let config = move || async move {
-        let token = mint(&settings, &member, &clock).unwrap_or_default();
-        Json(json!({
-            "api_base": urls.service,
-            "token": token,
-            "member": { "name": member.name },
-            "links": [
-                { "text": "Payments sandbox", "href": format!("{}/", urls.sandbox) },
-                { "text": "API", "href": format!("{}/docs", urls.service) },
-            ],
-        }))
-    };
-    let header =
-        |name: HeaderName, value: HeaderValue| SetResponseHeaderLayer::overriding(name, value);
-    let constant = |name, value| header(name, HeaderValue::from_static(value));
-    Router::new()
-        .route("/config.json", get(config))
-        .fallback_service(ServeDir::new(project().join("web")))
-        .layer(
-            ServiceBuilder::new()
-                .layer(constant(CACHE_CONTROL, "no-cache"))
-                .layer(constant(X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                .layer(constant(REFERRER_POLICY, "no-referrer"))
-                .option_layer(
-                    HeaderValue::from_str(&policy)
-                        .ok()
-                        .map(|value| header(CONTENT_SECURITY_POLICY, value)),
-                ),
-        )
-}
-
-fn mint(settings: &Settings, member: &Member, clock: &Clock) -> Result<String, auth::MintError> {
-    auth::mint_development_token(settings, clock, &member.user, &[], TOKEN_LIFETIME)
 }
 
 /// The name that a buyer reads on the payment page.
@@ -357,86 +387,5 @@ async fn name_the_cooperative(sandbox: &str) -> anyhow::Result<()> {
     answer
         .error_for_status()
         .context("the sandbox does not take its settings")?;
-    Ok(())
-}
-
-/// Makes the directory ours until this process ends.
-fn claim(cli: &Cli) -> anyhow::Result<File> {
-    let dir = &cli.dir;
-    fs::create_dir_all(dir).with_context(|| format!("can't make {}", dir.display()))?;
-    let file = File::open(dir).with_context(|| format!("can't open {}", dir.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => {
-            let page = fs::read_to_string(dir.join("url")).unwrap_or_default();
-            bail!(
-                "a demo already runs in {} (its page: {page}/): stop it with Ctrl-C, or give this one a place of its own \
-                 with --dir DIRECTORY",
-                dir.display()
-            )
-        }
-        Err(TryLockError::Error(error)) => {
-            Err(error).with_context(|| format!("can't lock {}", dir.display()))
-        }
-    }
-}
-
-/// The wanted port or the next free one, and a word about it when it is another.
-async fn bind(wanted: u16, whose: &str) -> anyhow::Result<TcpListener> {
-    for port in wanted..=wanted.saturating_add(PORTS) {
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
-            Ok(listener) => {
-                if port != wanted {
-                    println!("  port {wanted} is taken: {whose} gets {port}");
-                }
-                return Ok(listener);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {}
-            Err(error) => {
-                return Err(error)
-                    .with_context(|| format!("can't listen on port {port} for {whose}"));
-            }
-        }
-    }
-    bail!("all ports from {wanted} on are taken: choose another with --port")
-}
-
-fn port_of(listener: &TcpListener) -> std::io::Result<u16> {
-    listener
-        .local_addr()
-        .map(|address: SocketAddr| address.port())
-}
-
-fn url(listener: &TcpListener) -> std::io::Result<String> {
-    listener
-        .local_addr()
-        .map(|address| format!("http://{address}"))
-}
-
-fn remove(file: &Path) -> anyhow::Result<()> {
-    match fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("can't remove {}", file.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Cancels at the first signal; the second one ends the process at once.
-fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::spawn(async move {
-        loop {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            if stop.is_cancelled() {
-                std::process::exit(130);
-            }
-            stop.cancel();
-        }
-    });
     Ok(())
 }
