@@ -3,7 +3,8 @@
 CREATE TABLE followers (
     name            text PRIMARY KEY,
     kind            text NOT NULL,
-    state           text NOT NULL CHECK (state IN ('snapshot', 'following', 'stopped')),
+    state           text NOT NULL CHECK (state IN ('snapshot', 'following')),
+    stopped         boolean NOT NULL DEFAULT false,
     position        bigint NOT NULL CHECK (position >= 0),
     snapshot_after  uuid,
     lease_token     uuid,
@@ -19,7 +20,8 @@ CREATE TABLE followers (
 COMMENT ON TABLE followers IS 'Systems that are told of each change, as config/followers.toml names them; one that stands there no longer keeps its place';
 COMMENT ON COLUMN followers.name IS 'As in the file';
 COMMENT ON COLUMN followers.kind IS 'webhook, mosaic or discourse';
-COMMENT ON COLUMN followers.state IS 'snapshot: what is in force is told first; following: the feed; stopped: until a person says otherwise';
+COMMENT ON COLUMN followers.state IS 'snapshot: what is in force is told first; following: the feed';
+COMMENT ON COLUMN followers.stopped IS 'Nothing is told until a person says otherwise';
 COMMENT ON COLUMN followers.position IS 'Of the feed: everything up to it is told, or waits with its member in followers_parked';
 COMMENT ON COLUMN followers.snapshot_after IS 'The last subscription of the snapshot that is told';
 COMMENT ON COLUMN followers.lease_token IS 'Of the process that tells: only who holds it moves the place';

@@ -24,13 +24,23 @@ pub trait Context: Send + Sync {
 /// An amount, or why it can't be told.
 pub type Told = Result<Option<Amount>, NoAmount>;
 
-/// Why an amount can't be told; a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NoAmount(pub String);
+/// Why an amount can't be told; a sentence each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoAmount {
+    /// Nobody can be asked now.
+    Away(&'static str),
+    /// This one can't be read, whoever asks and whenever.
+    Unreadable(&'static str),
+}
 
 impl From<NoAmount> for followers::receiver::Failure {
-    fn from(NoAmount(why): NoAmount) -> Self {
-        Self::away(why)
+    fn from(no_amount: NoAmount) -> Self {
+        match no_amount {
+            NoAmount::Away(why) => Self::away(why),
+            NoAmount::Unreadable(why) => Self::Refused {
+                why: why.to_owned(),
+                is_hers: true,
+            },
+        }
     }
 }

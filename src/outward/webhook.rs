@@ -1,5 +1,7 @@
 //! Webhooks as Standard Webhooks 1.0 has them: signed, thin, with an id that stays the same however often one is sent.
 
+use std::time::Duration;
+
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,6 +21,8 @@ use crate::settings::Secret;
 
 /// So much of an answer is read, which nobody looks at, so that the connection can be used again.
 const ANSWER_BYTES: usize = 1024;
+/// How long that is waited for.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 /// What a secret begins with; what follows is base64 of the key.
 const SECRET_PREFIX: &str = "whsec_";
 /// Bytes that a key has.
@@ -155,12 +159,16 @@ impl Webhook {
             return Err(failure);
         }
         let mut read = 0;
-        while let Ok(Some(chunk)) = response.chunk().await {
-            read += chunk.len();
-            if read > ANSWER_BYTES {
-                break;
+        let rest = async {
+            while let Ok(Some(chunk)) = response.chunk().await {
+                read += chunk.len();
+                if read > ANSWER_BYTES {
+                    break;
+                }
             }
-        }
+        };
+        // It is taken; who does not end what nobody reads only loses the connection.
+        drop(tokio::time::timeout(ANSWER_PATIENCE, rest).await);
         Ok(())
     }
 

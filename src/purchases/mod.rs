@@ -127,6 +127,15 @@ impl Error {
         }
     }
 
+    /// Whether Stripe has answered what can't be understood.
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Stripe(error) => matches!(error, StripeError::Unreadable { .. }),
+            Self::Shared(error) => error.is_unreadable(),
+            _ => false,
+        }
+    }
+
     /// Whether a text was to be written that the database can't hold.
     pub fn is_of_a_text(&self) -> bool {
         match self {

@@ -4,11 +4,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::members::Members;
+use super::members::statement::StatementError;
 use crate::catalogue::Catalogue;
 use crate::domain::ids::TransactionId;
 use crate::domain::plan::Plan;
 use crate::outward::{Context, NoAmount, Told};
-use crate::purchases::Purchases;
+use crate::purchases::{Purchases, Trouble};
 
 /// Reads leave way to who waits.
 pub(super) struct Handed {
@@ -36,9 +37,27 @@ impl Context for Handed {
                 Ok(found) => Ok(found.and_then(|(_, amount)| amount)),
                 Err(error) => {
                     tracing::warn!(%error, "what a transaction moved could not be read");
-                    Err(NoAmount("Stripe can't be asked what was paid".to_owned()))
+                    Err(no_amount(&error))
                 }
             }
         })
+    }
+}
+
+/// One payment that can't be read must not keep everybody's from being told.
+fn no_amount(error: &StatementError) -> NoAmount {
+    let unreadable = NoAmount::Unreadable("what was paid can't be read at Stripe");
+    let StatementError::Failed(error) = error else {
+        return unreadable;
+    };
+    if error.is_unreadable() {
+        return unreadable;
+    }
+    match error.trouble() {
+        Trouble::StripeAway | Trouble::StripeTimedOut => {
+            NoAmount::Away("Stripe can't be asked what was paid")
+        }
+        Trouble::DatabaseAway | Trouble::Busy => NoAmount::Away("our own database does not answer"),
+        Trouble::CurrencyLocked | Trouble::StripeRefused | Trouble::Fault => unreadable,
     }
 }

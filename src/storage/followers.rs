@@ -15,8 +15,10 @@ pub struct Place {
     pub name: String,
     /// `webhook`, …
     pub kind: String,
-    /// `snapshot`, `following` or `stopped`.
+    /// `snapshot` or `following`.
     pub state: String,
+    /// Whether nothing is told until a person says otherwise.
+    pub stopped: bool,
     /// Everything up to it is told, or waits with its member.
     pub position: i64,
     /// The last subscription of a snapshot that is told.
@@ -43,6 +45,7 @@ from_row!(Place {
     name,
     kind,
     state,
+    stopped,
     position,
     snapshot_after,
     attempts,
@@ -262,8 +265,8 @@ pub async fn advance(
 /// What keeps a follower from being told.
 #[derive(Clone, Debug)]
 pub struct Hold<'a> {
-    /// Where it is, and where it goes on; none: where it is.
-    pub position: Option<(i64, i64)>,
+    /// Where it goes on; none: where it is.
+    pub position: Option<i64>,
     /// Members whose rows are told with those of the others again.
     pub unpark: &'a [String],
     /// When it is tried again; none: when a person says so.
@@ -276,26 +279,29 @@ pub struct Hold<'a> {
 pub async fn hold(
     db: impl PgExecutor<'_>,
     lease: Lease<'_>,
+    from: &Place,
     hold: &Hold<'_>,
     now: OffsetDateTime,
 ) -> Result<bool, StorageError> {
     let name: Option<String> = sqlx::query_scalar(
         "WITH held AS (
              UPDATE followers SET position = coalesce($3, position), attempts = attempts + 1, next_attempt_at = $4,
-                    state = CASE WHEN $4::timestamptz IS NULL THEN 'stopped' ELSE state END,
-                    last_error = $5, last_error_at = $6
-              WHERE name = $1 AND lease_token = $2 AND ($8::bigint IS NULL OR position = $8) RETURNING name),
+                    stopped = $4::timestamptz IS NULL, last_error = $5, last_error_at = $6
+              WHERE name = $1 AND lease_token = $2 AND position = $8 AND state = $9
+                AND snapshot_after IS NOT DISTINCT FROM $10 RETURNING name),
          unparked AS (DELETE FROM followers_parked p USING held WHERE p.name = held.name AND p.user_id = ANY ($7))
          SELECT name FROM held",
     )
     .bind(lease.name)
     .bind(lease.token)
-    .bind(hold.position.map(|(_, to)| to))
+    .bind(hold.position)
     .bind(hold.next_attempt_at)
     .bind(hold.error)
     .bind(now)
     .bind(hold.unpark)
-    .bind(hold.position.map(|(from, _)| from))
+    .bind(from.position)
+    .bind(&from.state)
+    .bind(from.snapshot_after)
     .fetch_optional(db)
     .await?;
     Ok(name.is_some())
@@ -360,7 +366,8 @@ pub async fn update_parked(
          gone AS (DELETE FROM followers_parked p USING leader
                    WHERE p.name = leader.name AND p.user_id = $3 AND p.positions[1] = $7 AND cardinality(p.positions) <= $4),
          left_over AS (UPDATE followers_parked p SET positions = p.positions[$4 + 1 :],
-                              attempts = CASE WHEN $4 > 0 THEN 1 ELSE p.attempts + 1 END,
+                              attempts = CASE WHEN $4 > 0 THEN 1 WHEN $5::text IS NULL THEN p.attempts
+                                              ELSE p.attempts + 1 END,
                               last_error = coalesce($5, p.last_error),
                               next_attempt_at = coalesce($6, p.next_attempt_at)
                          FROM leader WHERE p.name = leader.name AND p.user_id = $3 AND p.positions[1] = $7
@@ -437,8 +444,7 @@ pub async fn update_retry(
     let mut due = 0;
     if user.is_none() {
         let resumed = sqlx::query(
-            "UPDATE followers SET next_attempt_at = NULL, attempts = 0,
-                    state = CASE WHEN state = 'stopped' THEN 'following' ELSE state END WHERE name = $1",
+            "UPDATE followers SET next_attempt_at = NULL, attempts = 0, stopped = false WHERE name = $1",
         )
         .bind(name)
         .execute(&mut *transaction)
@@ -495,7 +501,7 @@ pub async fn update_resync(pool: &PgPool, name: &str) -> Result<bool, StorageErr
     let mut transaction = pool.begin().await?;
     let begun = sqlx::query(
         "UPDATE followers f SET state = 'snapshot', snapshot_after = NULL, position = h.position, attempts = 0,
-                next_attempt_at = NULL FROM feed_head h WHERE h.one AND f.name = $1",
+                next_attempt_at = NULL, stopped = false FROM feed_head h WHERE h.one AND f.name = $1",
     )
     .bind(name)
     .execute(&mut *transaction)

@@ -301,18 +301,24 @@ pub async fn find_in_force(
     rows.into_iter().map(SubscriptionRow::into_line).collect()
 }
 
-/// By what else a line is known.
+/// By what else a line is known, and what bounds it.
 #[derive(Clone, Debug)]
 pub struct Keys {
     /// `sub_…`.
     pub stripe_subscription_id: Option<String>,
     /// The id by which another system knows it.
     pub external_id: Option<String>,
+    /// Whether it renews.
+    pub recurring: bool,
+    /// When its fixed term is over.
+    pub term_ends_at: Option<OffsetDateTime>,
 }
 
 from_row!(Keys {
     stripe_subscription_id,
-    external_id
+    external_id,
+    recurring,
+    term_ends_at,
 });
 
 /// By what else a line is known; none where it is not there any more.
@@ -321,7 +327,7 @@ pub async fn find_keys(
     id: SubscriptionId,
 ) -> Result<Option<Keys>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT stripe_subscription_id, external_id FROM subscriptions WHERE id = $1",
+        "SELECT stripe_subscription_id, external_id, recurring, term_ends_at FROM subscriptions WHERE id = $1",
     )
     .bind(id.0)
     .fetch_optional(db)

@@ -119,8 +119,8 @@ pub async fn find_whereabouts(
 ) -> Result<Option<Whereabouts>, StorageError> {
     Ok(sqlx::query_as(
         "SELECT t.stripe_payment_intent_id AS payment_intent, c.stripe_session_id AS session,
-                CASE WHEN starts_with(t.stripe_reference, 'in_') THEN t.stripe_reference
-                     ELSE (SELECT p.stripe_reference FROM transactions p
+                CASE WHEN starts_with(t.stripe_reference, 'in_') THEN split_part(t.stripe_reference, '#', 1)
+                     ELSE (SELECT split_part(p.stripe_reference, '#', 1) FROM transactions p
                             WHERE p.stripe_payment_intent_id = t.stripe_payment_intent_id AND p.kind = 'payment'
                               AND starts_with(p.stripe_reference, 'in_') ORDER BY p.id LIMIT 1) END AS invoice,
                 (SELECT count(*) FROM transactions o WHERE o.stripe_reference = t.stripe_reference AND o.kind = t.kind)

@@ -147,6 +147,10 @@ impl Client {
             ("external_id", member),
             ("add_groups", add),
             ("remove_groups", remove),
+            // Else an account that staff has switched off would be switched on and welcomed, and one without an id taken by
+            // its e-mail.
+            ("require_activation", "true"),
+            ("suppress_welcome_message", "true"),
         ];
         let fields = fields.iter().filter(|(_, value)| !value.is_empty());
         let sso = STANDARD.encode(form(fields));

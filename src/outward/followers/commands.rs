@@ -152,7 +152,7 @@ impl Followers {
             .next_attempt_at
             .is_some_and(|at| at > self.clock.now());
         let state = state.unwrap_or(match place.state.as_str() {
-            "stopped" => "stopped",
+            _ if place.stopped => "stopped",
             _ if waits => "waiting",
             "snapshot" => "snapshot",
             _ => "following",

@@ -110,6 +110,18 @@ pub(super) fn read(settings: &Settings) -> Result<Vec<Follower>, FileError> {
             ));
         }
     }
+    let mut taken = HashSet::new();
+    for follower in &followers {
+        let Some(old) = &follower.renamed_from else {
+            continue;
+        };
+        if names.contains(old.as_str()) || !taken.insert(old) {
+            problems.push(format!(
+                "follower \"{}\": renamed_from: \"{old}\" is another follower's",
+                follower.name
+            ));
+        }
+    }
     problems.extend(shared_groups(&followers));
     if problems.is_empty() {
         Ok(followers)

@@ -94,6 +94,9 @@ impl Teller<'_> {
             failure: None,
         };
         for entry in entries {
+            if self.stop.is_cancelled() {
+                break;
+            }
             if sent.contains(&entry.position) {
                 lane.told += 1;
                 continue;

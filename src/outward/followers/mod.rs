@@ -150,7 +150,11 @@ impl Followers {
 
     /// Up to which position everything is told to everybody whom the file names; none where it names nobody.
     pub async fn told_until(&self) -> Result<Option<i64>, StorageError> {
-        let names = self.names();
+        let mut names = self.names();
+        // One that was renamed has its place under the old name until it is first told.
+        for Told { follower, .. } in self.named().iter() {
+            names.extend(follower.renamed_from.clone());
+        }
         if names.is_empty() {
             return Ok(None);
         }
@@ -181,31 +185,49 @@ impl Followers {
         }
     }
 
-    /// Tells one of them. What dies is started again, and seen.
-    async fn tell(self, place: usize, named: Arc<Vec<Told>>, stop: CancellationToken) {
-        let Some(name) = named.get(place).map(|told| told.follower.name.clone()) else {
+    /// Tells one of them, until told to stop or until its place is gone. What dies is started again, and seen.
+    async fn tell(self, at: usize, named: Arc<Vec<Told>>, stop: CancellationToken) {
+        let Some(Told { follower, .. }) = named.get(at) else {
             return;
         };
+        let mut is_placed = false;
         while !stop.is_cancelled() {
-            let walker = Walker::new(&self, Arc::clone(&named), place, stop.clone());
-            let Some(walker) = walker else { return };
-            let ended = tokio::spawn(walker.run()).await;
-            match ended {
-                Ok(Ok(())) => continue,
+            let ended = if is_placed {
+                let walker = Walker::new(&self, Arc::clone(&named), at, stop.clone());
+                let Some(walker) = walker else { return };
+                tokio::spawn(walker.run()).await
+            } else {
+                // Once: what vanishes later was renamed by another process, and is told there.
+                let placed = follower.take_place(&self.pool, self.clock.now()).await;
+                is_placed = placed.is_ok();
+                match placed {
+                    Ok(()) => continue,
+                    Err(error) => Ok(Err(error)),
+                }
+            };
+            let name = follower.name.clone();
+            let outcome = match ended {
+                Ok(Ok(())) if stop.is_cancelled() => return,
+                Ok(Ok(())) => {
+                    tracing::error!(
+                        follower = name,
+                        "its place is gone: it is told again when the file is read again"
+                    );
+                    return;
+                }
                 Ok(Err(error)) => {
                     tracing::error!(follower = name, %error, "a follower could not be told");
-                    counter!("follower_runs_total", "follower" => name.clone(), "outcome" => "failed")
-                        .increment(1);
+                    "failed"
                 }
                 Err(_) => {
                     tracing::error!(
                         follower = name,
                         "what tells a follower died and will be started again"
                     );
-                    counter!("follower_runs_total", "follower" => name.clone(), "outcome" => "died")
-                        .increment(1);
+                    "died"
                 }
-            }
+            };
+            counter!("follower_runs_total", "follower" => name, "outcome" => outcome).increment(1);
             tokio::select! {
                 () = stop.cancelled() => {}
                 () = tokio::time::sleep(AGAIN) => {}

@@ -111,6 +111,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
 pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()
         .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
         .timeout(TIMEOUT)
         .connect_timeout(Duration::from_secs(5))
         .user_agent(concat!("dues/", env!("CARGO_PKG_VERSION")))

@@ -1,6 +1,5 @@
-//! The walk of a follower that is made to be what is true: what is new, whoever waits, and all that is in force, compared
-//! from time to time. All three have their turn, so that neither a crowd that logs in nor a comparison of hours keeps anybody
-//! waiting who has just paid.
+//! Whose turn it is: what is new, whoever waits, and all that is in force. Each has its turn, so that neither a crowd that
+//! waits nor a comparison of hours keeps anybody waiting who has just paid.
 
 use time::Duration;
 
@@ -12,13 +11,17 @@ use crate::storage::followers::{self, Park, Place, Step};
 const WEEK: Duration = Duration::WEEK;
 
 impl Walker {
-    /// Does what there is to do of the first whose turn it is and who has something.
+    /// Does what there is to do of the first whose turn it is and who has something. One that is told states is told what is
+    /// new while all is compared; of the others the feed waits until they know what is in force.
     pub(super) async fn take_turns(&mut self, place: &Place) -> Result<Went, StorageError> {
+        let is_of_states = self.told().receiver.of_states().is_some();
         for _ in 0..3 {
             self.turn = (self.turn + 1) % 3;
             let went = match self.turn {
-                0 => self.compare(place).await?,
+                0 if is_of_states => self.compare(place).await?,
+                0 => Went::Nothing,
                 1 => self.retry_parked(place).await?,
+                _ if place.state == "snapshot" && !is_of_states => self.snapshot(place).await?,
                 _ => self.follow(place).await?,
             };
             if !matches!(went, Went::Nothing) {

@@ -39,6 +39,8 @@ const SHOW: Duration = Duration::from_secs(5);
 const IN_A_ROW: usize = 10;
 /// Parked members who are tried before the walk goes on.
 const PARKED_AT_ONCE: i64 = 10;
+/// Rows that are looked through at once for those of the types that are wanted.
+const LOOKED_THROUGH: i64 = 10_000;
 /// Rows of other types that are passed over before the place is noted.
 const PASSED_OVER: i64 = 1_000;
 
@@ -120,7 +122,8 @@ impl Walker {
         }
     }
 
-    /// Tells whenever the lease can be had, until told to stop.
+    /// Tells whenever the lease can be had, until told to stop, or until the place is gone: another process may have it under
+    /// another name, and two of one would tell everything twice.
     pub(super) async fn run(mut self) -> Result<(), StorageError> {
         let pool = self.pool().clone();
         let named = Arc::clone(&self.named);
@@ -131,8 +134,10 @@ impl Walker {
             seconds: LEASE.as_secs_f64(),
         };
         while !self.stop.is_cancelled() {
-            follower.take_place(&pool, self.now()).await?;
             if !followers::lease(&pool, lease).await? {
+                if followers::find(&pool, &follower.name).await?.is_none() {
+                    break;
+                }
                 pause(&self.stop, ELSEWHERE).await;
                 continue;
             }
@@ -157,19 +162,11 @@ impl Walker {
             };
             self.show(&place).await?;
             let waits = place.next_attempt_at.is_some_and(|at| at > self.now());
-            if waits || place.state == "stopped" {
+            if waits || place.stopped {
                 pause(&self.stop, LOOK).await;
                 continue;
             }
-            let went = if self.told().receiver.of_states().is_some() {
-                self.take_turns(&place).await?
-            } else {
-                match self.retry_parked(&place).await? {
-                    Went::Nothing if place.state == "snapshot" => self.snapshot(&place).await?,
-                    Went::Nothing => self.follow(&place).await?,
-                    went => went,
-                }
-            };
+            let went = self.take_turns(&place).await?;
             match went {
                 Went::On => {}
                 Went::Lost => return Ok(()),
@@ -190,21 +187,27 @@ impl Walker {
         let head = feed::head(self.pool()).await?.position;
         let after = place.position.max(self.passed_over.min(head));
         let types = &self.told().follower.types;
-        let page = feed::find(self.pool(), after, head, types, PAGE).await?;
+        // Of rare types there may be none among millions: nobody reads so many at once.
+        let end = head.min(after.saturating_add(LOOKED_THROUGH));
+        let page = feed::find(self.pool(), after, end, types, PAGE).await?;
         // After the rows: what was purged before they were read must not be passed over in silence.
         let oldest = feed::oldest(self.pool()).await?;
         let is_whole = oldest.map_or(head, |oldest| oldest - 1) <= place.position;
         if !is_whole || place.position > head {
             let why = "what follows its place is not kept any more: dues followers resync";
-            return self.hold(None, &[], why, None).await;
+            return self.hold(place, None, &[], why, None).await;
         }
         let is_full = i64::try_from(page.len()).is_ok_and(|length| length >= PAGE);
         let last = page.last().map(|entry| entry.position);
-        let until = last.filter(|_| is_full).unwrap_or(head);
+        let until = last.filter(|_| is_full).unwrap_or(end);
         if page.is_empty() {
             self.passed_over = until;
             if until - place.position < PASSED_OVER {
-                return Ok(Went::Nothing);
+                return Ok(if until < head {
+                    Went::On
+                } else {
+                    Went::Nothing
+                });
             }
         }
         let (waiting, page) = self.split(page).await?;
@@ -279,18 +282,30 @@ impl Walker {
         step: Step,
         lanes: &[Lane],
     ) -> Result<Went, StorageError> {
-        if step.position > place.position
-            && let Went::Lost = self.advance(place, &up_to(step)).await?
-        {
+        let Some(place) = self.come_to(place, step).await? else {
             return Ok(Went::Lost);
-        }
+        };
         let failure = { lanes.iter() }
             .filter_map(|lane| lane.failure.as_ref())
             .find(|failure| !matches!(failure, Failure::Refused { .. }));
         match failure {
-            Some(failure) => self.wait_for(place, failure).await,
+            Some(failure) => self.wait_for(&place, failure).await,
             None => Ok(Went::On),
         }
+    }
+
+    /// Notes a step that ends before all was told; the place after it, none where the lease is lost.
+    async fn come_to(&self, place: &Place, step: Step) -> Result<Option<Place>, StorageError> {
+        if step.position <= place.position {
+            return Ok(Some(place.clone()));
+        }
+        let after = Place {
+            position: step.position,
+            attempts: 0,
+            ..place.clone()
+        };
+        let went = self.advance(place, &up_to(step)).await?;
+        Ok((!matches!(went, Went::Lost)).then_some(after))
     }
 
     /// Has a follower wait who refuses everybody, from the first who was refused on.
@@ -304,21 +319,19 @@ impl Walker {
         let first = refused.iter().map(|(_, position)| position - 1).min();
         step.position = first.unwrap_or(place.position);
         self.passed_over = 0;
-        if step.position > place.position
-            && let Went::Lost = self.advance(place, &up_to(step.clone())).await?
-        {
+        let first = step.position;
+        let Some(place) = self.come_to(place, step).await? else {
             return Ok(Went::Lost);
-        }
+        };
         let users: Vec<String> = refused.into_iter().map(|(user, _)| user).collect();
-        let why = format!("{IN_A_ROW} members in a row were refused: {why}");
         let next = self.now() + wait(&FOLLOWER_WAITS, place.attempts + 1);
-        let position = step.position.min(place.position);
-        let position = (position < place.position).then_some((place.position, position));
-        self.hold(position, &users, &why, Some(next)).await
+        let back = Some(first).filter(|first| *first < place.position);
+        let why = all_refused(why);
+        self.hold(&place, back, &users, &why, Some(next)).await
     }
 
     /// Tells the next page of what is in force.
-    async fn snapshot(&mut self, place: &Place) -> Result<Went, StorageError> {
+    pub(super) async fn snapshot(&mut self, place: &Place) -> Result<Went, StorageError> {
         let after = place.snapshot_after.map(SubscriptionId);
         let rows = subscriptions::find_of_all(self.pool(), after, PAGE).await?;
         let is_full = i64::try_from(rows.len()).is_ok_and(|length| length >= PAGE);
@@ -329,6 +342,24 @@ impl Walker {
             .collect();
         let (_, page) = self.split(page).await?;
         let lanes = self.teller().tell_page(page).await?;
+        // Of everything in force there is no row to go back to: it waits where it is, and those who wait come again.
+        self.refused.clear();
+        let mut in_a_row = 0;
+        for lane in &lanes {
+            if lane.told > 0 {
+                in_a_row = 0;
+            }
+            if let Some(Failure::Refused {
+                why,
+                is_hers: false,
+            }) = &lane.failure
+            {
+                in_a_row += 1;
+                if in_a_row >= IN_A_ROW {
+                    return self.wait_for(place, &Failure::away(all_refused(why))).await;
+                }
+            }
+        }
         let failures = lanes.iter().filter_map(|lane| lane.failure.as_ref());
         let mut others = failures.filter(|failure| !matches!(failure, Failure::Refused { .. }));
         if let Some(failure) = others.next() {
@@ -395,7 +426,7 @@ impl Walker {
                 break;
             }
             if let Some(place) = followers::find(self.pool(), self.name()).await?
-                && (place.next_attempt_at.is_some() || place.state == "stopped")
+                && (place.next_attempt_at.is_some() || place.stopped)
             {
                 break;
             }
@@ -419,8 +450,9 @@ impl Walker {
             let rows = self.waiting_rows(place, parked, *position).await?;
             let user = parked.user_id.clone();
             let lane = self.teller().tell_lane(user, &rows).await?;
-            if lane.failure.is_some() {
-                failure = lane.failure;
+            let is_told = lane.left().is_empty();
+            failure = lane.failure;
+            if !is_told || failure.is_some() {
                 break;
             }
             told += 1;
@@ -473,16 +505,19 @@ impl Walker {
             Failure::Away { again_in, .. } => {
                 let usual = || wait(&FOLLOWER_WAITS, place.attempts + 1);
                 let wished = again_in.and_then(|wish| time::Duration::try_from(wish).ok());
+                // A wish for no time at all would be granted without end.
+                let wished = wished.map(|wish| wish.max(wait(&FOLLOWER_WAITS, 1)));
                 Some(self.now() + wished.unwrap_or_else(usual))
             }
             Failure::Refused { .. } | Failure::Stop { .. } => None,
         };
-        self.hold(None, &[], failure.why(), next).await
+        self.hold(place, None, &[], failure.why(), next).await
     }
 
     async fn hold(
         &self,
-        position: Option<(i64, i64)>,
+        place: &Place,
+        position: Option<i64>,
         unpark: &[String],
         error: &str,
         next_attempt_at: Option<OffsetDateTime>,
@@ -503,7 +538,7 @@ impl Walker {
             next_attempt_at,
             error,
         };
-        let is_ours = followers::hold(self.pool(), self.lease(), &hold, self.now()).await?;
+        let is_ours = followers::hold(self.pool(), self.lease(), place, &hold, self.now()).await?;
         Ok(if is_ours { Went::On } else { Went::Lost })
     }
 
@@ -533,7 +568,8 @@ impl Walker {
         }
         let head = feed::head(self.pool()).await?.position;
         let after = place.position.max(self.passed_over);
-        let next = feed::find(self.pool(), after, head, &self.told().follower.types, 1).await?;
+        let end = head.min(after.saturating_add(LOOKED_THROUGH));
+        let next = feed::find(self.pool(), after, end, &self.told().follower.types, 1).await?;
         let waited = next
             .first()
             .map(|next| (self.now() - next.at).as_seconds_f64());
@@ -545,11 +581,15 @@ impl Walker {
         gauge!("follower_seconds_behind", "follower" => name.clone())
             .set(waited.unwrap_or_default().max(0.0));
         gauge!("follower_parked_members", "follower" => name.clone()).set(count(parked));
-        let stopped = u32::from(place.state == "stopped");
+        let stopped = u32::from(place.stopped);
         gauge!("follower_stopped", "follower" => name).set(stopped);
         self.shown = Some(Instant::now());
         Ok(())
     }
+}
+
+fn all_refused(why: &str) -> String {
+    format!("{IN_A_ROW} members in a row were refused: {why}")
 }
 
 /// A step that ends before all was told: only what stands before its end waits with its member.
@@ -575,11 +615,13 @@ async fn keep(pool: &PgPool, lease: Lease<'_>) {
     let mut renewed = Instant::now();
     loop {
         tokio::time::sleep(RENEW).await;
-        match followers::lease(pool, lease).await {
-            Ok(true) => renewed = Instant::now(),
-            Ok(false) => return,
-            Err(_) if renewed.elapsed() > TRUST => return,
-            Err(_) => {}
+        let asked = Instant::now();
+        // A database that neither answers nor refuses is one that can't be asked.
+        let left = TRUST.saturating_sub(renewed.elapsed());
+        match tokio::time::timeout(left, followers::lease(pool, lease)).await {
+            Ok(Ok(true)) => renewed = asked,
+            Ok(Ok(false)) | Err(_) => return,
+            Ok(Err(_)) => {}
         }
     }
 }

@@ -18,8 +18,6 @@ const TOKEN_MARGIN: Duration = Duration::from_mins(1);
 const TOKEN_LIFE: u64 = 300;
 /// Longest answer that is read.
 const ANSWER_BYTES: usize = 1024 * 1024;
-/// So much of a refusal's text is kept, in characters.
-const MESSAGE: usize = 160;
 
 const AUTHENTICATE: &str = "mutation GetServiceToken($clientId: String!, $clientSecret: String!) {
     authenticateServiceAccount(input: { clientId: $clientId, clientSecret: $clientSecret }) {
@@ -50,7 +48,7 @@ const OF_THE_SERVICE: [&str; 4] = [
 pub(super) enum Answer {
     /// The data.
     Data(Value),
-    /// The service refuses this; its code, and what it says.
+    /// The service refuses this; its code.
     Refused(String),
 }
 
@@ -80,8 +78,6 @@ struct GraphQl {
 
 #[derive(Deserialize)]
 struct Problem {
-    #[serde(default)]
-    message: String,
     code: Option<String>,
 }
 
@@ -112,8 +108,8 @@ impl Client {
                 is_new = true;
                 continue;
             }
-            let message = said(&problem.message, &variables);
-            let why = format!("refused with {code}: {message}");
+            // What it says beside that may repeat what was sent, which is somebody's.
+            let why = format!("refused with {code}");
             let is_about_all = [&OF_THE_TOKEN[..], &OF_THE_ACCOUNT, &OF_THE_SERVICE];
             return if is_about_all.iter().any(|codes| codes.contains(&code)) {
                 Err(Failure::away(why))
@@ -133,9 +129,12 @@ impl Client {
         let (id, secret) = &self.account;
         let variables = json!({ "clientId": id, "clientSecret": secret.expose() });
         let body = json!({ "query": AUTHENTICATE, "variables": variables });
-        let answer = self
-            .send(self.http.post(self.identity.clone()).json(&body))
-            .await?;
+        let asked = self.send(self.http.post(self.identity.clone()).json(&body));
+        // Without a token nobody can be told anything, whatever the reason.
+        let answer = asked.await.map_err(|failure| match failure {
+            Failure::Away { .. } => failure,
+            other => Failure::away(format!("no token: {}", other.why())),
+        })?;
         let data = answer.data.unwrap_or_default();
         let account = &data["authenticateServiceAccount"];
         let Some(secret) = account["accessToken"].as_str() else {
@@ -159,6 +158,10 @@ impl Client {
         let sent = request.send().await;
         let response = sent.map_err(|error| Failure::of_error(&error))?;
         let failure = Failure::of_status(&response);
+        // Whatever a gateway says beside that: nobody has judged what was asked.
+        if let Some(Failure::Away { .. }) = failure {
+            return failure.map_or_else(|| Err(Failure::away("no answer")), Err);
+        }
         let body = read(response).await?;
         match serde_json::from_slice::<GraphQl>(&body) {
             // PostGraphile answers 400 for what it can't parse, with errors as ever.
@@ -181,16 +184,6 @@ async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
             return Err(Failure::away("answered more than a megabyte"));
         }
     }
-}
-
-/// What a refusal says, without the amount that was sent.
-fn said(message: &str, variables: &Value) -> String {
-    let amount = variables["input"]["totalPrice"].as_str();
-    let message = match amount {
-        Some(amount) => message.replace(amount, "…"),
-        None => message.to_owned(),
-    };
-    message.chars().take(MESSAGE).collect()
 }
 
 /// Where GraphQL is asked below a base, with or without its last slash.

@@ -19,7 +19,7 @@ use url::Url;
 use uuid::Uuid;
 
 use self::client::{Answer, Client};
-use self::told::{Data, Moved};
+use self::told::{Bounds, Data, Moved};
 use super::Context;
 use super::followers::file::Check;
 use super::followers::receiver::Failure;
@@ -118,6 +118,7 @@ struct There<'a> {
     payment_plan: Uuid,
     entry: &'a Entry,
     data: Data,
+    bounds: Bounds,
     /// `sub_…`.
     reference: Option<String>,
 }
@@ -164,11 +165,17 @@ impl Mosaic {
             .await
             .map_err(|_| Failure::away("our own database does not answer"))?;
         // What another system made there keeps the id that it has there.
+        let once = keys.as_ref().filter(|keys| !keys.recurring);
+        let bounds = Bounds {
+            grace: self.config.grace,
+            once: once.map(|keys| keys.term_ends_at.unwrap_or(told::FOR_EVER)),
+        };
         let (external, reference) = keys
             .map(|keys| (keys.external_id, keys.stripe_subscription_id))
             .unwrap_or_default();
         let external = external.and_then(|id| id.parse().ok());
         let there = There {
+            bounds,
             id: external.unwrap_or(entry.subscription_id),
             payment_plan,
             entry,
@@ -216,7 +223,7 @@ impl Mosaic {
         let until = if is_left {
             Some(there.entry.at)
         } else {
-            data.period_end(there.entry.at, self.config.grace)
+            data.period_end(there.entry.at, &there.bounds)
         };
         // What is left out stays as it is; null would be refused.
         let mut input = json!({
@@ -295,8 +302,8 @@ impl Mosaic {
             .await
     }
 
-    /// The id there of what is told already. Failed attempts at one invoice share its id and differ in time; whoever
-    /// brought a subscription along may have noted another time.
+    /// The id there of what is told already. Attempts at one invoice, and several payments of one, share its id and differ in
+    /// time; whoever brought a subscription along may have noted another time.
     async fn recorded(
         &self,
         there: &There<'_>,
@@ -309,7 +316,7 @@ impl Mosaic {
             Answer::Data(data) => data,
             Answer::Refused(why) => return Err(Failure::refused(why)),
         };
-        let by_time = what == told::PAYMENT_FAILED && there.entry.origin.is_none();
+        let by_time = moved.is_one_of_several() && there.entry.origin.is_none();
         let is_it = |node: &&Value| {
             let at = node["transactionDate"].as_str();
             let at = at.and_then(|at| OffsetDateTime::parse(at, &Rfc3339).ok());

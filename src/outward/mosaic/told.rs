@@ -18,6 +18,9 @@ pub(super) const REFUND_FAILED: &str = "This refund has failed: nothing went bac
 /// Why a subscription ends that goes on under a plan without a payment plan there.
 pub(super) const LEFT: &str = "plan_changed: It goes on under a plan that is not kept here.";
 
+/// The end of what has none: the service's consumers let nobody in without one.
+pub(super) const FOR_EVER: OffsetDateTime = time::macros::datetime!(2999-12-31 0:00 UTC);
+
 /// What an entry says.
 #[derive(Debug, Deserialize)]
 pub(super) struct Data {
@@ -48,6 +51,14 @@ pub(super) struct Moved {
     stripe_reference: String,
     #[serde(with = "time::serde::rfc3339")]
     pub(super) occurred_at: OffsetDateTime,
+}
+
+/// What bounds access beside what an entry says.
+pub(super) struct Bounds {
+    /// How long after its paid time a subscription goes on.
+    pub(super) grace: Option<Duration>,
+    /// Of what was bought once: the end of its term, or [`FOR_EVER`].
+    pub(super) once: Option<OffsetDateTime>,
 }
 
 impl Data {
@@ -90,15 +101,16 @@ impl Data {
 
     /// Until when the member is let in. The service's consumers let in by this date whatever the status, so what
     /// entitles to nothing gets a date that is over. None before anything is paid.
-    pub(super) fn period_end(
-        &self,
-        at: OffsetDateTime,
-        grace: Option<Duration>,
-    ) -> Option<OffsetDateTime> {
+    pub(super) fn period_end(&self, at: OffsetDateTime, bounds: &Bounds) -> Option<OffsetDateTime> {
         if !self.entitled {
             self.activated_at?;
             return Some(self.paid_until.map_or(at, |paid| paid.min(at)));
         }
+        if bounds.once.is_some() {
+            return bounds.once;
+        }
+        // While Stripe collects nothing, nothing is unpaid.
+        let grace = bounds.grace.filter(|_| self.reason != "collection_paused");
         let unpaid = self.paid_until.zip(grace);
         let unpaid = unpaid.map(|(paid, grace)| paid.saturating_add(grace));
         let end = match self.status.as_str() {
@@ -130,7 +142,12 @@ impl Moved {
         self.kind == "refund" && self.state.as_deref() == Some("failed")
     }
 
-    /// Stripe's id, without the number of the attempt that we add.
+    /// Whether others share its reference: attempts at one invoice, and several payments of one.
+    pub(super) fn is_one_of_several(&self) -> bool {
+        self.stripe_reference.contains('#')
+    }
+
+    /// Stripe's id, without what we add.
     pub(super) fn reference(&self) -> &str {
         let reference = self.stripe_reference.split_once('#');
         reference.map_or(self.stripe_reference.as_str(), |(id, _)| id)
@@ -168,7 +185,10 @@ mod tests {
     #[test]
     fn who_is_let_in_is_let_in_until_what_is_paid_and_its_grace_are_over() {
         let grace = Some(Duration::days(35));
-        let end = |more: Value, grace| data(&more).period_end(AT, grace);
+        let end = |more: Value, grace| {
+            let bounds = Bounds { grace, once: None };
+            data(&more).period_end(AT, &bounds)
+        };
         let paid = datetime!(2026-12-01 0:00 UTC);
         assert_eq!(end(json!({}), grace), Some(paid + Duration::days(35)));
         assert_eq!(end(json!({}), None), Some(paid));
@@ -183,6 +203,19 @@ mod tests {
         let never = json!({ "status": "PENDING_ACTIVATION", "entitled": false, "activated_at": null,
             "paid_until": null });
         assert_eq!(end(never, grace), None);
+        let paused =
+            json!({ "reason": "collection_paused", "current_period_end": "2027-01-01T00:00:00Z" });
+        let period = datetime!(2027-01-01 0:00 UTC);
+        assert_eq!(end(paused, grace), Some(period));
+        let once = |term| {
+            let bounds = Bounds {
+                grace,
+                once: Some(term),
+            };
+            data(&json!({ "paid_until": null, "current_period_end": null })).period_end(AT, &bounds)
+        };
+        assert_eq!(once(period), Some(period));
+        assert_eq!(once(FOR_EVER), Some(FOR_EVER));
     }
 
     #[test]

@@ -326,20 +326,17 @@ async fn errors_are_judged_by_what_they_say_and_not_by_their_status() {
     step.until("she is parked", "SELECT count(*) = 1 FROM followers_parked")
         .await;
     let why = step.text("SELECT last_error FROM followers_parked").await;
-    assert_eq!(
-        why,
-        "refused with SOMETHING_OF_ITS_OWN: of one subscription"
-    );
+    assert_eq!(why, "refused with SOMETHING_OF_ITS_OWN");
     app.advance(HOUR).await;
     step.assert_in_step().await;
     for (fault, why) in [
         (
             json!({ "kind": "errors", "code": "INTERNAL_SERVER_ERROR", "message": "m", "times": 1 }),
-            "refused with INTERNAL_SERVER_ERROR: m",
+            "refused with INTERNAL_SERVER_ERROR",
         ),
         (
             json!({ "kind": "errors", "code": "USER_NOT_AUTHORIZED", "message": "m", "times": 1 }),
-            "refused with USER_NOT_AUTHORIZED: m",
+            "refused with USER_NOT_AUTHORIZED",
         ),
         (
             json!({ "kind": "status", "status": 503, "times": 1 }),

@@ -189,7 +189,7 @@ async fn a_receiver_that_wants_no_more_is_left_alone_until_a_person_says_otherwi
     followed.receiver.reply("", Reply::Status(410));
     members_buy(&followed, 1).await;
     let row = followed
-        .place("player", async |row| row["state"] == "stopped")
+        .place("player", async |row| row["stopped"] == true)
         .await;
     assert_eq!(row["last_error"], "answered 410: it wants no more");
     followed.receiver.be_well();
@@ -292,7 +292,7 @@ async fn what_a_follower_was_not_told_is_never_purged_and_what_was_purged_stops_
         .await
         .expect("it is there");
     let row = followed
-        .place("player", async |row| row["state"] == "stopped")
+        .place("player", async |row| row["stopped"] == true)
         .await;
     assert!(
         text(&row["last_error"]).contains("dues followers resync"),

@@ -49,9 +49,10 @@ impl Members {
         let bought = subscriptions::find_own_lines(&self.pool, &movement.user_id).await?;
         let entries = Attribution::new(&read, &bought, &self.account.observer).entries(range);
         let transaction = &movement.transaction;
+        // Of several payments of one invoice the later ones have theirs behind its id; here only this one's was read.
+        let reference = transaction.stripe_reference.split('#').next();
         let is_meant = |entry: &&Entry| {
-            entry.what.as_str() == transaction.kind
-                && entry.reference == transaction.stripe_reference
+            entry.what.as_str() == transaction.kind && Some(entry.reference.as_str()) == reference
         };
         Ok(entries
             .iter()
