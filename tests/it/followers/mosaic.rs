@@ -444,3 +444,39 @@ async fn a_subscription_that_leaves_for_a_plan_that_is_not_kept_there_ends_there
     assert_eq!(state["subscriptions"][0]["lifecycleStatus"], "ENDED");
     assert!(!step.billing.lets_in(&member(1)).await);
 }
+
+#[tokio::test]
+async fn what_was_bought_once_is_let_in_at_mosaic_as_long_as_here() {
+    let step = InStep::start("").await;
+    let app = &step.app;
+    let alice = member(1);
+    app.buy_with(&app.member(&alice), "credits-20", GOOD_CARD)
+        .await;
+    step.assert_in_step().await;
+    assert!(step.billing.lets_in(&alice).await);
+}
+
+#[tokio::test]
+async fn a_payment_that_can_t_be_read_keeps_only_its_member_waiting() {
+    let step = InStep::start("").await;
+    let app = &step.app;
+    let alice = app.open(&app.member(&member(1)), "credits-20").await;
+    step.told().await;
+    // Stripe answers, and not what can be understood.
+    app.fault(json!({ "kind": "wrong_types", "method": "GET", "path": "/v1/payment_intents/*", "times": 1000 }))
+        .await;
+    app.pay(&alice).await;
+    app.settle().await;
+    step.until("she waits", "SELECT count(*) = 1 FROM followers_parked")
+        .await;
+    let why = step.text("SELECT last_error FROM followers_parked").await;
+    assert_eq!(why, "what was paid can't be read at Stripe");
+    let waits: bool = sqlx::query_scalar("SELECT attempts > 0 FROM followers")
+        .fetch_one(&app.pool)
+        .await
+        .expect("the table is there");
+    assert!(!waits);
+    app.no_more_faults().await;
+    app.advance(HOUR).await;
+    step.assert_in_step().await;
+}

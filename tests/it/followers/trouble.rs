@@ -331,3 +331,66 @@ async fn a_file_that_is_read_again_keeps_places_by_name_and_by_the_name_before()
         .expect("the table is there");
     assert_eq!(places, ["stage"]);
 }
+
+#[tokio::test]
+async fn a_stop_in_the_middle_of_a_snapshot_loses_nothing_of_it() {
+    let followed = Followed::start("").await;
+    members_buy(&followed, 3).await;
+    followed.told("player").await;
+    followed.receiver.reply("", Reply::Status(410));
+    followed.command(&["resync", "player"]).await.assert_code(0);
+    let row = followed
+        .place("player", async |row| row["stopped"] == true)
+        .await;
+    assert_eq!(row["state"], "snapshot");
+    followed.receiver.be_well();
+    followed.command(&["retry", "player"]).await.assert_code(0);
+    followed
+        .place("player", async |row| row["state"] == "following")
+        .await;
+    let in_force = { followed.receiver.taken().into_iter() }
+        .filter(|got| got.body["type"] == "subscription.in_force");
+    assert_eq!(in_force.count(), 3);
+}
+
+#[tokio::test]
+async fn when_everybody_is_refused_in_a_snapshot_it_waits_and_parks_nobody() {
+    let followed = Followed::start("").await;
+    members_buy(&followed, 12).await;
+    followed.told("player").await;
+    followed.receiver.reply("", Reply::Status(401));
+    followed.command(&["resync", "player"]).await.assert_code(0);
+    let row = followed.place("player", async |row| waits(row)).await;
+    let why = "10 members in a row were refused: answered 401";
+    assert_eq!(
+        (&row["last_error"], &row["state"]),
+        (&json!(why), &json!("snapshot"))
+    );
+    assert_eq!(followed.parked().await, []);
+    followed.receiver.be_well();
+    followed.app.advance(HOUR).await;
+    followed
+        .place("player", async |row| row["state"] == "following")
+        .await;
+}
+
+#[tokio::test]
+async fn a_wish_to_wait_for_no_time_is_not_taken_at_its_word() {
+    let followed = Followed::start("").await;
+    followed.receiver.reply("", Reply::Later(0));
+    members_buy(&followed, 1).await;
+    let row = followed.place("player", async |row| waits(row)).await;
+    let (next, failed) = (text(&row["next_attempt_at"]), text(&row["last_error_at"]));
+    let at = |text: &str| {
+        let format = &time::format_description::well_known::Rfc3339;
+        time::OffsetDateTime::parse(text, format).expect("a time")
+    };
+    assert!(
+        at(&next) - at(&failed) >= time::Duration::seconds(5),
+        "{row}"
+    );
+    followed.receiver.be_well();
+    followed.app.advance(HOUR).await;
+    followed.told("player").await;
+    followed.assert_all_taken_once().await;
+}
