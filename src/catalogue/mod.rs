@@ -223,6 +223,11 @@ impl Plans {
         outcome.map_err(CatalogueError::Shared)
     }
 
+    /// All plans, as the plans file has them.
+    pub(crate) fn listed(&self) -> &[Plan] {
+        &self.listed
+    }
+
     /// A plan by its code, as the plans file has it.
     pub(crate) fn plan(&self, code: &str) -> Option<&Plan> {
         self.listed.iter().find(|plan| plan.code == code)

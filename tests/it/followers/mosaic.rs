@@ -4,11 +4,11 @@ use neighbours::mosaic::Options;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::harness::TestApp;
 use crate::harness::lifecycle::{ALL_RETRIES, DAY, HOUR, MONTH};
 use crate::harness::mosaic::{Billing, SECRET, mapped, member, shipped_plans, told};
-use crate::harness::program::File;
+use crate::harness::program::{File, run};
 use crate::harness::purchase::{FAILING_LATER_CARD, GOOD_CARD};
+use crate::harness::{TestApp, usual_variables};
 
 /// Plans that the service knows.
 const PLANS: [&str; 3] = ["membership-monthly", "membership-annual", "credits-20"];
@@ -479,4 +479,34 @@ async fn a_payment_that_can_t_be_read_keeps_only_its_member_waiting() {
     app.no_more_faults().await;
     app.advance(HOUR).await;
     step.assert_in_step().await;
+}
+
+#[tokio::test]
+async fn the_doctor_says_which_plans_the_service_does_not_know() {
+    let step = InStep::start("").await;
+    let app = &step.app;
+    let url = app.settings.database.url.expose();
+    let mut variables = usual_variables(url, app.address, app.sandbox.url());
+    for (name, value) in [
+        ("DUES_ENV", "development"),
+        ("MOSAIC_SECRET", SECRET),
+        ("DUES__PLANS__FILE", &*step.plans.path().to_string_lossy()),
+        (
+            "DUES__FOLLOWERS__FILE",
+            &*step.file.path().to_string_lossy(),
+        ),
+    ] {
+        variables.insert(name.to_owned(), value.to_owned());
+    }
+    let well = run(&["doctor"], &variables).await;
+    let unknown = "has no payment plan";
+    assert!(!well.stdout.contains(unknown), "{well:?}");
+    step.plans
+        .write(&mapped(&shipped_plans(), &["donation", "credits-50"]));
+    let ended = run(&["doctor"], &variables).await.assert_code(1);
+    let line = ended.line("FAIL followers mosaic has no payment plan");
+    assert!(line.contains("plan \"share\""), "{line}");
+    step.plans.write(&shipped_plans());
+    let ended = run(&["doctor"], &variables).await;
+    ended.line("note followers mosaic: no plan has a mosaic_payment_plan");
 }

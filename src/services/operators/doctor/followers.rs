@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use super::{Check, Doctor, Finding, TIMEOUT};
+use uuid::Uuid;
+
+use crate::catalogue::Plans;
 use crate::outward::feed::Feed;
+use crate::outward::followers::billing::payment_plans;
 use crate::outward::followers::{Followers, FollowersError, Standing};
 use crate::storage;
 
@@ -44,8 +48,17 @@ impl Doctor<'_> {
             }
         };
         for (name, sign) in followers.signs_of_life().await {
+            let is_mosaic = |one: &Standing| one.name == name && one.kind == "mosaic";
             match sign {
-                Ok(sign) => tell(Check::Followers.ok(format!("{name} {sign}"))),
+                Ok(sign) => {
+                    tell(Check::Followers.ok(format!("{name} {sign}")));
+                    if standings.iter().any(is_mosaic) {
+                        self.kept_plans(&name)
+                            .await
+                            .into_iter()
+                            .for_each(&mut *tell);
+                    }
+                }
                 Err(why) => tell(Check::Followers.fail(
                     format!("{name}: {why}"),
                     format!("is its url right, and does it run? dues followers test {name}"),
@@ -53,6 +66,48 @@ impl Doctor<'_> {
             }
         }
         standings.iter().flat_map(standing).for_each(tell);
+    }
+}
+
+impl Doctor<'_> {
+    /// Whether the plans that a Mosaic Billing Service is to keep are known there. A plan with a wrong id is refused with
+    /// the first purchase, and not before.
+    async fn kept_plans(&self, name: &str) -> Vec<Finding> {
+        let check = Check::Followers;
+        // What is wrong with the plans file is told by the catalogue's check.
+        let Ok(plans) = Plans::read(&self.settings.plans.file) else {
+            return Vec::new();
+        };
+        let kept = plans.listed().iter();
+        let kept: Vec<_> = kept
+            .filter_map(|plan| Some((&plan.code, plan.mosaic_payment_plan?)))
+            .collect();
+        if kept.is_empty() {
+            let advice = "name the payment plans in the plans file: dues plans from-mosaic";
+            return vec![check.note(format!("{name}: no plan has a mosaic_payment_plan"), advice)];
+        }
+        let there = match payment_plans(self.settings, Some(name)).await {
+            Ok(there) => there,
+            Err(error) => {
+                let advice = "give its service account Plans: View, and run it again";
+                return vec![check.note(error.to_string(), advice)];
+            }
+        };
+        let finding = |(code, id): (&String, Uuid)| {
+            let advice = "correct mosaic_payment_plan in the plans file, or the plan there";
+            match there.iter().find(|plan| plan.id == id) {
+                None => Some(check.fail(
+                    format!("{name} has no payment plan {id}, which plan \"{code}\" names"),
+                    advice,
+                )),
+                Some(plan) if !plan.is_active => Some(check.note(
+                    format!("{name}: the payment plan of plan \"{code}\" is not active there"),
+                    advice,
+                )),
+                Some(_) => None,
+            }
+        };
+        kept.into_iter().filter_map(finding).collect()
     }
 }
 
