@@ -22,11 +22,11 @@ use crate::storage::{StorageError, feed, subscriptions};
 /// Rows that are told before the place is noted.
 const PAGE: i64 = 100;
 /// Longer than the longest request, so that nobody tells what another is still telling.
-const LEASE: Duration = Duration::from_mins(1);
+const LEASE: Duration = Duration::from_secs(30);
 /// How often it is renewed.
-const RENEW: Duration = Duration::from_secs(15);
+const RENEW: Duration = Duration::from_secs(5);
 /// Without a renewal for so long, telling ends: what is under way ends before the lease does.
-const TRUST: Duration = Duration::from_secs(40);
+const TRUST: Duration = Duration::from_secs(14);
 /// How often somebody else's lease is looked at.
 const ELSEWHERE: Duration = Duration::from_secs(2);
 /// How often a follower that waits is looked at: a person may have said that it need not.
