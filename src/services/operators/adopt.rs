@@ -2,6 +2,7 @@
 //! when asked for, those that can be rows become rows. Whatever it was cut off at, the next run goes on there.
 
 mod judge;
+mod known;
 mod report;
 mod source;
 
@@ -19,8 +20,9 @@ use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation};
 use crate::domain::plan::Plan;
 use crate::domain::subscription::Basket;
-use crate::purchases::{Adopted, Adoption, Error};
+use crate::purchases::{Adopted, Adoption, Error, Purchases};
 use crate::storage::baskets::{self, Question};
+use crate::storage::subscriptions;
 use crate::stripe::objects::Subscription;
 use crate::stripe::observe::{News, Unknown};
 
@@ -35,6 +37,13 @@ pub struct How {
     pub plans: HashMap<String, String>,
     /// Whether to write.
     pub apply: bool,
+}
+
+impl How {
+    /// By which id the other system knows it, if that is asked for and said.
+    fn id_of<'a>(&self, subscription: &'a Subscription) -> Option<&'a str> {
+        self.id_from.as_ref()?.read(subscription)
+    }
 }
 
 /// Why nothing was adopted (any more).
@@ -140,9 +149,7 @@ impl Operators {
     ) -> Result<bool, Error> {
         // By the id of the other system a row may be known already, whatever stands under our own key.
         for (subscription, said) in &mut told {
-            let id = walk.how.id_from.as_ref();
-            let id = id.and_then(|source| source.read(subscription));
-            if let (Some(id), Ok(said)) = (id, said) {
+            if let (Some(id), Ok(said)) = (walk.how.id_of(subscription), said) {
                 said.subject.external.push(id.to_owned());
             }
         }
@@ -173,18 +180,43 @@ impl Operators {
         let by = &By::adoption();
         match self.judge(walk, subscription, said, found).await? {
             Judged::Left(entry) => Ok(entry),
-            Judged::Unfinished(entry, _) if !walk.how.apply => Ok(entry),
-            Judged::Unfinished(entry, basket) => {
-                match self.purchases.finish_adoption(*basket, by).await {
-                    Ok(_) => Ok(entry),
-                    Err(error) => failed(entry, error),
-                }
+            Judged::Unfinished(entry, _) if !walk.how.apply => {
+                walk.planned.note_id(entry.external_id.as_ref());
+                Ok(entry)
             }
+            Judged::Unfinished(entry, basket) => self.finish(entry, *basket, subscription, by).await,
             Judged::Wanted(entry, new) if !walk.how.apply => {
                 walk.planned.note(&new);
                 Ok(entry)
             }
             Judged::Wanted(entry, new) => self.write(entry, &new, by).await,
+        }
+    }
+
+    /// Makes up for what its row lacks: the id of the other system, and what was to be read.
+    async fn finish(
+        &self,
+        entry: Entry,
+        basket: Basket,
+        subscription: &Subscription,
+        by: &By,
+    ) -> Result<Entry, Error> {
+        if let (Some(id), Some(line)) = (&entry.external_id, basket.recurring()) {
+            match subscriptions::update_external_id(&self.pool, line.id, id).await {
+                Ok(()) => {}
+                Err(error) if error.constraint() == Some("subscriptions_external") => {
+                    let bucket = Bucket::IdTaken;
+                    return Ok(Entry { bucket, ..entry });
+                }
+                Err(error) => return failed(entry, error.into()),
+            }
+        }
+        if !Purchases::is_unfinished(&basket, subscription) {
+            return Ok(entry);
+        }
+        match self.purchases.finish_adoption(basket, by).await {
+            Ok(_) => Ok(entry),
+            Err(error) => failed(entry, error),
         }
     }
 

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::old::{CARD, OLD, adopt, attempt, buckets, in_bucket, service};
+use super::old::{CARD, OLD, adopt, attempt, buckets, in_bucket, old_id, service};
 use crate::harness::TestApp;
 use crate::harness::lifecycle::{MONTH, text};
 
@@ -175,4 +175,51 @@ async fn nobody_gets_another_member_s_customer() {
         buckets(&report),
         json!({"already_ours": 1, "other_member": 1})
     );
+}
+
+#[tokio::test]
+async fn an_id_that_was_not_asked_for_at_first_is_taken_over_by_a_later_run() {
+    let app = service().await;
+    let alice = app.old_sale("alice", "membership_monthly", 1, CARD).await;
+    let bob = app.old_sale("bob", "membership_annual", 2, CARD).await;
+    adopt(&app, &OLD[..3], &["--apply"]).await;
+    app.settle().await;
+    let (id, _) = app.standing(&alice.stripe).await;
+    assert_eq!(app.value("subscriptions", "external_id", &id).await, None);
+
+    let before = app.everything().await;
+    let planned = adopt(&app, &OLD, &[]).await;
+    assert_eq!(buckets(&planned), json!({"unfinished": 2}));
+    assert_eq!(app.everything().await, before, "nothing was written");
+    let posts = app.changes_at_stripe().await;
+    adopt(&app, &OLD, &["--apply"]).await;
+    for old in [&alice, &bob] {
+        let (id, standing) = app.standing(&old.stripe).await;
+        assert_eq!(standing, "ACTIVE paid");
+        let external = app.value("subscriptions", "external_id", &id).await;
+        assert_eq!(external.as_ref(), Some(&old.id));
+    }
+    assert_eq!(app.changes_at_stripe().await, posts, "it is marked already");
+    let again = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&again), json!({"already_ours": 2}));
+
+    // The id that a row has it keeps; one that another row has is given to none.
+    rename(&app, &alice.stripe, &old_id(3)).await;
+    app.old_sale("carol", "membership_monthly", 2, CARD).await;
+    adopt(&app, &OLD[..3], &["--apply"]).await;
+    let report = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&report), json!({"already_ours": 2, "id_taken": 1}));
+    let kept = in_bucket(&report, "already_ours");
+    assert_eq!(kept, [alice.stripe], "of the other nothing is to be said");
+    let details = report["subscriptions"].as_array().expect("a list").iter();
+    let details: Vec<&str> = details.filter_map(|entry| entry["detail"].as_str()).collect();
+    assert_eq!(details, [format!("it stays known as {}", alice.id)]);
+    assert_eq!(app.differences().await, json!([]));
+}
+
+/// Gives a subscription another id of the old system.
+async fn rename(app: &TestApp, stripe: &str, id: &str) {
+    let path = format!("/v1/subscriptions/{stripe}");
+    let renamed = [("metadata[subscriptionId]", id)];
+    app.at_stripe(Method::POST, &path, &renamed).await;
 }

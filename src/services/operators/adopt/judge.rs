@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::known::known;
 use super::report::{Bucket, Entry};
 use super::{Operators, Walk};
 use crate::catalogue::{Interval, Offer};
@@ -9,7 +10,7 @@ use crate::domain::facts::Observation;
 use crate::domain::ids::UserId;
 use crate::domain::plan::Plan;
 use crate::domain::subscription::{Basket, StripeStatus};
-use crate::purchases::{Adoption, Error, Purchases};
+use crate::purchases::{Adoption, Error};
 use crate::storage::{StorageError, checkouts, customers, subscriptions};
 use crate::stripe::objects::{Expandable, ItemPrice, Subscription, id_of, time_of};
 use crate::stripe::observe::Unknown;
@@ -18,7 +19,8 @@ use crate::stripe::observe::Unknown;
 pub(super) enum Judged {
     /// Nothing.
     Left(Entry),
-    /// A run was cut off after its row was recorded: what is missing is to be read.
+    /// Its row lacks something: a run was cut off after it was recorded, or none has asked for the other system's id, which
+    /// then stands in the entry.
     Unfinished(Entry, Box<Basket>),
     /// It can be a row.
     Wanted(Entry, Box<Adoption>),
@@ -46,7 +48,7 @@ pub(super) struct Planned {
     members: HashMap<String, String>,
     /// With whom members buy in a currency.
     customers: HashMap<(String, String), String>,
-    external_ids: HashSet<String>,
+    pub(super) external_ids: HashSet<String>,
 }
 
 /// What of a plan a member can have only once.
@@ -68,7 +70,12 @@ impl Planned {
         self.members.insert(customer.clone(), user.clone());
         let held = self.customers.entry((user, new.currency.clone()));
         held.or_insert_with(|| customer.clone());
-        self.external_ids.extend(new.external_id.clone());
+        self.note_id(new.external_id.as_ref());
+    }
+
+    /// A line is to be known by it.
+    pub(super) fn note_id(&mut self, id: Option<&String>) {
+        self.external_ids.extend(id.cloned());
     }
 
     fn holds(&self, user: &UserId, plan: &Plan) -> bool {
@@ -87,7 +94,7 @@ impl Operators {
         found: &[Basket],
     ) -> Result<Judged, Error> {
         let entry = |bucket| Entry::new(&subscription.id, bucket);
-        if let Some(judged) = known(subscription, said, found) {
+        if let Some(judged) = known(walk, subscription, said, found) {
             return Ok(judged);
         }
         let livemode = self.purchases.account.livemode;
@@ -138,12 +145,10 @@ impl Operators {
         let user = user.ok_or(Lack::of(Bucket::NoUser))?;
         let customer = id_of(subscription.customer.as_ref());
         let customer = customer.ok_or(Lack::of(Bucket::NoUser))?;
-        let id_from = walk.how.id_from.as_ref();
-        let external_id = id_from.map(|source| source.read(subscription).map(str::to_owned));
-        if external_id == Some(None) {
+        let external_id = walk.how.id_of(subscription).map(str::to_owned);
+        if walk.how.id_from.is_some() && external_id.is_none() {
             return Err(Lack::of(Bucket::NoId));
         }
-        let external_id = external_id.flatten();
         let Some(plan) = self.plan_of(walk, subscription, price) else {
             let perhaps = perhaps(walk.offers, subscription);
             walk.report.tell_price(price, perhaps);
@@ -245,37 +250,6 @@ impl Operators {
             ..entry.clone()
         }))
     }
-}
-
-/// Whether a row of ours has it, be it by its id or by what its metadata names.
-fn known(
-    subscription: &Subscription,
-    said: &Result<Observation, Unknown>,
-    found: &[Basket],
-) -> Option<Judged> {
-    let entry = |bucket, basket: &Basket| Entry {
-        subscription_id: basket.recurring().map(|line| line.id.to_string()),
-        ..Entry::new(&subscription.id, bucket)
-    };
-    let has_it = |basket: &&Basket| {
-        let line = basket.recurring();
-        line.is_some_and(|line| line.stripe_subscription.as_ref() == Some(&subscription.id))
-    };
-    if let Some(own) = found.iter().find(has_it) {
-        return Some(if Purchases::is_unfinished(own, subscription) {
-            Judged::Unfinished(entry(Bucket::Unfinished, own), Box::new(own.clone()))
-        } else {
-            Judged::Left(entry(Bucket::AlreadyOurs, own))
-        });
-    }
-    let said = said.as_ref().ok()?;
-    let named = found.iter().find(|basket| said.subject.points_at(basket))?;
-    // One that was bought here a moment ago knows its subscription at Stripe only by metadata.
-    let bucket = match said.subject.check(named) {
-        Ok(()) => Bucket::AlreadyOurs,
-        Err(_) => Bucket::IdTaken,
-    };
-    Some(Judged::Left(entry(bucket, named)))
 }
 
 fn price_of(subscription: &Subscription) -> Option<&ItemPrice> {

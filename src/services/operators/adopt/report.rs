@@ -35,8 +35,8 @@ macro_rules! buckets {
 buckets! {
     /// It becomes a row, or has become one.
     Adopted = "adopted", "become ours",
-    /// It became a row in a run that was cut off; what was missing is made up for.
-    Unfinished = "unfinished", "became ours in a run that was cut off: completed",
+    /// It became a row in a run that was cut off, or in one without --id-from; what was missing is made up for.
+    Unfinished = "unfinished", "are ours and lack something (a run was cut off, or the id is new): completed",
     /// A row of ours names it.
     AlreadyOurs = "already_ours", "are ours already",
     /// It is over at Stripe.
@@ -133,7 +133,7 @@ pub struct Report {
     pub listed: u64,
     /// How many are in each bucket.
     pub buckets: BTreeMap<&'static str, u64>,
-    /// All but those that are ours or have ended, at most ten thousand.
+    /// All but those that are ours or have ended and of which nothing is to be said, at most ten thousand.
     pub subscriptions: Vec<Entry>,
     /// How many more there are of these.
     pub more: u64,
@@ -165,7 +165,8 @@ impl Report {
     pub(super) fn tell(&mut self, entry: Entry) {
         self.listed += 1;
         *self.buckets.entry(entry.bucket.as_str()).or_default() += 1;
-        if matches!(entry.bucket, Bucket::AlreadyOurs | Bucket::Ended) {
+        let is_done = matches!(entry.bucket, Bucket::AlreadyOurs | Bucket::Ended);
+        if is_done && entry.detail.is_none() {
             return;
         }
         if self.subscriptions.len() < MOST_TOLD {
