@@ -6,11 +6,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::old::{CARD, OLD, Old, adopt, attempt, buckets, command, service};
+use super::old::{CARD, OLD, Old, adopt, attempt, buckets, command, service, variables};
 use crate::harness::TestApp;
+use crate::harness::program::run;
 
 /// What an adoption asks of Stripe for each subscription, one after the other.
-const STEPS: [(&str, &str); 4] = [
+pub(super) const STEPS: [(&str, &str); 4] = [
     ("GET", "/v1/subscriptions/*"),
     ("GET", "/v1/invoices"),
     ("GET", "/v1/charges"),
@@ -53,7 +54,7 @@ async fn assert_all_are_ours(app: &TestApp, sold: &[Old]) {
 }
 
 /// Waits until a call to Stripe is held up by the fault that was planned for it.
-async fn held_up(app: &TestApp) {
+pub(super) async fn held_up(app: &TestApp) {
     app.until("the call is held up", async || {
         let faults = app.sandbox.get("/_sandbox/faults").await.to_string();
         (!faults.contains("stall")).then_some(())
@@ -61,7 +62,7 @@ async fn held_up(app: &TestApp) {
     .await;
 }
 
-fn applying(app: &TestApp) -> Command {
+pub(super) fn applying(app: &TestApp) -> Command {
     let arguments: Vec<&str> = OLD.iter().copied().chain(["--apply", "--json"]).collect();
     let mut command = command(app, &arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -85,6 +86,28 @@ async fn killed_at_any_step_it_is_completed_by_the_next_run() {
     let finished = adopt(&app, &OLD, &["--apply"]).await;
     assert_eq!(finished["buckets"]["unfinished"], 1, "{finished:#}");
     assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn what_a_comparison_completes_first_is_told_as_past_as_well() {
+    let app = service().await;
+    let sold = sold(&app, 1).await;
+    let (method, path) = STEPS[0];
+    let fault =
+        json!({"kind": "stall", "method": method, "path": path, "times": 1, "stall_ms": 60_000});
+    app.fault(fault).await;
+    let mut running = applying(&app).spawn().expect("the program runs");
+    held_up(&app).await;
+    running.kill().await.expect("kill -9");
+    app.no_more_faults().await;
+    let mending = ["reconcile", "--full", "--apply"];
+    run(&mending, &variables(&app)).await.assert_code(0);
+    assert_eq!(app.standing(&sold[0].stripe).await.1, "ACTIVE paid");
+    assert_eq!(app.count("feed WHERE origin IS NULL").await, 0);
+    let finished = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&finished), json!({"unfinished": 1}));
+    assert_all_are_ours(&app, &sold).await;
+    assert_eq!(app.count("feed WHERE origin IS NULL").await, 0);
 }
 
 #[tokio::test]
