@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use super::{Error, MAX_TRIES, Purchases};
 use crate::domain::actor::By;
-use crate::domain::facts::{Fact, Freshness};
+use crate::domain::facts::{Fact, Freshness, Scope, Transaction, TransactionKind};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::lifecycle;
 use crate::domain::plan::Plan;
@@ -19,7 +19,7 @@ use crate::domain::subscription::{
 use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
 use crate::stripe::StripeError;
-use crate::stripe::objects::{self, Charge, Invoice, id_of};
+use crate::stripe::objects::{self, Charge, Invoice, InvoicePayment, id_of, time_of};
 use crate::stripe::observe::News;
 
 /// A subscription at Stripe that is to become a row.
@@ -167,9 +167,11 @@ impl Purchases {
             let invoices = &page.body.data;
             let named = invoices.iter().flat_map(Invoice::payment_intent_ids);
             payments.extend(named.map(str::to_owned));
+            let others: Vec<Fact> = invoices.iter().flat_map(other_payments).collect();
             let last = invoices.last().filter(|_| page.body.has_more);
             after = last.map(|invoice| invoice.id.clone());
             facts.extend(self.paid(page).await?);
+            facts.extend(others);
             if after.is_none() {
                 return Ok((facts, payments));
             }
@@ -205,6 +207,26 @@ impl Purchases {
             }
         }
     }
+}
+
+/// The payments of an invoice that was paid by several, but for the one that it tells itself: said as their own events say
+/// it, so that each becomes the row that it would have become by these.
+fn other_payments(invoice: &Invoice) -> Vec<Fact> {
+    let paid_at = invoice.paid_at().and_then(time_of);
+    let Some(at) = paid_at.filter(|_| invoice.status.as_deref() == Some("paid")) else {
+        return Vec::new();
+    };
+    let first = invoice.payment_intent_id();
+    let payments = invoice.payments.iter().flat_map(|payments| &payments.data);
+    let paid = payments.filter(|payment| payment.status.as_deref() == Some("paid"));
+    let others = paid.filter_map(InvoicePayment::payment_intent_id);
+    let others = others.filter(|intent| Some(*intent) != first);
+    let told = others.map(|intent| {
+        let (kind, intent) = (TransactionKind::Payment, Some(intent.to_owned()));
+        let told = Transaction::new(kind, invoice.id.clone(), intent, at);
+        Fact::Transaction(told, Scope::Recurring)
+    });
+    told.collect()
 }
 
 fn is_gone(error: &StripeError) -> bool {
