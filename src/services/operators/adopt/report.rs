@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-/// So many subscriptions are told one by one; of the others only the number.
-const MOST_TOLD: usize = 10_000;
+/// So many subscriptions of a bucket are told one by one, so that what is to be mended is not hidden by what is adopted; of
+/// the others only the number.
+const MOST_TOLD: u64 = 10_000;
 
 /// Declares the buckets with their names and what they mean.
 macro_rules! buckets {
@@ -133,10 +134,14 @@ pub struct Report {
     pub listed: u64,
     /// How many are in each bucket.
     pub buckets: BTreeMap<&'static str, u64>,
-    /// All but those that are ours or have ended and of which nothing is to be said, at most ten thousand.
+    /// All but those that are ours or have ended and of which nothing is to be said, at most ten thousand
+    /// of a bucket.
     pub subscriptions: Vec<Entry>,
     /// How many more there are of these.
     pub more: u64,
+    /// How many of each bucket were told or left out.
+    #[serde(skip)]
+    to_tell: BTreeMap<Bucket, u64>,
     /// Prices of no plan, by `price_…`.
     pub prices: BTreeMap<String, PriceOfNoPlan>,
     /// Whether it has come to the end.
@@ -152,6 +157,7 @@ impl Report {
             buckets: buckets.collect(),
             subscriptions: Vec::new(),
             more: 0,
+            to_tell: BTreeMap::new(),
             prices: BTreeMap::new(),
             is_whole: false,
         }
@@ -169,7 +175,9 @@ impl Report {
         if is_done && entry.detail.is_none() {
             return;
         }
-        if self.subscriptions.len() < MOST_TOLD {
+        let to_tell = self.to_tell.entry(entry.bucket).or_default();
+        *to_tell += 1;
+        if *to_tell <= MOST_TOLD {
             self.subscriptions.push(entry);
         } else {
             self.more += 1;
@@ -180,5 +188,29 @@ impl Report {
         let told = self.prices.entry(price.to_owned()).or_default();
         told.subscriptions += 1;
         told.perhaps = perhaps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_of_one_bucket_hide_none_of_another() {
+        let mut report = Report::new(false);
+        for _ in 0..MOST_TOLD + 2 {
+            report.tell(Entry::new("sub_1", Bucket::Adopted));
+            report.tell(Entry::new("sub_2", Bucket::AlreadyOurs));
+        }
+        report.tell(Entry::new("sub_3", Bucket::KeyTaken));
+        report.tell(Entry::new("sub_4", Bucket::AlreadyOurs).because("a remark"));
+        let told = |bucket| {
+            let entries = report.subscriptions.iter();
+            entries.filter(|entry| entry.bucket == bucket).count()
+        };
+        let most = usize::try_from(MOST_TOLD).expect("a count");
+        assert_eq!((told(Bucket::Adopted), report.more), (most, 2));
+        assert_eq!((told(Bucket::KeyTaken), told(Bucket::AlreadyOurs)), (1, 1));
+        assert_eq!(report.listed, 2 * (MOST_TOLD + 2) + 2);
     }
 }
