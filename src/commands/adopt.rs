@@ -22,6 +22,9 @@ pub(crate) struct Adopt {
     /// The plan of a price that no plan has any more, as price_…=CODE; may be given several times
     #[arg(long = "plan", value_parser = plan_of_price)]
     plans: Vec<(String, String)>,
+    /// Adopt also what is marked as a row of a Dues that is not here: after a restore, never beside another deployment
+    #[arg(long)]
+    again: bool,
     /// Write it; without this nothing is written, here or at Stripe
     #[arg(long)]
     apply: bool,
@@ -56,6 +59,7 @@ pub(crate) async fn adopt(
         user_from: options.user_from,
         id_from: options.id_from,
         plans: HashMap::from_iter(options.plans),
+        again: options.again,
         apply: options.apply,
     };
     let stop = CancellationToken::new();

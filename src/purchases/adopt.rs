@@ -43,6 +43,8 @@ pub(crate) struct Adoption {
     pub plan: Plan,
     /// By which another system knows it.
     pub external_id: Option<String>,
+    /// The entries in its metadata that name rows which are not here any more.
+    pub lost: Vec<String>,
 }
 
 /// What became of it.
@@ -71,6 +73,13 @@ impl Purchases {
         let owner = checkouts::find_member_of(&self.pool, &new.stripe_customer).await?;
         if owner.is_some_and(|owner| owner != new.user) {
             return Ok(Adopted::OtherMember);
+        }
+        // Before there is a row: what names another one would contradict it, and what is marked counts as read.
+        if !new.lost.is_empty() {
+            let client = &self.account.client;
+            client
+                .clear_metadata(&new.stripe_subscription, &new.lost)
+                .await?;
         }
         let now = self.clock.now();
         let checkout = new_checkout(new, now);
@@ -106,20 +115,17 @@ impl Purchases {
     /// writes our ids into its metadata, beside what others have there.
     pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Basket, Error> {
         let line = basket.recurring().ok_or(Error::Contended)?;
-        let (line, external) = (line.id, line.external_id.clone());
-        let stripe = basket
-            .line(line)
-            .and_then(|line| line.stripe_subscription.clone());
+        let (line, stripe) = (line.id, line.stripe_subscription.clone());
         let stripe = stripe.ok_or(Error::Contended)?;
         let by = &by.clone().about(&stripe);
         let (basket, now, payments) = self.read_adopted(basket, &stripe, by).await?;
         if let Some(customer) = id_of(now.customer.as_ref()) {
             self.read_what_went_back(&customer, &payments, by).await?;
         }
-        // Where the other system's id stands under our own key it stays: it leads to the line as well.
+        // What others have under our own key stays. Where it is the other system's id, it leads to the line as well.
         let held = now.metadata.as_ref();
         let held = held.and_then(|held| held.get(&self.settings.stripe.metadata_key));
-        let tag = (held.is_none() || held != external.as_ref()).then_some(line);
+        let tag = held.is_none().then_some(line);
         let client = &self.account.client;
         let answer = client
             .tag_subscription(&stripe, basket.checkout.id, tag)

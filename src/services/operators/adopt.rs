@@ -35,14 +35,18 @@ pub struct How {
     pub id_from: Option<Source>,
     /// Plans of prices that no plan has any more: `price_…` and the plan's code.
     pub plans: HashMap<String, String>,
+    /// Whether what is marked as a row that is not here is adopted all the same.
+    pub again: bool,
     /// Whether to write.
     pub apply: bool,
 }
 
 impl How {
-    /// By which id the other system knows it, if that is asked for and said.
+    /// By which id the other system knows it, if that is asked for and said. Space around it is nobody's: it is left out
+    /// where metadata is read for names as well.
     fn id_of<'a>(&self, subscription: &'a Subscription) -> Option<&'a str> {
-        self.id_from.as_ref()?.read(subscription)
+        let id = self.id_from.as_ref()?.read(subscription)?.trim();
+        Some(id).filter(|id| !id.is_empty())
     }
 }
 

@@ -7,13 +7,14 @@ use super::report::{Bucket, Entry};
 use super::{Operators, Walk};
 use crate::catalogue::{Interval, Offer};
 use crate::domain::facts::Observation;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::plan::Plan;
 use crate::domain::subscription::{Basket, StripeStatus};
 use crate::purchases::{Adoption, Error};
 use crate::storage::{StorageError, checkouts, customers, subscriptions};
 use crate::stripe::objects::{Expandable, ItemPrice, Subscription, id_of, time_of};
 use crate::stripe::observe::Unknown;
+use crate::stripe::requests::CHECKOUT_KEY;
 
 /// What is to be done about a subscription.
 pub(super) enum Judged {
@@ -138,6 +139,13 @@ impl Operators {
             Some(_) => {}
             None => return Err(Lack::because(Bucket::Unreadable, "it has no status")),
         }
+        let mark = subscription.checkout_tag();
+        if let Some(mark) = mark.filter(|_| !walk.how.again) {
+            return Err(Lack::because(
+                Bucket::Marked,
+                &format!("{CHECKOUT_KEY} is {mark}"),
+            ));
+        }
         let (Some(_), Some(price)) = (subscription.item(), subscription.price_id()) else {
             return Err(Lack::of(Bucket::SeveralItems));
         };
@@ -157,13 +165,8 @@ impl Operators {
         let quantity = subscription.item_quantity().unwrap_or(1);
         let quantity = i32::try_from(quantity).ok().filter(|count| *count > 0);
         let quantity = quantity.ok_or(Lack::of(Bucket::NoQuantity))?;
-        // Only what the other system knows it by may stay there; all else would contradict our row for ever.
-        let key = &self.purchases.settings.stripe.metadata_key;
-        let held = subscription.metadata.as_ref();
-        let held = held.and_then(|held| held.get(key));
-        if held.is_some_and(|held| Some(held) != external_id.as_ref()) {
-            return Err(Lack::of(Bucket::KeyTaken));
-        }
+        let mut lost = self.check_key(subscription, external_id.as_deref())?;
+        lost.extend(mark.map(|_| CHECKOUT_KEY.to_owned()));
         let currency = subscription.currency.clone();
         let currency = currency.ok_or(Lack::because(Bucket::Unreadable, "it has no currency"))?;
         Ok(Adoption {
@@ -176,7 +179,36 @@ impl Operators {
             user: UserId::new(user),
             plan,
             external_id,
+            lost,
         })
+    }
+
+    /// Only what the other system knows it by may stay under our own key; all else would contradict our row for ever, and so
+    /// would several names: there each of them is one. What names a row that is lost is returned, to be taken out.
+    fn check_key(
+        &self,
+        subscription: &Subscription,
+        external_id: Option<&str>,
+    ) -> Result<Vec<String>, Lack> {
+        let key = &self.purchases.settings.stripe.metadata_key;
+        let held = subscription.metadata.as_ref();
+        let Some(held) = held.and_then(|held| held.get(key)) else {
+            return Ok(Vec::new());
+        };
+        if external_id == Some(held.trim()) && !held.contains(',') {
+            return Ok(Vec::new());
+        }
+        // By a mark of ours it is told from a text of others that looks like an id of ours.
+        let mut names = held.split(',').map(str::trim);
+        if subscription.checkout_tag().is_some() && names.all(SubscriptionId::is_one) {
+            return Ok(vec![key.clone()]);
+        }
+        let detail = if held.contains(',') {
+            format!("several names stand under {key}, separated by commas")
+        } else {
+            format!("{held} stands under {key}")
+        };
+        Err(Lack::because(Bucket::KeyTaken, &detail))
     }
 
     /// The plan that is sold at the subscription's price, also while it is off sale, or that was given to the price.

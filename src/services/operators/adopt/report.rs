@@ -62,6 +62,8 @@ buckets! {
     IdTaken = "id_taken", "have an id by which another subscription is known",
     /// Under our own metadata key stands what is no id of ours.
     KeyTaken = "key_taken", "have something else under stripe.metadata_key: name it with --id-from",
+    /// A Dues whose rows are not here has adopted or sold it.
+    Marked = "marked", "are marked as rows that are not here: another deployment's, or lost in a restore (--again)",
     /// It is of the other mode.
     WrongMode = "wrong_mode", "are of the other mode (test or live)",
     /// Stripe says what this version of Dues can't judge.
