@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use clap::Args;
 use dues::app;
-use dues::services::operators::adopt::{Bucket, Entry, How, Report, Source};
+use dues::services::operators::adopt::{AdoptError, Bucket, Entry, How, Report, Source};
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
@@ -75,11 +75,20 @@ pub(crate) async fn adopt(
             stop.cancel();
             work.await
         }
-    }?;
+    };
+    // What was done before it broke off is done, and is told first.
+    let (report, broken) = match report {
+        Ok(report) => (report, None),
+        Err(AdoptError::Broken { report, cause }) => (*report, Some(*cause)),
+        Err(error) => return Err(error.into()),
+    };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
+    }
+    if let Some(cause) = broken {
+        return Err(cause.into());
     }
     let failed = report.count(Bucket::Failed);
     ensure!(failed == 0, "{failed} subscription(s) could not be adopted");

@@ -2,11 +2,12 @@
 //! finds it, then read from Stripe, and at last marked there with our ids. Whatever it was cut off at, doing it again ends
 //! in the same state: what lacks the mark is read anew.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use time::OffsetDateTime;
 
+use super::rows::Applied;
 use super::{Error, MAX_TRIES, Purchases};
 use crate::domain::actor::By;
 use crate::domain::facts::{Fact, Freshness, Scope, Transaction, TransactionKind};
@@ -18,6 +19,7 @@ use crate::domain::subscription::{
 };
 use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
+use crate::storage::webhook_events::Settled;
 use crate::stripe::StripeError;
 use crate::stripe::objects::{self, Charge, Invoice, InvoicePayment, id_of, time_of};
 use crate::stripe::observe::News;
@@ -51,7 +53,7 @@ pub(crate) struct Adoption {
 #[derive(Debug)]
 pub(crate) enum Adopted {
     /// It is a row of ours, and all is read.
-    Done(Box<Basket>),
+    Done(Box<Finished>),
     /// It is one already.
     Known,
     /// The member holds the single plan, or one of its group, already.
@@ -60,6 +62,15 @@ pub(crate) enum Adopted {
     IdTaken,
     /// Its customer is another member's.
     OtherMember,
+}
+
+/// What was adopted, with all that was read of it.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// As it is in the database now.
+    pub basket: Basket,
+    /// Why a person should look, if one should.
+    pub flags: BTreeSet<&'static str>,
 }
 
 impl Purchases {
@@ -101,8 +112,8 @@ impl Purchases {
         tracing::info!(subscription_id = %line.id, plan = line.plan, "a subscription was adopted");
         let basket = baskets::find_by_id(&self.pool, checkout.id).await?;
         let basket = basket.ok_or(Error::Contended)?;
-        let basket = self.finish_adoption(basket, by).await?;
-        Ok(Adopted::Done(Box::new(basket)))
+        let finished = self.finish_adoption(basket, by).await?;
+        Ok(Adopted::Done(Box::new(finished)))
     }
 
     /// Whether an adoption was cut off before its end: the mark at Stripe is its last step.
@@ -113,14 +124,15 @@ impl Purchases {
 
     /// Reads all that Stripe says of what was adopted (the subscription, its paid invoices, what of these went back), then
     /// writes our ids into its metadata, beside what others have there.
-    pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Basket, Error> {
+    pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Finished, Error> {
         let line = basket.recurring().ok_or(Error::Contended)?;
         let (line, stripe) = (line.id, line.stripe_subscription.clone());
         let stripe = stripe.ok_or(Error::Contended)?;
         let by = &by.clone().about(&stripe);
-        let (basket, now, payments) = self.read_adopted(basket, &stripe, by).await?;
+        let (applied, now, payments) = self.read_adopted(basket, &stripe, by).await?;
+        let (basket, mut flags) = (applied.basket, BTreeSet::from_iter(applied.left.flag));
         if let Some(customer) = id_of(now.customer.as_ref()) {
-            self.read_what_went_back(&customer, &payments, by).await?;
+            flags.extend(self.read_what_went_back(&customer, &payments, by).await?);
         }
         // What others have under our own key stays. Where it is the other system's id, it leads to the line as well.
         let held = now.metadata.as_ref();
@@ -134,7 +146,9 @@ impl Purchases {
         let id = basket.checkout.id;
         let basket = baskets::find_by_id(&self.pool, id).await?;
         let basket = basket.ok_or(Error::Contended)?;
-        Ok(self.apply_subscription(basket, answer, by).await?.0)
+        let (basket, flag) = self.apply_subscription(basket, answer, by).await?;
+        flags.extend(flag);
+        Ok(Finished { basket, flags })
     }
 
     /// Reads the subscription and all its invoices, and writes it in one go: nobody sees a state in between. With the
@@ -144,7 +158,7 @@ impl Purchases {
         mut basket: Basket,
         id: &str,
         by: &By,
-    ) -> Result<(Basket, objects::Subscription, HashSet<String>), Error> {
+    ) -> Result<(Applied, objects::Subscription, HashSet<String>), Error> {
         for _ in 0..MAX_TRIES {
             let answer = self.account.client.retrieve_subscription(id).await?;
             let observer = &self.account.observer;
@@ -154,7 +168,7 @@ impl Purchases {
             said.facts.extend(facts);
             match self.write_read(&basket, &said, by).await? {
                 ControlFlow::Break(applied) => {
-                    return Ok((applied.basket, answer.body, payments));
+                    return Ok((applied, answer.body, payments));
                 }
                 ControlFlow::Continue(newer) => basket = newer,
             }
@@ -184,32 +198,36 @@ impl Purchases {
         }
     }
 
-    /// Reads refunds and disputes of those payments that have any: the customer's charges tell which.
+    /// Reads refunds and disputes of those payments that have any: the customer's charges tell which. With why a person
+    /// should look.
     async fn read_what_went_back(
         &self,
         customer: &str,
         payments: &HashSet<String>,
         by: &By,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<&'static str>, Error> {
         let now = self.clock.now();
+        let mut flags = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let client = &self.account.client;
             let page = match client.list_charges(customer, now, after.as_deref()).await {
                 // A customer who was deleted tells nothing more.
-                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) if is_gone(&error) => return Ok(flags),
                 page => page?.body,
             };
             for charge in page.data.iter().filter(|charge| went_back(charge)) {
                 let intent = id_of(charge.payment_intent.as_ref());
-                if let Some(intent) = intent.filter(|intent| payments.contains(intent)) {
-                    self.read_payment(&intent, by).await?;
+                if let Some(intent) = intent.filter(|intent| payments.contains(intent))
+                    && let Settled::Flagged(flag) = self.read_payment(&intent, by).await?
+                {
+                    flags.push(flag);
                 }
             }
             let last = page.data.last().filter(|_| page.has_more);
             after = last.map(|charge| charge.id.clone());
             if after.is_none() {
-                return Ok(());
+                return Ok(flags);
             }
         }
     }

@@ -61,9 +61,27 @@ pub enum AdoptError {
         /// As it was given.
         plan: String,
     },
-    /// Stripe or the database.
+    /// A price was given a plan and is sold by one already.
+    #[error("--plan {price}={plan}: the price is sold already, by the plan {sold}")]
+    SoldPrice {
+        /// `price_…`.
+        price: String,
+        /// As it was given.
+        plan: String,
+        /// Whose it is.
+        sold: String,
+    },
+    /// Stripe or the database, before anything was looked at.
     #[error(transparent)]
     Work(#[from] Error),
+    /// Stripe or the database, on the way.
+    #[error("{cause}")]
+    Broken {
+        /// What was found and done before.
+        report: Box<Report>,
+        /// What broke it off.
+        cause: Box<Error>,
+    },
 }
 
 /// What is known while the walk goes on.
@@ -82,7 +100,8 @@ type Told = (Subscription, Result<Observation, Unknown>);
 
 impl Operators {
     /// Walks all subscriptions at Stripe, newest first; `progress` is told after every page. When `stop` is cancelled the walk
-    /// ends after the subscription at hand; the next one passes over what is done.
+    /// ends after the subscription at hand; the next one passes over what is done. What broke it off on the way comes with
+    /// what was done before.
     pub async fn adopt(
         &self,
         how: &How,
@@ -98,12 +117,27 @@ impl Operators {
             planned: Planned::default(),
             report: Report::new(how.apply),
         };
+        match self.walk(&mut walk, stop, &mut progress).await {
+            Ok(()) => Ok(walk.report),
+            Err(cause) => Err(AdoptError::Broken {
+                report: Box::new(walk.report),
+                cause: Box::new(cause),
+            }),
+        }
+    }
+
+    async fn walk(
+        &self,
+        walk: &mut Walk<'_>,
+        stop: &CancellationToken,
+        progress: &mut impl FnMut(&Report),
+    ) -> Result<(), Error> {
         let client = &self.purchases.account.client;
-        let with_customers = matches!(how.user_from, Source::Customer(_));
+        let with_customers = matches!(walk.how.user_from, Source::Customer(_));
         let mut after: Option<String> = None;
         while !stop.is_cancelled() {
             let page = client.list_every_subscription(with_customers, after.as_deref());
-            let page = page.await.map_err(Error::from)?;
+            let page = page.await?;
             let (at, page) = (page.at, page.body);
             let last = page.data.last().filter(|_| page.has_more);
             after = last.map(|subscription| subscription.id.clone());
@@ -112,17 +146,18 @@ impl Operators {
                 let said = observer.subscription(&subscription, at, Freshness::Live, News::Plain);
                 (subscription, said)
             });
-            let whole = self.adopt_page(&mut walk, told.collect(), stop).await?;
+            let whole = self.adopt_page(walk, told.collect(), stop).await?;
             progress(&walk.report);
             if after.is_none() {
                 walk.report.is_whole = whole;
                 break;
             }
         }
-        Ok(walk.report)
+        Ok(())
     }
 
-    /// The plans that were given to prices; each must be one that can renew.
+    /// The plans that were given to prices; each must be one that can renew, and none may be of a price that is sold: what is
+    /// on it is on that plan, whatever is given.
     fn given_plans<'a>(
         &self,
         how: &'a How,
@@ -134,6 +169,15 @@ impl Operators {
             known.any(|offer| offer.recurring.is_none())
         };
         let given = how.plans.iter().map(|(price, code)| {
+            let sold = offers.iter().find(|offer| offer.price_id == *price);
+            let sold = sold.map(|offer| &offer.plan);
+            if let Some(sold) = sold.or(plans.plan_at(price, None)) {
+                return Err(AdoptError::SoldPrice {
+                    price: price.clone(),
+                    plan: code.clone(),
+                    sold: sold.code.clone(),
+                });
+            }
             let plan = plans.plan(code).filter(|_| !once(code)).cloned();
             plan.map(|plan| (price.as_str(), plan))
                 .ok_or_else(|| AdoptError::UnknownPlan {
@@ -188,7 +232,9 @@ impl Operators {
                 walk.planned.note_id(entry.external_id.as_ref());
                 Ok(entry)
             }
-            Judged::Unfinished(entry, basket) => self.finish(entry, *basket, subscription, by).await,
+            Judged::Unfinished(entry, basket) => {
+                self.finish(entry, *basket, subscription, by).await
+            }
             Judged::Wanted(entry, new) if !walk.how.apply => {
                 walk.planned.note(&new);
                 Ok(entry)
@@ -219,7 +265,7 @@ impl Operators {
             return Ok(entry);
         }
         match self.purchases.finish_adoption(basket, by).await {
-            Ok(_) => Ok(entry),
+            Ok(finished) => Ok(entry.flagged(&finished.flags)),
             Err(error) => failed(entry, error),
         }
     }
@@ -231,12 +277,13 @@ impl Operators {
             Err(error) => return failed(entry, error),
         };
         let bucket = match adopted {
-            Adopted::Done(basket) => {
-                let line = basket.recurring().map(|line| line.id.to_string());
-                return Ok(Entry {
-                    subscription_id: line,
+            Adopted::Done(finished) => {
+                let line = finished.basket.recurring();
+                let entry = Entry {
+                    subscription_id: line.map(|line| line.id.to_string()),
                     ..entry
-                });
+                };
+                return Ok(entry.flagged(&finished.flags));
             }
             Adopted::Known => Bucket::AlreadyOurs,
             Adopted::IdTaken => Bucket::IdTaken,

@@ -8,6 +8,7 @@ use tokio::process::Command;
 
 use super::old::{CARD, OLD, Old, adopt, attempt, buckets, command, service, variables};
 use crate::harness::TestApp;
+use crate::harness::lifecycle::text;
 use crate::harness::program::run;
 
 /// What an adoption asks of Stripe for each subscription, one after the other.
@@ -126,6 +127,62 @@ async fn an_answer_that_is_lost_stops_it_and_the_next_run_goes_on() {
     }
     adopt(&app, &OLD, &["--apply"]).await;
     assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn broken_off_it_tells_what_was_done_before() {
+    let app = service().await;
+    let sold = sold(&app, 3).await;
+    // The oldest comes last.
+    let path = format!("/v1/subscriptions/{}", sold[0].stripe);
+    let fault = json!({"kind": "disconnect", "method": "GET", "path": path, "times": 1});
+    app.fault(fault).await;
+    let ended = attempt(&app, &OLD, &["--apply"]).await.assert_code(1);
+    ended.line("2 adopted");
+    ended.line("not all were looked at");
+    assert!(
+        ended.stderr.contains("Stripe can't be reached"),
+        "{ended:#?}"
+    );
+    adopt(&app, &OLD, &["--apply"]).await;
+    assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn what_a_person_should_look_at_is_told_beside_it() {
+    let app = service().await;
+    let sold = sold(&app, 2).await;
+    let form = [
+        ("product_data[name]", "A magazine"),
+        ("currency", "eur"),
+        ("unit_amount", "900"),
+        ("recurring[interval]", "month"),
+    ];
+    let magazine = app.at_stripe(Method::POST, "/v1/prices", &form).await;
+    let magazine = text(&magazine["id"]);
+    let (method, path) = STEPS[0];
+    app.fault(
+        json!({"kind": "stall", "method": method, "path": path, "times": 1, "stall_ms": 1_500}),
+    )
+    .await;
+    let running = applying(&app).spawn().expect("the program runs");
+    held_up(&app).await;
+    // The newer one is under way; the older one was on a plan's price when both were listed.
+    let path = format!("/v1/subscriptions/{}", sold[0].stripe);
+    let item = text(&app.sandbox.stripe(&path).await["items"]["data"][0]["id"]);
+    let changed = [
+        ("items[0][id]", item.as_str()),
+        ("items[0][price]", &magazine),
+    ];
+    app.at_stripe(Method::POST, &path, &changed).await;
+    app.deliveries_settle().await;
+    let ended = running.wait_with_output().await.expect("it ends");
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(buckets(&report), json!({"adopted": 2}));
+    let told = &report["subscriptions"];
+    assert_eq!(told[0]["detail"], json!(null));
+    let detail = text(&told[1]["detail"]);
+    assert!(detail.contains("a price that no plan has"), "{detail}");
 }
 
 #[tokio::test]

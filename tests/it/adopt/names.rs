@@ -70,6 +70,12 @@ async fn an_older_price_is_a_plan_s_only_when_somebody_says_so() {
         refused.stderr.contains("no plan that renews"),
         "{refused:#?}"
     );
+    let sold = app.price("membership_annual").await;
+    let needless = format!("{sold}=membership-monthly");
+    let refused = attempt(&app, &OLD, &["--apply", "--plan", &needless]).await;
+    let refused = refused.assert_code(1);
+    let word = "the price is sold already, by the plan membership-annual";
+    assert!(refused.stderr.contains(word), "{refused:#?}");
     let right = format!("{older}=membership-annual");
     adopt(&app, &OLD, &["--apply", "--plan", &right]).await;
     app.settle().await;

@@ -1,6 +1,6 @@
 //! What an adoption finds: every subscription at Stripe lands in one bucket, so that the sums add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -114,6 +114,17 @@ impl Entry {
             detail: Some(detail.into()),
             ..self
         }
+    }
+
+    /// The same with why a person should look, beside what was to be said already.
+    pub(super) fn flagged(self, flags: &BTreeSet<&'static str>) -> Self {
+        if flags.is_empty() {
+            return self;
+        }
+        let said = self.detail.as_deref().into_iter();
+        let all: Vec<&str> = said.chain(flags.iter().copied()).collect();
+        let detail = all.join("; ");
+        self.because(detail)
     }
 }
 
