@@ -4,7 +4,7 @@ use time::macros::datetime;
 use time::{Duration, OffsetDateTime};
 
 use super::ids::{CheckoutId, SubscriptionId, UserId};
-use super::plan::Plan;
+use super::plan::{Kind, Plan, Quantity};
 use super::subscription::{Basket, Checkout, Mode, Payment, SessionStatus, Subscription};
 
 const START: OffsetDateTime = datetime!(2026-11-22 12:00 UTC);
@@ -19,8 +19,26 @@ pub(super) const PAYMENT: &str = "pi_0";
 
 /// A line that nothing has happened to.
 pub(super) fn line(recurring: bool) -> Subscription {
-    let plan = "code = \"plan\"\nkind = \"membership\"\nprice = \"price\"";
-    let plan: Plan = toml::from_str(plan).expect("a plan");
+    let plan = Plan {
+        code: "plan".into(),
+        kind: Kind::Membership,
+        price: "price".into(),
+        name: None,
+        description: None,
+        single: None,
+        quantity: Quantity::default(),
+        amount: None,
+        term: None,
+        trial_days: None,
+        requires: None,
+        promotion_codes: false,
+        tax_behavior: None,
+        upgrade_group: None,
+        account_code: None,
+        mosaic_payment_plan: None,
+        hidden: false,
+        cancel_now: false,
+    };
     Subscription::new(
         SubscriptionId::new(START),
         &plan,
