@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::ensure;
 use clap::Args;
 use dues::app;
-use dues::services::operators::adopt::{Bucket, Entry, How, Report, Source};
+use dues::services::operators::adopt::{AdoptError, Bucket, Entry, How, Report, Source};
 use dues::settings::Settings;
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +22,9 @@ pub(crate) struct Adopt {
     /// The plan of a price that no plan has any more, as price_…=CODE; may be given several times
     #[arg(long = "plan", value_parser = plan_of_price)]
     plans: Vec<(String, String)>,
+    /// Adopt also what is marked as a row of a Dues that is not here: after a restore, never beside another deployment
+    #[arg(long)]
+    again: bool,
     /// Write it; without this nothing is written, here or at Stripe
     #[arg(long)]
     apply: bool,
@@ -56,6 +59,7 @@ pub(crate) async fn adopt(
         user_from: options.user_from,
         id_from: options.id_from,
         plans: HashMap::from_iter(options.plans),
+        again: options.again,
         apply: options.apply,
     };
     let stop = CancellationToken::new();
@@ -71,11 +75,20 @@ pub(crate) async fn adopt(
             stop.cancel();
             work.await
         }
-    }?;
+    };
+    // What was done before it broke off is done, and is told first.
+    let (report, broken) = match report {
+        Ok(report) => (report, None),
+        Err(AdoptError::Broken { report, cause }) => (*report, Some(*cause)),
+        Err(error) => return Err(error.into()),
+    };
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         print(&report);
+    }
+    if let Some(cause) = broken {
+        return Err(cause.into());
     }
     let failed = report.count(Bucket::Failed);
     ensure!(failed == 0, "{failed} subscription(s) could not be adopted");

@@ -214,7 +214,7 @@ fn merge_fact(
                 .map(|line| line.id)
                 .collect();
             for line in lines {
-                let transaction = told_apart(basket, line, transaction);
+                let transaction = told_apart(basket, &merged.transactions, line, transaction);
                 record(&mut merged.transactions, line, &transaction);
             }
         }
@@ -305,9 +305,10 @@ fn merge_refund(
 }
 
 /// An invoice may be paid by several payments, each of which may go back for itself: the first one is the row of the
-/// invoice, and every other one a row beside it.
+/// invoice, and every other one a row beside it. The first one may be told in the same breath.
 fn told_apart<'a>(
     basket: &Basket,
+    told: &[(SubscriptionId, Transaction)],
     line: SubscriptionId,
     transaction: &'a Transaction,
 ) -> Cow<'a, Transaction> {
@@ -318,16 +319,16 @@ fn told_apart<'a>(
     else {
         return Cow::Borrowed(transaction);
     };
-    let mut payments = basket
-        .payments
+    let held = basket.payments.iter();
+    let held = held.map(|held| (held.line, &held.reference, &held.payment_intent));
+    let payments = told
         .iter()
-        .filter(|payment| payment.line == line);
-    let is_another = payments.any(|payment| {
-        payment.reference == transaction.reference
-            && payment
-                .payment_intent
-                .as_ref()
-                .is_some_and(|held| held != intent)
+        .filter(|(_, told)| told.kind == TransactionKind::Payment);
+    let told = payments.map(|(line, told)| (*line, &told.reference, &told.payment_intent));
+    let is_another = held.chain(told).any(|(of, reference, paid_by)| {
+        of == line
+            && *reference == transaction.reference
+            && paid_by.as_ref().is_some_and(|held| held != intent)
     });
     if !is_another {
         return Cow::Borrowed(transaction);

@@ -2,14 +2,15 @@
 //! finds it, then read from Stripe, and at last marked there with our ids. Whatever it was cut off at, doing it again ends
 //! in the same state: what lacks the mark is read anew.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 
 use time::OffsetDateTime;
 
+use super::rows::Applied;
 use super::{Error, MAX_TRIES, Purchases};
 use crate::domain::actor::By;
-use crate::domain::facts::{Fact, Freshness};
+use crate::domain::facts::{Fact, Freshness, Scope, Transaction, TransactionKind};
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::domain::lifecycle;
 use crate::domain::plan::Plan;
@@ -18,8 +19,9 @@ use crate::domain::subscription::{
 };
 use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
+use crate::storage::webhook_events::Settled;
 use crate::stripe::StripeError;
-use crate::stripe::objects::{self, Charge, Invoice, id_of};
+use crate::stripe::objects::{self, Charge, Invoice, InvoicePayment, id_of, time_of};
 use crate::stripe::observe::News;
 
 /// A subscription at Stripe that is to become a row.
@@ -43,13 +45,15 @@ pub(crate) struct Adoption {
     pub plan: Plan,
     /// By which another system knows it.
     pub external_id: Option<String>,
+    /// The entries in its metadata that name rows which are not here any more.
+    pub lost: Vec<String>,
 }
 
 /// What became of it.
 #[derive(Debug)]
 pub(crate) enum Adopted {
     /// It is a row of ours, and all is read.
-    Done(Box<Basket>),
+    Done(Box<Finished>),
     /// It is one already.
     Known,
     /// The member holds the single plan, or one of its group, already.
@@ -58,6 +62,15 @@ pub(crate) enum Adopted {
     IdTaken,
     /// Its customer is another member's.
     OtherMember,
+}
+
+/// What was adopted, with all that was read of it.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    /// As it is in the database now.
+    pub basket: Basket,
+    /// Why a person should look, if one should.
+    pub flags: BTreeSet<&'static str>,
 }
 
 impl Purchases {
@@ -71,6 +84,13 @@ impl Purchases {
         let owner = checkouts::find_member_of(&self.pool, &new.stripe_customer).await?;
         if owner.is_some_and(|owner| owner != new.user) {
             return Ok(Adopted::OtherMember);
+        }
+        // Before there is a row: what names another one would contradict it, and what is marked counts as read.
+        if !new.lost.is_empty() {
+            let client = &self.account.client;
+            client
+                .clear_metadata(&new.stripe_subscription, &new.lost)
+                .await?;
         }
         let now = self.clock.now();
         let checkout = new_checkout(new, now);
@@ -92,8 +112,8 @@ impl Purchases {
         tracing::info!(subscription_id = %line.id, plan = line.plan, "a subscription was adopted");
         let basket = baskets::find_by_id(&self.pool, checkout.id).await?;
         let basket = basket.ok_or(Error::Contended)?;
-        let basket = self.finish_adoption(basket, by).await?;
-        Ok(Adopted::Done(Box::new(basket)))
+        let finished = self.finish_adoption(basket, by).await?;
+        Ok(Adopted::Done(Box::new(finished)))
     }
 
     /// Whether an adoption was cut off before its end: the mark at Stripe is its last step.
@@ -104,22 +124,20 @@ impl Purchases {
 
     /// Reads all that Stripe says of what was adopted (the subscription, its paid invoices, what of these went back), then
     /// writes our ids into its metadata, beside what others have there.
-    pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Basket, Error> {
+    pub(crate) async fn finish_adoption(&self, basket: Basket, by: &By) -> Result<Finished, Error> {
         let line = basket.recurring().ok_or(Error::Contended)?;
-        let (line, external) = (line.id, line.external_id.clone());
-        let stripe = basket
-            .line(line)
-            .and_then(|line| line.stripe_subscription.clone());
+        let (line, stripe) = (line.id, line.stripe_subscription.clone());
         let stripe = stripe.ok_or(Error::Contended)?;
         let by = &by.clone().about(&stripe);
-        let (basket, now, payments) = self.read_adopted(basket, &stripe, by).await?;
+        let (applied, now, payments) = self.read_adopted(basket, &stripe, by).await?;
+        let (basket, mut flags) = (applied.basket, BTreeSet::from_iter(applied.left.flag));
         if let Some(customer) = id_of(now.customer.as_ref()) {
-            self.read_what_went_back(&customer, &payments, by).await?;
+            flags.extend(self.read_what_went_back(&customer, &payments, by).await?);
         }
-        // Where the other system's id stands under our own key it stays: it leads to the line as well.
+        // What others have under our own key stays. Where it is the other system's id, it leads to the line as well.
         let held = now.metadata.as_ref();
         let held = held.and_then(|held| held.get(&self.settings.stripe.metadata_key));
-        let tag = (held.is_none() || held != external.as_ref()).then_some(line);
+        let tag = held.is_none().then_some(line);
         let client = &self.account.client;
         let answer = client
             .tag_subscription(&stripe, basket.checkout.id, tag)
@@ -128,7 +146,9 @@ impl Purchases {
         let id = basket.checkout.id;
         let basket = baskets::find_by_id(&self.pool, id).await?;
         let basket = basket.ok_or(Error::Contended)?;
-        Ok(self.apply_subscription(basket, answer, by).await?.0)
+        let (basket, flag) = self.apply_subscription(basket, answer, by).await?;
+        flags.extend(flag);
+        Ok(Finished { basket, flags })
     }
 
     /// Reads the subscription and all its invoices, and writes it in one go: nobody sees a state in between. With the
@@ -138,7 +158,7 @@ impl Purchases {
         mut basket: Basket,
         id: &str,
         by: &By,
-    ) -> Result<(Basket, objects::Subscription, HashSet<String>), Error> {
+    ) -> Result<(Applied, objects::Subscription, HashSet<String>), Error> {
         for _ in 0..MAX_TRIES {
             let answer = self.account.client.retrieve_subscription(id).await?;
             let observer = &self.account.observer;
@@ -148,7 +168,7 @@ impl Purchases {
             said.facts.extend(facts);
             match self.write_read(&basket, &said, by).await? {
                 ControlFlow::Break(applied) => {
-                    return Ok((applied.basket, answer.body, payments));
+                    return Ok((applied, answer.body, payments));
                 }
                 ControlFlow::Continue(newer) => basket = newer,
             }
@@ -167,44 +187,70 @@ impl Purchases {
             let invoices = &page.body.data;
             let named = invoices.iter().flat_map(Invoice::payment_intent_ids);
             payments.extend(named.map(str::to_owned));
+            let others: Vec<Fact> = invoices.iter().flat_map(other_payments).collect();
             let last = invoices.last().filter(|_| page.body.has_more);
             after = last.map(|invoice| invoice.id.clone());
             facts.extend(self.paid(page).await?);
+            facts.extend(others);
             if after.is_none() {
                 return Ok((facts, payments));
             }
         }
     }
 
-    /// Reads refunds and disputes of those payments that have any: the customer's charges tell which.
+    /// Reads refunds and disputes of those payments that have any: the customer's charges tell which. With why a person
+    /// should look.
     async fn read_what_went_back(
         &self,
         customer: &str,
         payments: &HashSet<String>,
         by: &By,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<&'static str>, Error> {
         let now = self.clock.now();
+        let mut flags = Vec::new();
         let mut after: Option<String> = None;
         loop {
             let client = &self.account.client;
             let page = match client.list_charges(customer, now, after.as_deref()).await {
                 // A customer who was deleted tells nothing more.
-                Err(error) if is_gone(&error) => return Ok(()),
+                Err(error) if is_gone(&error) => return Ok(flags),
                 page => page?.body,
             };
             for charge in page.data.iter().filter(|charge| went_back(charge)) {
                 let intent = id_of(charge.payment_intent.as_ref());
-                if let Some(intent) = intent.filter(|intent| payments.contains(intent)) {
-                    self.read_payment(&intent, by).await?;
+                if let Some(intent) = intent.filter(|intent| payments.contains(intent))
+                    && let Settled::Flagged(flag) = self.read_payment(&intent, by).await?
+                {
+                    flags.push(flag);
                 }
             }
             let last = page.data.last().filter(|_| page.has_more);
             after = last.map(|charge| charge.id.clone());
             if after.is_none() {
-                return Ok(());
+                return Ok(flags);
             }
         }
     }
+}
+
+/// The payments of an invoice that was paid by several, but for the one that it tells itself: said as their own events say
+/// it, so that each becomes the row that it would have become by these.
+fn other_payments(invoice: &Invoice) -> Vec<Fact> {
+    let paid_at = invoice.paid_at().and_then(time_of);
+    let Some(at) = paid_at.filter(|_| invoice.status.as_deref() == Some("paid")) else {
+        return Vec::new();
+    };
+    let first = invoice.payment_intent_id();
+    let payments = invoice.payments.iter().flat_map(|payments| &payments.data);
+    let paid = payments.filter(|payment| payment.status.as_deref() == Some("paid"));
+    let others = paid.filter_map(InvoicePayment::payment_intent_id);
+    let others = others.filter(|intent| Some(*intent) != first);
+    let told = others.map(|intent| {
+        let (kind, intent) = (TransactionKind::Payment, Some(intent.to_owned()));
+        let told = Transaction::new(kind, invoice.id.clone(), intent, at);
+        Fact::Transaction(told, Scope::Recurring)
+    });
+    told.collect()
 }
 
 fn is_gone(error: &StripeError) -> bool {

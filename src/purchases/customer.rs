@@ -25,10 +25,12 @@ impl Purchases {
                 .create_customer(held.id, held.generation, user, email)
                 .await;
             match created {
+                // Where an adoption was faster she buys with the customer whom she had: ours is left behind.
                 Ok(id) => {
-                    customers::update_stripe_customer(&self.pool, held.id, held.generation, &id)
-                        .await?;
-                    return Ok(id);
+                    let (row, generation) = (held.id, held.generation);
+                    let held =
+                        customers::update_stripe_customer(&self.pool, row, generation, &id).await?;
+                    return Ok(held.unwrap_or(id));
                 }
                 // This key will never give a customer: the next generation has another. One may be left behind at
                 // Stripe, whom nobody ever charges.

@@ -45,7 +45,8 @@ pub async fn find_stripe_customers(
     .await?)
 }
 
-/// Records Stripe's answer for that generation; a later generation's is left alone.
+/// Records Stripe's answer for that generation, unless it has a customer already, as an adoption gives one; a later
+/// generation's is left alone. Returns whom the generation has, none where it is over.
 ///
 /// Nobody waits for the disk: a process that dies loses nothing by it, and should the whole machine die in the same
 /// moment, Stripe answers the same idempotency key with the same customer.
@@ -54,17 +55,17 @@ pub async fn update_stripe_customer(
     id: CustomerId,
     generation: i32,
     stripe_customer: &str,
-) -> Result<(), StorageError> {
-    sqlx::query(
-        "UPDATE customers SET stripe_customer_id = $3
-          WHERE id = $1 AND generation = $2 AND set_config('synchronous_commit', 'off', true) IS NOT NULL",
+) -> Result<Option<String>, StorageError> {
+    Ok(sqlx::query_scalar(
+        "UPDATE customers SET stripe_customer_id = coalesce(stripe_customer_id, $3)
+          WHERE id = $1 AND generation = $2 AND set_config('synchronous_commit', 'off', true) IS NOT NULL
+          RETURNING stripe_customer_id",
     )
-        .bind(id.0)
-        .bind(generation)
-        .bind(stripe_customer)
-        .execute(db)
-        .await?;
-    Ok(())
+    .bind(id.0)
+    .bind(generation)
+    .bind(stripe_customer)
+    .fetch_optional(db)
+    .await?)
 }
 
 /// Gives up a customer whom Stripe has deleted, unless somebody else already did; returns the row as it is then.

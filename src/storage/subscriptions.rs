@@ -334,6 +334,23 @@ pub async fn find_keys(
     .await?)
 }
 
+/// Has another system know a line by that id, unless it knows it by one already. Nobody is told: it is no change of what the
+/// line says.
+pub async fn update_external_id(
+    db: impl PgExecutor<'_>,
+    id: SubscriptionId,
+    external_id: &str,
+) -> Result<(), StorageError> {
+    sqlx::query(
+        "UPDATE subscriptions SET external_id = $2, version = version + 1 WHERE id = $1 AND external_id IS NULL",
+    )
+    .bind(id.0)
+    .bind(external_id)
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
 /// What of a user's has not ended, oldest first.
 pub async fn find_not_ended(
     db: impl PgExecutor<'_>,

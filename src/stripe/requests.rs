@@ -12,7 +12,7 @@ pub mod subscriptions;
 use std::collections::HashMap;
 
 /// The metadata key of the checkout's id.
-pub(super) const CHECKOUT_KEY: &str = "dues_checkout_id";
+pub(crate) const CHECKOUT_KEY: &str = "dues_checkout_id";
 /// Stripe's largest page.
 const PAGE: i64 = 100;
 

@@ -1,6 +1,7 @@
 //! `dues adopt`: what other systems sold at Stripe becomes ours, once, and whatever happens on the way.
 
 mod cut_off;
+mod keys;
 mod many;
 mod names;
 mod old;

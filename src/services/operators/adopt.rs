@@ -2,6 +2,7 @@
 //! when asked for, those that can be rows become rows. Whatever it was cut off at, the next run goes on there.
 
 mod judge;
+mod known;
 mod report;
 mod source;
 
@@ -19,8 +20,9 @@ use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation};
 use crate::domain::plan::Plan;
 use crate::domain::subscription::Basket;
-use crate::purchases::{Adopted, Adoption, Error};
+use crate::purchases::{Adopted, Adoption, Error, Purchases};
 use crate::storage::baskets::{self, Question};
+use crate::storage::subscriptions;
 use crate::stripe::objects::Subscription;
 use crate::stripe::observe::{News, Unknown};
 
@@ -33,8 +35,19 @@ pub struct How {
     pub id_from: Option<Source>,
     /// Plans of prices that no plan has any more: `price_…` and the plan's code.
     pub plans: HashMap<String, String>,
+    /// Whether what is marked as a row that is not here is adopted all the same.
+    pub again: bool,
     /// Whether to write.
     pub apply: bool,
+}
+
+impl How {
+    /// By which id the other system knows it, if that is asked for and said. Space around it is nobody's: it is left out
+    /// where metadata is read for names as well.
+    fn id_of<'a>(&self, subscription: &'a Subscription) -> Option<&'a str> {
+        let id = self.id_from.as_ref()?.read(subscription)?.trim();
+        Some(id).filter(|id| !id.is_empty())
+    }
 }
 
 /// Why nothing was adopted (any more).
@@ -48,9 +61,27 @@ pub enum AdoptError {
         /// As it was given.
         plan: String,
     },
-    /// Stripe or the database.
+    /// A price was given a plan and is sold by one already.
+    #[error("--plan {price}={plan}: the price is sold already, by the plan {sold}")]
+    SoldPrice {
+        /// `price_…`.
+        price: String,
+        /// As it was given.
+        plan: String,
+        /// Whose it is.
+        sold: String,
+    },
+    /// Stripe or the database, before anything was looked at.
     #[error(transparent)]
     Work(#[from] Error),
+    /// Stripe or the database, on the way.
+    #[error("{cause}")]
+    Broken {
+        /// What was found and done before.
+        report: Box<Report>,
+        /// What broke it off.
+        cause: Box<Error>,
+    },
 }
 
 /// What is known while the walk goes on.
@@ -69,7 +100,8 @@ type Told = (Subscription, Result<Observation, Unknown>);
 
 impl Operators {
     /// Walks all subscriptions at Stripe, newest first; `progress` is told after every page. When `stop` is cancelled the walk
-    /// ends after the subscription at hand; the next one passes over what is done.
+    /// ends after the subscription at hand; the next one passes over what is done. What broke it off on the way comes with
+    /// what was done before.
     pub async fn adopt(
         &self,
         how: &How,
@@ -85,12 +117,27 @@ impl Operators {
             planned: Planned::default(),
             report: Report::new(how.apply),
         };
+        match self.walk(&mut walk, stop, &mut progress).await {
+            Ok(()) => Ok(walk.report),
+            Err(cause) => Err(AdoptError::Broken {
+                report: Box::new(walk.report),
+                cause: Box::new(cause),
+            }),
+        }
+    }
+
+    async fn walk(
+        &self,
+        walk: &mut Walk<'_>,
+        stop: &CancellationToken,
+        progress: &mut impl FnMut(&Report),
+    ) -> Result<(), Error> {
         let client = &self.purchases.account.client;
-        let with_customers = matches!(how.user_from, Source::Customer(_));
+        let with_customers = matches!(walk.how.user_from, Source::Customer(_));
         let mut after: Option<String> = None;
         while !stop.is_cancelled() {
             let page = client.list_every_subscription(with_customers, after.as_deref());
-            let page = page.await.map_err(Error::from)?;
+            let page = page.await?;
             let (at, page) = (page.at, page.body);
             let last = page.data.last().filter(|_| page.has_more);
             after = last.map(|subscription| subscription.id.clone());
@@ -99,17 +146,18 @@ impl Operators {
                 let said = observer.subscription(&subscription, at, Freshness::Live, News::Plain);
                 (subscription, said)
             });
-            let whole = self.adopt_page(&mut walk, told.collect(), stop).await?;
+            let whole = self.adopt_page(walk, told.collect(), stop).await?;
             progress(&walk.report);
             if after.is_none() {
                 walk.report.is_whole = whole;
                 break;
             }
         }
-        Ok(walk.report)
+        Ok(())
     }
 
-    /// The plans that were given to prices; each must be one that can renew.
+    /// The plans that were given to prices; each must be one that can renew, and none may be of a price that is sold: what is
+    /// on it is on that plan, whatever is given.
     fn given_plans<'a>(
         &self,
         how: &'a How,
@@ -121,6 +169,15 @@ impl Operators {
             known.any(|offer| offer.recurring.is_none())
         };
         let given = how.plans.iter().map(|(price, code)| {
+            let sold = offers.iter().find(|offer| offer.price_id == *price);
+            let sold = sold.map(|offer| &offer.plan);
+            if let Some(sold) = sold.or(plans.plan_at(price, None)) {
+                return Err(AdoptError::SoldPrice {
+                    price: price.clone(),
+                    plan: code.clone(),
+                    sold: sold.code.clone(),
+                });
+            }
             let plan = plans.plan(code).filter(|_| !once(code)).cloned();
             plan.map(|plan| (price.as_str(), plan))
                 .ok_or_else(|| AdoptError::UnknownPlan {
@@ -140,9 +197,7 @@ impl Operators {
     ) -> Result<bool, Error> {
         // By the id of the other system a row may be known already, whatever stands under our own key.
         for (subscription, said) in &mut told {
-            let id = walk.how.id_from.as_ref();
-            let id = id.and_then(|source| source.read(subscription));
-            if let (Some(id), Ok(said)) = (id, said) {
+            if let (Some(id), Ok(said)) = (walk.how.id_of(subscription), said) {
                 said.subject.external.push(id.to_owned());
             }
         }
@@ -173,18 +228,45 @@ impl Operators {
         let by = &By::adoption();
         match self.judge(walk, subscription, said, found).await? {
             Judged::Left(entry) => Ok(entry),
-            Judged::Unfinished(entry, _) if !walk.how.apply => Ok(entry),
+            Judged::Unfinished(entry, _) if !walk.how.apply => {
+                walk.planned.note_id(entry.external_id.as_ref());
+                Ok(entry)
+            }
             Judged::Unfinished(entry, basket) => {
-                match self.purchases.finish_adoption(*basket, by).await {
-                    Ok(_) => Ok(entry),
-                    Err(error) => failed(entry, error),
-                }
+                self.finish(entry, *basket, subscription, by).await
             }
             Judged::Wanted(entry, new) if !walk.how.apply => {
                 walk.planned.note(&new);
                 Ok(entry)
             }
             Judged::Wanted(entry, new) => self.write(entry, &new, by).await,
+        }
+    }
+
+    /// Makes up for what its row lacks: the id of the other system, and what was to be read.
+    async fn finish(
+        &self,
+        entry: Entry,
+        basket: Basket,
+        subscription: &Subscription,
+        by: &By,
+    ) -> Result<Entry, Error> {
+        if let (Some(id), Some(line)) = (&entry.external_id, basket.recurring()) {
+            match subscriptions::update_external_id(&self.pool, line.id, id).await {
+                Ok(()) => {}
+                Err(error) if error.constraint() == Some("subscriptions_external") => {
+                    let bucket = Bucket::IdTaken;
+                    return Ok(Entry { bucket, ..entry });
+                }
+                Err(error) => return failed(entry, error.into()),
+            }
+        }
+        if !Purchases::is_unfinished(&basket, subscription) {
+            return Ok(entry);
+        }
+        match self.purchases.finish_adoption(basket, by).await {
+            Ok(finished) => Ok(entry.flagged(&finished.flags)),
+            Err(error) => failed(entry, error),
         }
     }
 
@@ -195,12 +277,13 @@ impl Operators {
             Err(error) => return failed(entry, error),
         };
         let bucket = match adopted {
-            Adopted::Done(basket) => {
-                let line = basket.recurring().map(|line| line.id.to_string());
-                return Ok(Entry {
-                    subscription_id: line,
+            Adopted::Done(finished) => {
+                let line = finished.basket.recurring();
+                let entry = Entry {
+                    subscription_id: line.map(|line| line.id.to_string()),
                     ..entry
-                });
+                };
+                return Ok(entry.flagged(&finished.flags));
             }
             Adopted::Known => Bucket::AlreadyOurs,
             Adopted::IdTaken => Bucket::IdTaken,

@@ -3,6 +3,8 @@
 //! None of these calls carries an idempotency key. Each sets a state: said twice it is the same state, and Stripe
 //! prorates only what differs; with a key a stored failure would be answered for a day.
 
+use std::collections::HashMap;
+
 use stripe_billing::invoice::{
     CreatePreviewInvoice, CreatePreviewInvoiceSubscriptionDetails,
     CreatePreviewInvoiceSubscriptionDetailsItems,
@@ -112,6 +114,18 @@ impl Stripe {
         let request = UpdateSubscription::new(id)
             .metadata(tags)
             .expand(expanded());
+        self.call(Operation::UpdateSubscription, request.build(), None)
+            .await
+    }
+
+    /// Takes entries out of a subscription's metadata: to Stripe an empty text is none.
+    pub async fn clear_metadata(
+        &self,
+        id: &str,
+        keys: &[String],
+    ) -> Result<Answer<Subscription>, StripeError> {
+        let none = keys.iter().map(|key| (key.clone(), String::new()));
+        let request = UpdateSubscription::new(id).metadata(none.collect::<HashMap<_, _>>());
         self.call(Operation::UpdateSubscription, request.build(), None)
             .await
     }

@@ -6,11 +6,13 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use super::old::{CARD, OLD, Old, adopt, attempt, buckets, command, service};
+use super::old::{CARD, OLD, Old, adopt, attempt, buckets, command, service, variables};
 use crate::harness::TestApp;
+use crate::harness::lifecycle::text;
+use crate::harness::program::run;
 
 /// What an adoption asks of Stripe for each subscription, one after the other.
-const STEPS: [(&str, &str); 4] = [
+pub(super) const STEPS: [(&str, &str); 4] = [
     ("GET", "/v1/subscriptions/*"),
     ("GET", "/v1/invoices"),
     ("GET", "/v1/charges"),
@@ -53,7 +55,7 @@ async fn assert_all_are_ours(app: &TestApp, sold: &[Old]) {
 }
 
 /// Waits until a call to Stripe is held up by the fault that was planned for it.
-async fn held_up(app: &TestApp) {
+pub(super) async fn held_up(app: &TestApp) {
     app.until("the call is held up", async || {
         let faults = app.sandbox.get("/_sandbox/faults").await.to_string();
         (!faults.contains("stall")).then_some(())
@@ -61,7 +63,7 @@ async fn held_up(app: &TestApp) {
     .await;
 }
 
-fn applying(app: &TestApp) -> Command {
+pub(super) fn applying(app: &TestApp) -> Command {
     let arguments: Vec<&str> = OLD.iter().copied().chain(["--apply", "--json"]).collect();
     let mut command = command(app, &arguments);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -88,6 +90,28 @@ async fn killed_at_any_step_it_is_completed_by_the_next_run() {
 }
 
 #[tokio::test]
+async fn what_a_comparison_completes_first_is_told_as_past_as_well() {
+    let app = service().await;
+    let sold = sold(&app, 1).await;
+    let (method, path) = STEPS[0];
+    let fault =
+        json!({"kind": "stall", "method": method, "path": path, "times": 1, "stall_ms": 60_000});
+    app.fault(fault).await;
+    let mut running = applying(&app).spawn().expect("the program runs");
+    held_up(&app).await;
+    running.kill().await.expect("kill -9");
+    app.no_more_faults().await;
+    let mending = ["reconcile", "--full", "--apply"];
+    run(&mending, &variables(&app)).await.assert_code(0);
+    assert_eq!(app.standing(&sold[0].stripe).await.1, "ACTIVE paid");
+    assert_eq!(app.count("feed WHERE origin IS NULL").await, 0);
+    let finished = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&finished), json!({"unfinished": 1}));
+    assert_all_are_ours(&app, &sold).await;
+    assert_eq!(app.count("feed WHERE origin IS NULL").await, 0);
+}
+
+#[tokio::test]
 async fn an_answer_that_is_lost_stops_it_and_the_next_run_goes_on() {
     let app = service().await;
     let sold = sold(&app, 5).await;
@@ -103,6 +127,62 @@ async fn an_answer_that_is_lost_stops_it_and_the_next_run_goes_on() {
     }
     adopt(&app, &OLD, &["--apply"]).await;
     assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn broken_off_it_tells_what_was_done_before() {
+    let app = service().await;
+    let sold = sold(&app, 3).await;
+    // The oldest comes last.
+    let path = format!("/v1/subscriptions/{}", sold[0].stripe);
+    let fault = json!({"kind": "disconnect", "method": "GET", "path": path, "times": 1});
+    app.fault(fault).await;
+    let ended = attempt(&app, &OLD, &["--apply"]).await.assert_code(1);
+    ended.line("2 adopted");
+    ended.line("not all were looked at");
+    assert!(
+        ended.stderr.contains("Stripe can't be reached"),
+        "{ended:#?}"
+    );
+    adopt(&app, &OLD, &["--apply"]).await;
+    assert_all_are_ours(&app, &sold).await;
+}
+
+#[tokio::test]
+async fn what_a_person_should_look_at_is_told_beside_it() {
+    let app = service().await;
+    let sold = sold(&app, 2).await;
+    let form = [
+        ("product_data[name]", "A magazine"),
+        ("currency", "eur"),
+        ("unit_amount", "900"),
+        ("recurring[interval]", "month"),
+    ];
+    let magazine = app.at_stripe(Method::POST, "/v1/prices", &form).await;
+    let magazine = text(&magazine["id"]);
+    let (method, path) = STEPS[0];
+    app.fault(
+        json!({"kind": "stall", "method": method, "path": path, "times": 1, "stall_ms": 1_500}),
+    )
+    .await;
+    let running = applying(&app).spawn().expect("the program runs");
+    held_up(&app).await;
+    // The newer one is under way; the older one was on a plan's price when both were listed.
+    let path = format!("/v1/subscriptions/{}", sold[0].stripe);
+    let item = text(&app.sandbox.stripe(&path).await["items"]["data"][0]["id"]);
+    let changed = [
+        ("items[0][id]", item.as_str()),
+        ("items[0][price]", &magazine),
+    ];
+    app.at_stripe(Method::POST, &path, &changed).await;
+    app.deliveries_settle().await;
+    let ended = running.wait_with_output().await.expect("it ends");
+    let report: Value = serde_json::from_slice(&ended.stdout).expect("JSON");
+    assert_eq!(buckets(&report), json!({"adopted": 2}));
+    let told = &report["subscriptions"];
+    assert_eq!(told[0]["detail"], json!(null));
+    let detail = text(&told[1]["detail"]);
+    assert!(detail.contains("a price that no plan has"), "{detail}");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 use reqwest::Method;
 use serde_json::json;
 
-use super::old::{CARD, OLD, adopt, attempt, buckets, in_bucket, service};
-use crate::harness::TestApp;
+use super::cut_off::held_up;
+use super::old::{
+    CARD, OLD, adopt, attempt, buckets, in_bucket, old_id, service, with_the_old_key,
+};
 use crate::harness::lifecycle::{MONTH, text};
 
 /// What a forum's plugin sold is adopted with this.
@@ -68,6 +70,12 @@ async fn an_older_price_is_a_plan_s_only_when_somebody_says_so() {
         refused.stderr.contains("no plan that renews"),
         "{refused:#?}"
     );
+    let sold = app.price("membership_annual").await;
+    let needless = format!("{sold}=membership-monthly");
+    let refused = attempt(&app, &OLD, &["--apply", "--plan", &needless]).await;
+    let refused = refused.assert_code(1);
+    let word = "the price is sold already, by the plan membership-annual";
+    assert!(refused.stderr.contains(word), "{refused:#?}");
     let right = format!("{older}=membership-annual");
     adopt(&app, &OLD, &["--apply", "--plan", &right]).await;
     app.settle().await;
@@ -79,17 +87,6 @@ async fn an_older_price_is_a_plan_s_only_when_somebody_says_so() {
     assert_eq!(price, Some(older));
     assert_eq!(app.differences().await, json!([]));
     assert!(app.flags().await.is_empty());
-}
-
-/// A service that knows its rows by the key of the old connector.
-async fn with_the_old_key() -> TestApp {
-    let app = TestApp::with()
-        .setting("DUES__WORKER__INTERVAL_MS", 20)
-        .setting("DUES__STRIPE__METADATA_KEY", "subscriptionId")
-        .start()
-        .await;
-    app.first_walk_is_over().await;
-    app
 }
 
 #[tokio::test]
@@ -175,4 +172,73 @@ async fn nobody_gets_another_member_s_customer() {
         buckets(&report),
         json!({"already_ours": 1, "other_member": 1})
     );
+}
+
+#[tokio::test]
+async fn an_id_that_was_not_asked_for_at_first_is_taken_over_by_a_later_run() {
+    let app = service().await;
+    let alice = app.old_sale("alice", "membership_monthly", 1, CARD).await;
+    let bob = app.old_sale("bob", "membership_annual", 2, CARD).await;
+    adopt(&app, &OLD[..3], &["--apply"]).await;
+    app.settle().await;
+    let (id, _) = app.standing(&alice.stripe).await;
+    assert_eq!(app.value("subscriptions", "external_id", &id).await, None);
+
+    let before = app.everything().await;
+    let planned = adopt(&app, &OLD, &[]).await;
+    assert_eq!(buckets(&planned), json!({"unfinished": 2}));
+    assert_eq!(app.everything().await, before, "nothing was written");
+    let posts = app.changes_at_stripe().await;
+    adopt(&app, &OLD, &["--apply"]).await;
+    for old in [&alice, &bob] {
+        let (id, standing) = app.standing(&old.stripe).await;
+        assert_eq!(standing, "ACTIVE paid");
+        let external = app.value("subscriptions", "external_id", &id).await;
+        assert_eq!(external.as_ref(), Some(&old.id));
+    }
+    assert_eq!(app.changes_at_stripe().await, posts, "it is marked already");
+    let again = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&again), json!({"already_ours": 2}));
+
+    // The id that a row has it keeps; one that another row has is given to none.
+    app.write_at(&alice.stripe, "subscriptionId", &old_id(3))
+        .await;
+    app.old_sale("carol", "membership_monthly", 2, CARD).await;
+    adopt(&app, &OLD[..3], &["--apply"]).await;
+    let report = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&report), json!({"already_ours": 2, "id_taken": 1}));
+    let kept = in_bucket(&report, "already_ours");
+    assert_eq!(kept, [alice.stripe], "of the other nothing is to be said");
+    let details = report["subscriptions"].as_array().expect("a list").iter();
+    let details: Vec<&str> = details
+        .filter_map(|entry| entry["detail"].as_str())
+        .collect();
+    assert_eq!(details, [format!("it stays known as {}", alice.id)]);
+    assert_eq!(app.differences().await, json!([]));
+}
+
+#[tokio::test]
+async fn a_purchase_at_the_same_moment_is_made_with_the_customer_who_was_adopted() {
+    let app = service().await;
+    let old = app.old_sale("alice", "membership_monthly", 1, CARD).await;
+    let fault = json!({"kind": "stall", "method": "POST", "path": "/v1/customers", "times": 1, "stall_ms": 1_500});
+    app.fault(fault).await;
+    let token = app.member("alice");
+    let adopted = async {
+        held_up(&app).await;
+        // Only what an adoption does first: of the rest nothing is to be waited for.
+        let held = sqlx::query(
+            "UPDATE customers SET stripe_customer_id = $1 WHERE stripe_customer_id IS NULL",
+        );
+        let held = held.bind(&old.customer).execute(&app.pool).await;
+        assert_eq!(held.expect("a row").rows_affected(), 1);
+    };
+    let (own, ()) = tokio::join!(app.open(&token, "credits-20"), adopted);
+    assert_eq!(app.customer_of(&own).await, old.customer);
+    let held = sqlx::query_scalar("SELECT stripe_customer_id FROM customers");
+    let held: Vec<String> = held.fetch_all(&app.pool).await.expect("rows");
+    assert_eq!(held, [old.customer]);
+    let report = adopt(&app, &OLD, &["--apply"]).await;
+    assert_eq!(buckets(&report), json!({"adopted": 1}));
+    assert_eq!(report["subscriptions"][0]["detail"], json!(null));
 }

@@ -46,6 +46,17 @@ pub(crate) async fn service() -> TestApp {
     app
 }
 
+/// A service that knows its rows by the key of the old connector.
+pub(crate) async fn with_the_old_key() -> TestApp {
+    let app = TestApp::with()
+        .setting("DUES__WORKER__INTERVAL_MS", 20)
+        .setting("DUES__STRIPE__METADATA_KEY", "subscriptionId")
+        .start()
+        .await;
+    app.first_walk_is_over().await;
+    app
+}
+
 /// The settings of the service, for a program beside it.
 pub(crate) fn variables(app: &TestApp) -> HashMap<String, String> {
     let url = app.settings.database.url.expose();
@@ -203,6 +214,13 @@ impl TestApp {
             .await;
         self.deliveries_settle().await;
         text(&made["id"])
+    }
+
+    /// Writes an entry into the metadata of a subscription at Stripe.
+    pub(crate) async fn write_at(&self, stripe: &str, key: &str, value: &str) {
+        let path = format!("/v1/subscriptions/{stripe}");
+        let key = format!("metadata[{key}]");
+        self.at_stripe(Method::POST, &path, &[(&key, value)]).await;
     }
 
     /// Our row of a subscription at Stripe, if there is one.

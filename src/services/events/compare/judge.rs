@@ -166,12 +166,12 @@ impl Events {
             let Some((theirs, money, flag)) = self.according_to_stripe(&ours).await? else {
                 return Ok(Vec::new());
             };
+            let by = teller(&ours);
             let mut mended = Draft::of(ours);
             mended.after = self.with_plan(&mended.before, theirs).await?;
             mended.transactions = money;
             let drift = drifts(&mended, flag, apply);
             if !drift.is_empty() && apply {
-                let by = By::reconcile();
                 let before = mended.before.clone();
                 mended.note(&before, &by, self.clock.now());
                 let left = Left {
@@ -285,6 +285,16 @@ impl Events {
         let merged = self.merge_said(ours, &mut theirs, &said);
         let flag = merged.flag.filter(|flag| !is_known(ours, flag));
         Ok(Some((theirs, merged.transactions, flag)))
+    }
+}
+
+/// Who tells. What was adopted and never read, for the run was cut off, is past: nobody is to be greeted for it.
+fn teller(ours: &Basket) -> By {
+    let is_unread = |line: &Subscription| line.stripe.is_none();
+    if ours.checkout.mode == Mode::Adopted && ours.recurring().is_some_and(is_unread) {
+        By::adoption()
+    } else {
+        By::reconcile()
     }
 }
 

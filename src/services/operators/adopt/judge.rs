@@ -2,23 +2,26 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::known::known;
 use super::report::{Bucket, Entry};
 use super::{Operators, Walk};
 use crate::catalogue::{Interval, Offer};
 use crate::domain::facts::Observation;
-use crate::domain::ids::UserId;
+use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::plan::Plan;
 use crate::domain::subscription::{Basket, StripeStatus};
-use crate::purchases::{Adoption, Error, Purchases};
+use crate::purchases::{Adoption, Error};
 use crate::storage::{StorageError, checkouts, customers, subscriptions};
 use crate::stripe::objects::{Expandable, ItemPrice, Subscription, id_of, time_of};
 use crate::stripe::observe::Unknown;
+use crate::stripe::requests::CHECKOUT_KEY;
 
 /// What is to be done about a subscription.
 pub(super) enum Judged {
     /// Nothing.
     Left(Entry),
-    /// A run was cut off after its row was recorded: what is missing is to be read.
+    /// Its row lacks something: a run was cut off after it was recorded, or none has asked for the other system's id, which
+    /// then stands in the entry.
     Unfinished(Entry, Box<Basket>),
     /// It can be a row.
     Wanted(Entry, Box<Adoption>),
@@ -46,7 +49,7 @@ pub(super) struct Planned {
     members: HashMap<String, String>,
     /// With whom members buy in a currency.
     customers: HashMap<(String, String), String>,
-    external_ids: HashSet<String>,
+    pub(super) external_ids: HashSet<String>,
 }
 
 /// What of a plan a member can have only once.
@@ -68,7 +71,12 @@ impl Planned {
         self.members.insert(customer.clone(), user.clone());
         let held = self.customers.entry((user, new.currency.clone()));
         held.or_insert_with(|| customer.clone());
-        self.external_ids.extend(new.external_id.clone());
+        self.note_id(new.external_id.as_ref());
+    }
+
+    /// A line is to be known by it.
+    pub(super) fn note_id(&mut self, id: Option<&String>) {
+        self.external_ids.extend(id.cloned());
     }
 
     fn holds(&self, user: &UserId, plan: &Plan) -> bool {
@@ -87,7 +95,7 @@ impl Operators {
         found: &[Basket],
     ) -> Result<Judged, Error> {
         let entry = |bucket| Entry::new(&subscription.id, bucket);
-        if let Some(judged) = known(subscription, said, found) {
+        if let Some(judged) = known(walk, subscription, said, found) {
             return Ok(judged);
         }
         let livemode = self.purchases.account.livemode;
@@ -131,6 +139,13 @@ impl Operators {
             Some(_) => {}
             None => return Err(Lack::because(Bucket::Unreadable, "it has no status")),
         }
+        let mark = subscription.checkout_tag();
+        if let Some(mark) = mark.filter(|_| !walk.how.again) {
+            return Err(Lack::because(
+                Bucket::Marked,
+                &format!("{CHECKOUT_KEY} is {mark}"),
+            ));
+        }
         let (Some(_), Some(price)) = (subscription.item(), subscription.price_id()) else {
             return Err(Lack::of(Bucket::SeveralItems));
         };
@@ -138,12 +153,10 @@ impl Operators {
         let user = user.ok_or(Lack::of(Bucket::NoUser))?;
         let customer = id_of(subscription.customer.as_ref());
         let customer = customer.ok_or(Lack::of(Bucket::NoUser))?;
-        let id_from = walk.how.id_from.as_ref();
-        let external_id = id_from.map(|source| source.read(subscription).map(str::to_owned));
-        if external_id == Some(None) {
+        let external_id = walk.how.id_of(subscription).map(str::to_owned);
+        if walk.how.id_from.is_some() && external_id.is_none() {
             return Err(Lack::of(Bucket::NoId));
         }
-        let external_id = external_id.flatten();
         let Some(plan) = self.plan_of(walk, subscription, price) else {
             let perhaps = perhaps(walk.offers, subscription);
             walk.report.tell_price(price, perhaps);
@@ -152,13 +165,8 @@ impl Operators {
         let quantity = subscription.item_quantity().unwrap_or(1);
         let quantity = i32::try_from(quantity).ok().filter(|count| *count > 0);
         let quantity = quantity.ok_or(Lack::of(Bucket::NoQuantity))?;
-        // Only what the other system knows it by may stay there; all else would contradict our row for ever.
-        let key = &self.purchases.settings.stripe.metadata_key;
-        let held = subscription.metadata.as_ref();
-        let held = held.and_then(|held| held.get(key));
-        if held.is_some_and(|held| Some(held) != external_id.as_ref()) {
-            return Err(Lack::of(Bucket::KeyTaken));
-        }
+        let mut lost = self.check_key(subscription, external_id.as_deref())?;
+        lost.extend(mark.map(|_| CHECKOUT_KEY.to_owned()));
         let currency = subscription.currency.clone();
         let currency = currency.ok_or(Lack::because(Bucket::Unreadable, "it has no currency"))?;
         Ok(Adoption {
@@ -171,7 +179,36 @@ impl Operators {
             user: UserId::new(user),
             plan,
             external_id,
+            lost,
         })
+    }
+
+    /// Only what the other system knows it by may stay under our own key; all else would contradict our row for ever, and so
+    /// would several names: there each of them is one. What names a row that is lost is returned, to be taken out.
+    fn check_key(
+        &self,
+        subscription: &Subscription,
+        external_id: Option<&str>,
+    ) -> Result<Vec<String>, Lack> {
+        let key = &self.purchases.settings.stripe.metadata_key;
+        let held = subscription.metadata.as_ref();
+        let Some(held) = held.and_then(|held| held.get(key)) else {
+            return Ok(Vec::new());
+        };
+        if external_id == Some(held.trim()) && !held.contains(',') {
+            return Ok(Vec::new());
+        }
+        // By a mark of ours it is told from a text of others that looks like an id of ours.
+        let mut names = held.split(',').map(str::trim);
+        if subscription.checkout_tag().is_some() && names.all(SubscriptionId::is_one) {
+            return Ok(vec![key.clone()]);
+        }
+        let detail = if held.contains(',') {
+            format!("several names stand under {key}, separated by commas")
+        } else {
+            format!("{held} stands under {key}")
+        };
+        Err(Lack::because(Bucket::KeyTaken, &detail))
     }
 
     /// The plan that is sold at the subscription's price, also while it is off sale, or that was given to the price.
@@ -245,37 +282,6 @@ impl Operators {
             ..entry.clone()
         }))
     }
-}
-
-/// Whether a row of ours has it, be it by its id or by what its metadata names.
-fn known(
-    subscription: &Subscription,
-    said: &Result<Observation, Unknown>,
-    found: &[Basket],
-) -> Option<Judged> {
-    let entry = |bucket, basket: &Basket| Entry {
-        subscription_id: basket.recurring().map(|line| line.id.to_string()),
-        ..Entry::new(&subscription.id, bucket)
-    };
-    let has_it = |basket: &&Basket| {
-        let line = basket.recurring();
-        line.is_some_and(|line| line.stripe_subscription.as_ref() == Some(&subscription.id))
-    };
-    if let Some(own) = found.iter().find(has_it) {
-        return Some(if Purchases::is_unfinished(own, subscription) {
-            Judged::Unfinished(entry(Bucket::Unfinished, own), Box::new(own.clone()))
-        } else {
-            Judged::Left(entry(Bucket::AlreadyOurs, own))
-        });
-    }
-    let said = said.as_ref().ok()?;
-    let named = found.iter().find(|basket| said.subject.points_at(basket))?;
-    // One that was bought here a moment ago knows its subscription at Stripe only by metadata.
-    let bucket = match said.subject.check(named) {
-        Ok(()) => Bucket::AlreadyOurs,
-        Err(_) => Bucket::IdTaken,
-    };
-    Some(Judged::Left(entry(bucket, named)))
 }
 
 fn price_of(subscription: &Subscription) -> Option<&ItemPrice> {

@@ -1,11 +1,12 @@
 //! What an adoption finds: every subscription at Stripe lands in one bucket, so that the sums add up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-/// So many subscriptions are told one by one; of the others only the number.
-const MOST_TOLD: usize = 10_000;
+/// So many subscriptions of a bucket are told one by one, so that what is to be mended is not hidden by what is adopted; of
+/// the others only the number.
+const MOST_TOLD: u64 = 10_000;
 
 /// Declares the buckets with their names and what they mean.
 macro_rules! buckets {
@@ -35,8 +36,8 @@ macro_rules! buckets {
 buckets! {
     /// It becomes a row, or has become one.
     Adopted = "adopted", "become ours",
-    /// It became a row in a run that was cut off; what was missing is made up for.
-    Unfinished = "unfinished", "became ours in a run that was cut off: completed",
+    /// It became a row in a run that was cut off, or in one without --id-from; what was missing is made up for.
+    Unfinished = "unfinished", "are ours and lack something (a run was cut off, or the id is new): completed",
     /// A row of ours names it.
     AlreadyOurs = "already_ours", "are ours already",
     /// It is over at Stripe.
@@ -61,6 +62,8 @@ buckets! {
     IdTaken = "id_taken", "have an id by which another subscription is known",
     /// Under our own metadata key stands what is no id of ours.
     KeyTaken = "key_taken", "have something else under stripe.metadata_key: name it with --id-from",
+    /// A Dues whose rows are not here has adopted or sold it.
+    Marked = "marked", "are marked as rows that are not here: another deployment's, or lost in a restore (--again)",
     /// It is of the other mode.
     WrongMode = "wrong_mode", "are of the other mode (test or live)",
     /// Stripe says what this version of Dues can't judge.
@@ -112,6 +115,17 @@ impl Entry {
             ..self
         }
     }
+
+    /// The same with why a person should look, beside what was to be said already.
+    pub(super) fn flagged(self, flags: &BTreeSet<&'static str>) -> Self {
+        if flags.is_empty() {
+            return self;
+        }
+        let said = self.detail.as_deref().into_iter();
+        let all: Vec<&str> = said.chain(flags.iter().copied()).collect();
+        let detail = all.join("; ");
+        self.because(detail)
+    }
 }
 
 /// A price that no plan has.
@@ -133,10 +147,14 @@ pub struct Report {
     pub listed: u64,
     /// How many are in each bucket.
     pub buckets: BTreeMap<&'static str, u64>,
-    /// All but those that are ours or have ended, at most ten thousand.
+    /// All but those that are ours or have ended and of which nothing is to be said, at most ten thousand
+    /// of a bucket.
     pub subscriptions: Vec<Entry>,
     /// How many more there are of these.
     pub more: u64,
+    /// How many of each bucket were told or left out.
+    #[serde(skip)]
+    to_tell: BTreeMap<Bucket, u64>,
     /// Prices of no plan, by `price_…`.
     pub prices: BTreeMap<String, PriceOfNoPlan>,
     /// Whether it has come to the end.
@@ -152,6 +170,7 @@ impl Report {
             buckets: buckets.collect(),
             subscriptions: Vec::new(),
             more: 0,
+            to_tell: BTreeMap::new(),
             prices: BTreeMap::new(),
             is_whole: false,
         }
@@ -165,10 +184,13 @@ impl Report {
     pub(super) fn tell(&mut self, entry: Entry) {
         self.listed += 1;
         *self.buckets.entry(entry.bucket.as_str()).or_default() += 1;
-        if matches!(entry.bucket, Bucket::AlreadyOurs | Bucket::Ended) {
+        let is_done = matches!(entry.bucket, Bucket::AlreadyOurs | Bucket::Ended);
+        if is_done && entry.detail.is_none() {
             return;
         }
-        if self.subscriptions.len() < MOST_TOLD {
+        let to_tell = self.to_tell.entry(entry.bucket).or_default();
+        *to_tell += 1;
+        if *to_tell <= MOST_TOLD {
             self.subscriptions.push(entry);
         } else {
             self.more += 1;
@@ -179,5 +201,29 @@ impl Report {
         let told = self.prices.entry(price.to_owned()).or_default();
         told.subscriptions += 1;
         told.perhaps = perhaps;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_of_one_bucket_hide_none_of_another() {
+        let mut report = Report::new(false);
+        for _ in 0..MOST_TOLD + 2 {
+            report.tell(Entry::new("sub_1", Bucket::Adopted));
+            report.tell(Entry::new("sub_2", Bucket::AlreadyOurs));
+        }
+        report.tell(Entry::new("sub_3", Bucket::KeyTaken));
+        report.tell(Entry::new("sub_4", Bucket::AlreadyOurs).because("a remark"));
+        let told = |bucket| {
+            let entries = report.subscriptions.iter();
+            entries.filter(|entry| entry.bucket == bucket).count()
+        };
+        let most = usize::try_from(MOST_TOLD).expect("a count");
+        assert_eq!((told(Bucket::Adopted), report.more), (most, 2));
+        assert_eq!((told(Bucket::KeyTaken), told(Bucket::AlreadyOurs)), (1, 1));
+        assert_eq!(report.listed, 2 * (MOST_TOLD + 2) + 2);
     }
 }
