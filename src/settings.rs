@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use url::Url;
+use url::{Host, Url};
 
 pub use self::secret::Secret;
 
@@ -455,6 +455,16 @@ impl Settings {
     /// Whether the key is of Stripe's live mode, in which money moves.
     pub fn livemode(&self) -> bool {
         is_live_key(self.stripe.secret_key.expose())
+    }
+}
+
+/// Whether what is called there is on this machine.
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

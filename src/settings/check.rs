@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tracing_subscriber::filter::LevelFilter;
-use url::{Host, Url};
+use url::Url;
 
 use super::raw::{self, Raw};
 use super::{
     Auth, AuthKey, CatalogueSettings, Changes, Client, ClockSettings, Database, Environment, Feed,
     Followers, Http, Lifecycle, Log, LogFormat, Mosaic, Plans, Portal, Problem, Proration, Secret,
-    Settings, SettingsError, Stripe, Worker, is_live_key,
+    Settings, SettingsError, Stripe, Worker, is_live_key, is_loopback,
 };
 
 /// Stripe's own API; a live key is sent nowhere else.
@@ -671,11 +671,5 @@ fn is_directive(text: &str) -> bool {
 }
 
 fn is_safe(url: &Url) -> bool {
-    url.scheme() == "https"
-        || match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
-            Some(Host::Ipv4(address)) => address.is_loopback(),
-            Some(Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        }
+    url.scheme() == "https" || is_loopback(url)
 }

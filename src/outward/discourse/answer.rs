@@ -4,7 +4,7 @@ use reqwest::{Response, StatusCode};
 use serde_json::Value;
 
 use super::config::same;
-use crate::outward::followers::receiver::Failure;
+use crate::outward::followers::receiver::{Failure, body_within};
 
 /// Longest answer that is read: a page of a thousand members has a fourth of it.
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
@@ -69,19 +69,10 @@ pub(super) struct SiteSettings {
 }
 
 /// The body, as far as it may go.
-pub(super) async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        let Some(chunk) = chunk.map_err(|error| Failure::of_error(&error))? else {
-            return Ok(body);
-        };
-        if body.len() + chunk.len() > ANSWER_BYTES {
-            return Err(Failure::refused(format!(
-                "its answer is longer than {} MiB",
-                ANSWER_BYTES / 1024 / 1024
-            )));
-        }
-        body.extend_from_slice(&chunk);
-    }
+pub(super) async fn read(response: Response) -> Result<Vec<u8>, Failure> {
+    let body = body_within(response, ANSWER_BYTES).await?;
+    body.ok_or_else(|| {
+        let longest = ANSWER_BYTES / 1024 / 1024;
+        Failure::refused(format!("its answer is longer than {longest} MiB"))
+    })
 }

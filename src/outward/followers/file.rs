@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::domain::feed::TYPES;
 use crate::outward::{discourse, mosaic, webhook};
-use crate::settings::{Secret, Settings};
+use crate::settings::{Secret, Settings, is_loopback};
 
 /// Longest name of a follower.
 const NAME: usize = 50;
@@ -334,14 +334,5 @@ impl<'a> Check<'a> {
             self.problem(&format!("the variable {variable} ({key}) is not set"));
         }
         secret.cloned()
-    }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
     }
 }

@@ -107,6 +107,24 @@ fn retry_after(response: &Response) -> Option<Duration> {
     Some(Duration::from_secs(seconds).min(LONGEST_WISH))
 }
 
+/// The body of an answer; none where it is longer than that.
+pub(in crate::outward) async fn body_within(
+    mut response: Response,
+    longest: usize,
+) -> Result<Option<Vec<u8>>, Failure> {
+    let mut body = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        let Some(chunk) = chunk.map_err(|error| Failure::of_error(&error))? else {
+            return Ok(Some(body));
+        };
+        if body.len() + chunk.len() > longest {
+            return Ok(None);
+        }
+        body.extend_from_slice(&chunk);
+    }
+}
+
 /// A client for receivers: no redirects, no proxy of the surroundings, no patience.
 pub(in crate::outward) fn client() -> Result<reqwest::Client, reqwest::Error> {
     reqwest::Client::builder()

@@ -115,11 +115,7 @@ impl Walker {
     }
 
     pub(super) fn lease(&self) -> Lease<'_> {
-        Lease {
-            name: self.name(),
-            token: self.token,
-            seconds: LEASE.as_secs_f64(),
-        }
+        lease_of(self.name(), self.token)
     }
 
     /// Tells whenever the lease can be had, until told to stop, or until the place is gone: another process may have it under
@@ -128,11 +124,7 @@ impl Walker {
         let pool = self.pool().clone();
         let named = Arc::clone(&self.named);
         let follower = &named[self.at].follower;
-        let lease = Lease {
-            name: &follower.name,
-            token: self.token,
-            seconds: LEASE.as_secs_f64(),
-        };
+        let lease = lease_of(&follower.name, self.token);
         while !self.stop.is_cancelled() {
             if !followers::lease(&pool, lease).await? {
                 if followers::find(&pool, &follower.name).await?.is_none() {
@@ -608,6 +600,14 @@ pub(super) fn wait(waits: &[u32], attempts: i32) -> time::Duration {
     let step = usize::try_from(attempts - 1).unwrap_or_default().min(last);
     let seconds = f64::from(waits.get(step).copied().unwrap_or_default());
     time::Duration::seconds_f64(seconds * (1.0 + fastrand::f64() / 5.0))
+}
+
+fn lease_of(name: &str, token: Uuid) -> Lease<'_> {
+    Lease {
+        name,
+        token,
+        seconds: LEASE.as_secs_f64(),
+    }
 }
 
 /// Renews the lease; ends when it is lost, or can't be renewed for so long that it may be.

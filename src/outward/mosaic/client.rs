@@ -2,14 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use url::Url;
 
 use super::Config;
-use crate::outward::followers::receiver::{Failure, client};
+use crate::outward::followers::receiver::{Failure, body_within, client};
 use crate::settings::Secret;
 
 /// A token is asked for anew so long before it ends.
@@ -159,29 +158,15 @@ impl Client {
         let response = sent.map_err(|error| Failure::of_error(&error))?;
         let failure = Failure::of_status(&response);
         // Whatever a gateway says beside that: nobody has judged what was asked.
-        if let Some(Failure::Away { .. }) = failure {
-            return failure.map_or_else(|| Err(Failure::away("no answer")), Err);
+        if let Some(away @ Failure::Away { .. }) = failure {
+            return Err(away);
         }
-        let body = read(response).await?;
+        let body = body_within(response, ANSWER_BYTES).await?;
+        let body = body.ok_or_else(|| Failure::away("answered more than a megabyte"))?;
         match serde_json::from_slice::<GraphQl>(&body) {
             // PostGraphile answers 400 for what it can't parse, with errors as ever.
             Ok(answer) if answer.data.is_some() || !answer.errors.is_empty() => Ok(answer),
             _ => Err(failure.unwrap_or_else(|| Failure::away("answered what is no GraphQL"))),
-        }
-    }
-}
-
-/// The body, up to a bound.
-async fn read(mut response: Response) -> Result<Vec<u8>, Failure> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk),
-            Ok(None) => return Ok(body),
-            Err(error) => return Err(Failure::of_error(&error)),
-        }
-        if body.len() > ANSWER_BYTES {
-            return Err(Failure::away("answered more than a megabyte"));
         }
     }
 }

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::services::BuildError;
-use crate::settings::{Environment, Settings, SettingsError};
+use crate::settings::{Environment, Settings, SettingsError, is_loopback};
 use crate::stripe::Stripe;
 
 pub use self::endpoint::Remedy;
@@ -252,13 +252,4 @@ pub fn good_settings(settings: &Settings) -> Vec<Finding> {
         ));
     }
     findings
-}
-
-fn is_loopback(url: &url::Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }

@@ -128,6 +128,23 @@ impl Scene {
         admin.close().await;
     }
 
+    /// Copies the database, which nobody uses meanwhile.
+    async fn dump(&self) {
+        let name = self.database.name();
+        let copy = format!("CREATE DATABASE \"{name}_copy\" TEMPLATE \"{name}\"");
+        self.admin(&[copy]).await;
+    }
+
+    /// Puts the copy in its place.
+    async fn restore(&self) {
+        let name = self.database.name();
+        self.admin(&[
+            format!("DROP DATABASE \"{name}\""),
+            format!("ALTER DATABASE \"{name}_copy\" RENAME TO \"{name}\""),
+        ])
+        .await;
+    }
+
     async fn buy(&self, service: &Replica, number: u32) -> Value {
         let token = service.member(&member(number));
         let order = service
@@ -182,11 +199,7 @@ async fn what_happened_since_the_dump_is_learnt_again_and_told_once_by_what_it_i
     scene.buy(&service, 1).await;
     scene.told().await;
     service.stop().await;
-    let name = scene.database.name().to_owned();
-    let copy = format!("{name}_copy");
-    scene
-        .admin(&[format!("CREATE DATABASE \"{copy}\" TEMPLATE \"{name}\"")])
-        .await;
+    scene.dump().await;
     // A day's business after the dump: a renewal, and somebody who is told of it.
     let mut service = scene.start().await;
     scene
@@ -205,12 +218,7 @@ async fn what_happened_since_the_dump_is_learnt_again_and_told_once_by_what_it_i
     assert_eq!(before["transactions"].as_array().map(Vec::len), Some(2));
     let cursor = text(&scene.read(&service, "").await.assert_status(200).json()["next_after"]);
     service.stop().await;
-    scene
-        .admin(&[
-            format!("DROP DATABASE \"{name}\""),
-            format!("ALTER DATABASE \"{copy}\" RENAME TO \"{name}\""),
-        ])
-        .await;
+    scene.restore().await;
     let before_restore = scene.player.taken().len();
     let mut variables = usual_variables(scene.database.url(), scene.address, scene.sandbox.url());
     variables.insert("DUES_ENV".to_owned(), "development".to_owned());
@@ -253,22 +261,13 @@ async fn without_a_new_epoch_a_cursor_from_the_time_after_the_dump_is_gone_all_t
     scene.buy(&service, 1).await;
     scene.told().await;
     service.stop().await;
-    let name = scene.database.name().to_owned();
-    let copy = format!("{name}_copy");
-    scene
-        .admin(&[format!("CREATE DATABASE \"{copy}\" TEMPLATE \"{name}\"")])
-        .await;
+    scene.dump().await;
     let mut service = scene.start().await;
     let old = text(&scene.read(&service, "").await.assert_status(200).json()["next_after"]);
     scene.buy(&service, 2).await;
     let cursor = text(&scene.read(&service, "").await.assert_status(200).json()["next_after"]);
     service.stop().await;
-    scene
-        .admin(&[
-            format!("DROP DATABASE \"{name}\""),
-            format!("ALTER DATABASE \"{copy}\" RENAME TO \"{name}\""),
-        ])
-        .await;
+    scene.restore().await;
     let mut service = scene.start().await;
     // It is ahead of all there is; one from before the dump goes on.
     let gone = scene.read(&service, &format!("after={cursor}")).await;
