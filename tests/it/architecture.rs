@@ -153,6 +153,11 @@ const FOLDERS: &[Folder] = &[
     },
     Folder {
         room: "http",
+        name: "operators",
+        knows: &["edge"],
+    },
+    Folder {
+        room: "http",
         name: "stripe",
         knows: &["edge"],
     },
@@ -170,6 +175,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("hyper", &["app"]),
     ("hyper_util", &["app"]),
+    ("rust_embed", &["http"]),
     ("icu_experimental", &["http"]),
     ("icu_locale_core", &["http"]),
     ("utoipa", &["http"]),
