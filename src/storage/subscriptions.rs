@@ -26,6 +26,12 @@ macro_rules! columns {
     };
 }
 
+mod listed;
+
+pub use self::listed::{
+    ALL, BY_END, BY_JOINING, BY_USER, BY_WHAT_IT_IS, Found, Order, Place, Wanted, find_anybodys, list,
+};
+
 /// A row as the database holds it.
 #[expect(clippy::struct_excessive_bools, reason = "as the table has them")]
 pub(super) struct SubscriptionRow {
