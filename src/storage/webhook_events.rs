@@ -8,7 +8,7 @@ use super::StorageError;
 
 mod listed;
 
-pub use self::listed::{LIST, Wanted, list};
+pub use self::listed::{LIST, list};
 
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,13 @@
 //! What those call who look after members, one resource a file, and the pages of their console.
 
 mod console;
+mod events;
+mod filters;
 mod me;
+mod members;
+mod search;
+mod subscriptions;
+mod today;
 
 pub(super) use self::console::console;
 
@@ -12,9 +18,13 @@ use crate::http::edge::state::AppState;
 /// For operators, answered from our own rows.
 pub(super) fn from_rows() -> OpenApiRouter<AppState> {
     me::routes()
+        .merge(members::looking())
+        .merge(subscriptions::routes())
+        .merge(events::routes())
+        .merge(today::routes())
 }
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    search::routes().merge(members::revealing())
 }

@@ -6,10 +6,11 @@ use time::{Duration, OffsetDateTime};
 use uuid::Uuid;
 
 use super::{StorageError, SubscriptionRow};
-use crate::storage::parts::Parts;
 use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
+use crate::domain::listing::{Order, Place, Wanted};
 use crate::domain::plan::Kind;
 use crate::domain::subscription::{Status, Subscription};
+use crate::storage::parts::Parts;
 
 /// A line with whose it is and what it was bought in. Its disputes are left out.
 #[derive(Clone, Debug)]
@@ -152,15 +153,6 @@ impl FromRow<'_, PgRow> for Found {
     }
 }
 
-/// A place in a list: after that line, and in a list by time after its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// In a list by time.
-    pub at: Option<OffsetDateTime>,
-    /// The line.
-    pub id: SubscriptionId,
-}
-
 impl Found {
     /// Where its list goes on after it.
     pub fn place(&self) -> Place {
@@ -171,101 +163,34 @@ impl Found {
     }
 }
 
-/// Which subscriptions to list.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Only hers.
-    pub user: Option<UserId>,
-    /// Only of that kind.
-    pub kind: Option<Kind>,
-    /// Only of that plan.
-    pub plan: Option<String>,
-    /// Only settled by that provider.
-    pub provider: Option<String>,
-    /// Only with that status.
-    pub status: Option<Status>,
-    /// Only with that reason.
-    pub reason: Option<String>,
-    /// Only what ends before: of what has not ended yet.
-    pub ends_before: Option<OffsetDateTime>,
-    /// Only what was first paid then or later.
-    pub joined_after: Option<OffsetDateTime>,
-    /// Only what comes after that place.
-    pub after: Option<Place>,
-    /// At most so many.
-    pub limit: i64,
+fn statement(wanted: &Wanted) -> &'static str {
+    match wanted.order() {
+        Order::Ending => BY_END,
+        Order::Joined => BY_JOINING,
+        Order::Newest if wanted.user.is_some() => BY_USER,
+        Order::Newest if wanted.is_plain() => ALL,
+        Order::Newest => BY_WHAT_IT_IS.with([wanted.joined_after.is_some()]),
+    }
 }
 
-/// By which index a list is read, and so in which order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// Newest first.
-    Newest,
-    /// What ends first comes first.
-    Ending,
-    /// Who joined last comes first.
-    Joined,
-}
-
-impl Wanted {
-    /// By which index it is read.
-    pub fn order(&self) -> Order {
-        if self.user.is_some() {
-            Order::Newest
-        } else if self.ends_before.is_some() {
-            Order::Ending
-        } else if self.joined_after.is_some() && !self.is_of_few() {
-            Order::Joined
-        } else {
-            Order::Newest
-        }
-    }
-
-    /// Whether it asks for a status that few have: these are looked through one by one.
-    fn is_of_few(&self) -> bool {
-        self.status.is_some_and(|status| match status {
-            Status::Active | Status::Ended => false,
-            Status::PendingActivation
-            | Status::PendingCompletion
-            | Status::OnHold
-            | Status::Cancelled => true,
-        })
-    }
-
-    fn is_plain(&self) -> bool {
-        self.kind.is_none()
-            && self.plan.is_none()
-            && self.provider.is_none()
-            && self.status.is_none()
-            && self.reason.is_none()
-    }
-
-    fn statement(&self) -> &'static str {
-        match self.order() {
-            Order::Ending => BY_END,
-            Order::Joined => BY_JOINING,
-            Order::Newest if self.user.is_some() => BY_USER,
-            Order::Newest if self.is_plain() => ALL,
-            Order::Newest => BY_WHAT_IT_IS.with([self.joined_after.is_some()]),
-        }
-    }
-
-    /// The place to go on after; before the first of the list, if none is given.
-    fn place(&self) -> (OffsetDateTime, Uuid) {
-        let (first_at, first) = match self.order() {
-            Order::Newest | Order::Joined => (OffsetDateTime::UNIX_EPOCH + Duration::days(400_000), Uuid::max()),
-            Order::Ending => (OffsetDateTime::UNIX_EPOCH, Uuid::nil()),
-        };
-        self.after.map_or((first_at, first), |place| {
-            (place.at.unwrap_or(first_at), place.id.0)
-        })
-    }
+/// The place to go on after; before the first of the list, if none is given.
+fn place(wanted: &Wanted) -> (OffsetDateTime, Uuid) {
+    let (first_at, first) = match wanted.order() {
+        Order::Newest | Order::Joined => (
+            OffsetDateTime::UNIX_EPOCH + Duration::days(400_000),
+            Uuid::max(),
+        ),
+        Order::Ending => (OffsetDateTime::UNIX_EPOCH, Uuid::nil()),
+    };
+    wanted.after.map_or((first_at, first), |place| {
+        (place.at.unwrap_or(first_at), place.id.0)
+    })
 }
 
 /// Subscriptions of everybody, in the order of what was asked.
 pub async fn list(db: impl PgExecutor<'_>, wanted: &Wanted) -> Result<Vec<Found>, StorageError> {
-    let (at, id) = wanted.place();
-    Ok(sqlx::query_as(wanted.statement())
+    let (at, id) = place(wanted);
+    Ok(sqlx::query_as(statement(wanted))
         .bind(wanted.kind.map(Kind::as_str))
         .bind(wanted.plan.as_deref())
         .bind(wanted.provider.as_deref())

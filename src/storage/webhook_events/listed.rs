@@ -4,22 +4,8 @@ use sqlx::postgres::PgExecutor;
 use time::{Duration, OffsetDateTime};
 
 use super::{EventRow, StorageError};
+use crate::domain::listing::WantedEvents;
 use crate::storage::parts::Parts;
-
-/// Which events to list.
-#[derive(Clone, Debug, Default)]
-pub struct Wanted {
-    /// Only in that state: `applied`, `ignored`, `deferred`, `failed`, `flagged`.
-    pub state: Option<String>,
-    /// Only of that type, as Stripe names it.
-    pub kind: Option<String>,
-    /// Only about that object.
-    pub object: Option<String>,
-    /// Only what comes after that one: when it was received, and its id.
-    pub after: Option<(OffsetDateTime, String)>,
-    /// At most so many.
-    pub limit: i64,
-}
 
 /// Which come with every renewal, so that the newest few hold some of each; all others have an index.
 const COMMON: [&str; 3] = [
@@ -56,7 +42,7 @@ pub static LIST: Parts = Parts::of(
 /// Events, the newest arrivals first.
 pub async fn list(
     db: impl PgExecutor<'_>,
-    wanted: &Wanted,
+    wanted: &WantedEvents,
 ) -> Result<Vec<EventRow>, StorageError> {
     let (state, kind) = (wanted.state.as_deref(), wanted.kind.as_deref());
     let parts = [
