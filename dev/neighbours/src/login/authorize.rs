@@ -92,11 +92,7 @@ pub(super) async fn get(
 }
 
 /// `POST /authorize`, which OpenID Connect Core 1.0, 3.1.2.1, wants as well.
-pub(super) async fn post(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     answer(&app, &body, &headers)
 }
 
@@ -131,7 +127,9 @@ fn answer(app: &App, encoded: &[u8], headers: &HeaderMap) -> Response {
             let id = Uuid::new_v4().to_string();
             let page = page::choose(&world.people, &request, &id);
             let now = wall();
-            world.open.retain(|_, (_, since)| now - *since < PAGE_SECONDS);
+            world
+                .open
+                .retain(|_, (_, since)| now - *since < PAGE_SECONDS);
             world.open.insert(id, (request, now));
             page
         }
@@ -165,27 +163,47 @@ fn judge(world: &World, given: &Parameters) -> Result<Judged, Refusal> {
         Some(_) => return refuse("unsupported_response_type", "only code is given"), // 3
         None => return refuse("invalid_request", "response_type is missing"),        // 3
     }
-    if given.get("response_mode").is_some_and(|mode| mode != "query") {
+    if given
+        .get("response_mode")
+        .is_some_and(|mode| mode != "query")
+    {
         return refuse("invalid_request", "response_mode can only be query"); // 3
     }
     let Some(state) = given.get("state") else {
         return refuse("invalid_request", "state is missing"); // 4
     };
-    let scope: Vec<String> = given.get("scope").unwrap_or_default().split(' ').map(str::to_owned).collect();
+    let scope: Vec<String> = given
+        .get("scope")
+        .unwrap_or_default()
+        .split(' ')
+        .map(str::to_owned)
+        .collect();
     if !scope.iter().any(|scope| scope == "openid") {
         return refuse("invalid_scope", "scope lacks openid"); // 5
     }
     if let Some(wrong) = scope.iter().find(|scope| !client.may_have(scope)) {
-        return refuse("invalid_scope", &format!("the client may not have {wrong:?}")); // 5
+        return refuse(
+            "invalid_scope",
+            &format!("the client may not have {wrong:?}"),
+        ); // 5
     }
     if given.get("code_challenge_method") != Some("S256") {
         return refuse("invalid_request", "code_challenge_method must be S256"); // 6
     }
-    let is_hash = |text: &&str| URL_SAFE_NO_PAD.decode(text).is_ok_and(|hash| hash.len() == 32);
-    let Some(challenge) = given.get("code_challenge").filter(is_hash) else {
-        return refuse("invalid_request", "code_challenge must be 43 characters of base64url"); // 6
+    let is_hash = |text: &&str| {
+        URL_SAFE_NO_PAD
+            .decode(text)
+            .is_ok_and(|hash| hash.len() == 32)
     };
-    let audience = given.get("resource").or(client.audiences.first().map(String::as_str));
+    let Some(challenge) = given.get("code_challenge").filter(is_hash) else {
+        return refuse(
+            "invalid_request",
+            "code_challenge must be 43 characters of base64url",
+        ); // 6
+    };
+    let audience = given
+        .get("resource")
+        .or(client.audiences.first().map(String::as_str));
     let Some(audience) = audience.filter(|wanted| client.audiences.iter().any(|own| own == wanted))
     else {
         return refuse("invalid_target", "resource is none of the client's"); // 7
@@ -280,7 +298,10 @@ pub(super) async fn choose(State(app): State<Arc<App>>, body: Bytes) -> Response
     };
     world.sessions.insert(cookie.clone(), session.clone());
     let mut response = succeed(&app, world, &request, &session);
-    set_cookie(&mut response, &format!("{SESSION}={cookie}; Path=/; HttpOnly; SameSite=Lax"));
+    set_cookie(
+        &mut response,
+        &format!("{SESSION}={cookie}; Path=/; HttpOnly; SameSite=Lax"),
+    );
     response
 }
 
@@ -311,7 +332,9 @@ fn redirect(app: &App, uri: &str, parts: &[(&str, &str)]) -> Response {
     let Ok(mut url) = Url::parse(uri) else {
         return page::refused("redirect_uri is no address");
     };
-    url.query_pairs_mut().extend_pairs(parts).append_pair("iss", &app.issuer);
+    url.query_pairs_mut()
+        .extend_pairs(parts)
+        .append_pair("iss", &app.issuer);
     see_other(url.as_str())
 }
 
@@ -327,7 +350,10 @@ pub(super) fn see_other(url: &str) -> Response {
 
 /// The value of the session's cookie.
 pub(super) fn cookie(headers: &HeaderMap) -> Option<&str> {
-    let cookies = headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let cookies = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split("; "));
     pairs.find_map(|pair| pair.strip_prefix(SESSION)?.strip_prefix('='))
 }

@@ -45,15 +45,18 @@ fn read<T: serde::de::DeserializeOwned>(given: Value) -> Result<T, Response> {
 
 async fn state(State(app): State<Arc<App>>) -> Json<Value> {
     let world = app.world();
-    let keys = world.keys.iter().map(|key| {
-        json!({"kid": key.kid, "alg": key.algorithm(), "published": key.published})
-    });
-    let codes = world.codes.values().map(|code| {
-        json!({"grant": code.grant, "used": code.used, "expires": code.expires})
-    });
-    let refresh_tokens = world.refresh_tokens.values().map(|token| {
-        json!({"grant": token.grant, "spent": token.spent, "expires": token.expires})
-    });
+    let keys = world
+        .keys
+        .iter()
+        .map(|key| json!({"kid": key.kid, "alg": key.algorithm(), "published": key.published}));
+    let codes = world
+        .codes
+        .values()
+        .map(|code| json!({"grant": code.grant, "used": code.used, "expires": code.expires}));
+    let refresh_tokens = world
+        .refresh_tokens
+        .values()
+        .map(|token| json!({"grant": token.grant, "spent": token.spent, "expires": token.expires}));
     let sessions = world.sessions.values();
     let sessions = sessions.map(|session| json!({"sid": session.sid, "sub": session.sub}));
     Json(json!({
@@ -140,7 +143,7 @@ async fn add_fault(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Res
         Ok(fault) => fault,
         Err(wrong) => return wrong,
     };
-    if let Some(message) = fault.kind.wrong() {
+    if let Some(message) = fault.wrong() {
         return wrong(message);
     }
     app.world().faults.push(fault);
@@ -159,7 +162,11 @@ async fn add_person(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Re
         Err(wrong) => return wrong,
     };
     let mut world = app.world();
-    match world.people.iter_mut().find(|known| known.sub == person.sub) {
+    match world
+        .people
+        .iter_mut()
+        .find(|known| known.sub == person.sub)
+    {
         Some(known) => *known = person,
         None => world.people.push(person),
     }

@@ -15,7 +15,10 @@ pub(super) fn allowed(world: &World, path: &str, origin: Option<&str>) -> Option
         "/jwks" | "/.well-known/openid-configuration" => Some(HeaderValue::from_static("*")),
         "/token" | "/revoke" => {
             let origin = origin?;
-            let known = world.clients.values().any(|client| client.has_origin(origin));
+            let known = world
+                .clients
+                .values()
+                .any(|client| client.has_origin(origin));
             HeaderValue::from_str(origin).ok().filter(|_| known)
         }
         _ => None,

@@ -54,9 +54,19 @@ pub(super) fn tokens(
 ) -> Result<Value, Problem> {
     let unknown = || Problem::grant("the person is not known any more");
     let granted = world.grants.get(grant).ok_or_else(unknown)?.clone();
-    let roles = world.person(&granted.sub).ok_or_else(unknown)?.roles.clone();
+    let roles = world
+        .person(&granted.sub)
+        .ok_or_else(unknown)?
+        .roles
+        .clone();
     let jti = Uuid::new_v4().to_string();
-    let mut claims = access_claims(app, world, &granted.sub, &granted.client_id, &granted.audience);
+    let mut claims = access_claims(
+        app,
+        world,
+        &granted.sub,
+        &granted.client_id,
+        &granted.audience,
+    );
     claims["jti"] = json!(jti);
     claims["scope"] = json!(scope.join(" "));
     claims["roles"] = json!(roles);

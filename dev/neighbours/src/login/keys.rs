@@ -141,8 +141,8 @@ pub(super) fn read(keys: &[Key], token: &str) -> Option<Read> {
     let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).ok();
     let header: Value = serde_json::from_slice(&decode(header)?).ok()?;
     let key = keys.iter().find(|key| header["kid"] == key.kid.as_str())?;
-    let right =
-        header["alg"] == json!(key.algorithm()) && key.verifies(content.as_bytes(), &decode(signature)?);
+    let right = header["alg"] == json!(key.algorithm())
+        && key.verifies(content.as_bytes(), &decode(signature)?);
     let claims = serde_json::from_slice(&decode(claims)?).ok()?;
     right.then_some(Read { header, claims })
 }

@@ -40,11 +40,7 @@ pub(super) async fn get(
 }
 
 /// `POST /logout`, also of the page that asks.
-pub(super) async fn post(
-    State(app): State<Arc<App>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(super) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     answer(&app, &body, &headers)
 }
 
@@ -104,12 +100,17 @@ fn judge(app: &App, world: &World, given: &Parameters) -> Result<Request, String
     {
         return Err("client_id and id_token_hint are of two clients".to_owned()); // 3
     }
-    let client = named.or(told).map(|id| world.clients.get(id).ok_or("the client is not known"));
+    let client = named
+        .or(told)
+        .map(|id| world.clients.get(id).ok_or("the client is not known"));
     let client = client.transpose()?; // 3
     let back = given.get("post_logout_redirect_uri");
     let back = back.map(|uri| {
         let registered = client.map(|client| client.post_logout_redirect_uris.as_slice());
-        let fits = registered.unwrap_or_default().iter().any(|known| known == uri);
+        let fits = registered
+            .unwrap_or_default()
+            .iter()
+            .any(|known| known == uri);
         let url = Url::parse(uri).ok().filter(|_| fits);
         url.ok_or("post_logout_redirect_uri is not registered for this client")
     });

@@ -52,7 +52,13 @@ pub(super) fn choose(people: &[Person], request: &Request, id: &str) -> Response
     form.push_str("<button class=\"plain\" name=\"cancel\" value=\"1\">Cancel</button></form>");
     let text = format!("to go on to {}", request.client_id);
     let onwards = origin_of(&request.redirect_uri);
-    show(StatusCode::OK, "Who are you?", &text, &form, onwards.as_deref())
+    show(
+        StatusCode::OK,
+        "Who are you?",
+        &text,
+        &form,
+        onwards.as_deref(),
+    )
 }
 
 /// What can't be sent back to a client.
@@ -66,7 +72,10 @@ pub(super) fn sign_out(encoded: &[u8], back: Option<&str>) -> Response {
     let mut form = String::from("<form method=\"post\" action=\"/logout\">");
     for (name, value) in Parameters::read(encoded).pairs() {
         let (name, value) = (escape(name), escape(value));
-        let _ = write!(form, "<input type=\"hidden\" name=\"{name}\" value=\"{value}\">");
+        let _ = write!(
+            form,
+            "<input type=\"hidden\" name=\"{name}\" value=\"{value}\">"
+        );
     }
     form.push_str("<button name=\"confirmed\" value=\"1\">Sign out</button></form>");
     let onwards = back.and_then(origin_of);
@@ -81,7 +90,13 @@ pub(super) fn signed_out() -> Response {
 }
 
 /// A page. Browsers hold redirects after a form against `form-action` too, so it names where they lead.
-fn show(status: StatusCode, title: &str, text: &str, body: &str, onwards: Option<&str>) -> Response {
+fn show(
+    status: StatusCode,
+    title: &str,
+    text: &str,
+    body: &str,
+    onwards: Option<&str>,
+) -> Response {
     let policy = format!(
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; frame-ancestors 'none'; \
          form-action 'self' {}",

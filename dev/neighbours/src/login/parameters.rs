@@ -24,7 +24,9 @@ impl Parameters {
 
     /// All of them, as they came.
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
     /// What is wrong with the names: one that isn't known, or that stands there twice (RFC 6749, 3.1).

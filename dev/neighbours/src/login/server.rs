@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::faults::{self, Kind};
+use super::faults::{self, Fault, Kind};
 use super::{App, authorize, control, cors, logout, metadata, page, token};
 
 /// The connection is to be cut.
@@ -68,11 +68,7 @@ fn routes() -> Router<Arc<App>> {
         .merge(control::router())
 }
 
-async fn respond(
-    app: Arc<App>,
-    routes: Router,
-    request: Request<Body>,
-) -> Result<Response, Cut> {
+async fn respond(app: Arc<App>, routes: Router, request: Request<Body>) -> Result<Response, Cut> {
     let path = request.uri().path().to_owned();
     if path.starts_with("/_login/") {
         return Ok(route(routes, request).await);
@@ -96,24 +92,29 @@ async fn faulty(
     path: &str,
 ) -> Result<Response, Cut> {
     let fault = take_fault(app, request.method(), path);
-    match &fault {
-        Some(Kind::Close) => return Err(Cut),
-        Some(Kind::Stall { ms }) => tokio::time::sleep(Duration::from_millis(*ms)).await,
-        _ => {}
+    let kind = fault.as_ref().map(|fault| fault.kind);
+    if kind == Some(Kind::Close) {
+        return Err(Cut);
     }
-    if let Some(response) = fault.as_ref().and_then(Kind::answer) {
+    if let Some(response) = fault.as_ref().and_then(Fault::answer) {
         return Ok(response);
     }
+    if let Some(ms) = fault.and_then(|fault| fault.ms) {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+    }
     let response = route(routes, request).await;
-    if fault == Some(Kind::CloseAfter) {
+    if kind == Some(Kind::CloseAfter) {
         return Err(Cut);
     }
     Ok(response)
 }
 
-fn take_fault(app: &App, method: &Method, path: &str) -> Option<Kind> {
+fn take_fault(app: &App, method: &Method, path: &str) -> Option<Fault> {
     let mut world = app.world();
-    *world.requests.entry(format!("{method} {path}")).or_default() += 1;
+    *world
+        .requests
+        .entry(format!("{method} {path}"))
+        .or_default() += 1;
     faults::take(&mut world.faults, path)
 }
 

@@ -45,8 +45,8 @@ pub(super) async fn token(
     let _ = app.clock.ask().await;
     let world = &mut *app.world();
     let given = Parameters::read(&body);
-    let outcome = client(world, &headers, &given).and_then(|client_id| {
-        match given.get("grant_type") {
+    let outcome =
+        client(world, &headers, &given).and_then(|client_id| match given.get("grant_type") {
             Some("authorization_code") => exchange(&app, world, &given, &client_id),
             Some("refresh_token") => refresh(&app, world, &given, &client_id),
             Some(_) => {
@@ -54,8 +54,7 @@ pub(super) async fn token(
                 Err(Problem::new("unsupported_grant_type", why))
             }
             None => Err(Problem::request("grant_type is missing")),
-        }
-    });
+        });
     match outcome {
         Ok(tokens) => unstored(StatusCode::OK, Json(tokens)),
         Err(problem) => refuse(world, problem),
@@ -70,8 +69,8 @@ pub(super) async fn revoke(
 ) -> Response {
     let world = &mut *app.world();
     let given = Parameters::read(&body);
-    let outcome = client(world, &headers, &given)
-        .and_then(|client_id| withdraw(world, &given, &client_id));
+    let outcome =
+        client(world, &headers, &given).and_then(|client_id| withdraw(world, &given, &client_id));
     match outcome {
         Ok(()) => unstored(StatusCode::OK, ()),
         Err(problem) => refuse(world, problem),
@@ -85,7 +84,11 @@ fn refuse(world: &mut World, problem: Problem) -> Response {
 
 /// Who calls: a client that says its id in the form, from one of its own pages or from none.
 fn client(world: &World, headers: &HeaderMap, given: &Parameters) -> Result<String, Problem> {
-    let header = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let header = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     if header(AUTHORIZATION).is_some() || given.get("client_secret").is_some() {
         return Err(Problem {
             basic: header(AUTHORIZATION).is_some(),
@@ -101,7 +104,9 @@ fn client(world: &World, headers: &HeaderMap, given: &Parameters) -> Result<Stri
     let client = id.and_then(|id| world.clients.get(id));
     let client = client.ok_or_else(|| Problem::client("the client is not known"))?;
     if header(ORIGIN).is_some_and(|origin| !client.has_origin(origin)) {
-        return Err(Problem::request("the page's origin is none of the client's"));
+        return Err(Problem::request(
+            "the page's origin is none of the client's",
+        ));
     }
     Ok(client.id.clone())
 }
@@ -142,7 +147,11 @@ fn exchange(
     if grant.client_id != client_id {
         return Err(unknown()); // 2
     }
-    let (id, scope, audience) = (grant.id.clone(), grant.scope.clone(), grant.audience.clone());
+    let (id, scope, audience) = (
+        grant.id.clone(),
+        grant.scope.clone(),
+        grant.audience.clone(),
+    );
     let was_used = std::mem::replace(&mut known.used, true); // 4
     let known = known.clone();
     if was_used {
@@ -168,7 +177,10 @@ fn is_verifier(text: &str) -> bool {
 }
 
 fn for_api(given: &Parameters, audience: &str) -> Result<(), Problem> {
-    if given.get("resource").is_some_and(|wanted| wanted != audience) {
+    if given
+        .get("resource")
+        .is_some_and(|wanted| wanted != audience)
+    {
         return Err(Problem::new("invalid_target", "resource was not granted"));
     }
     Ok(())
@@ -216,7 +228,10 @@ fn refresh(
 fn narrowed(granted: &[String], wanted: &str) -> Result<Vec<String>, Problem> {
     let wanted: Vec<String> = wanted.split(' ').map(str::to_owned).collect();
     if wanted.iter().any(|scope| !granted.contains(scope)) {
-        return Err(Problem::new("invalid_scope", "scope is more than was granted"));
+        return Err(Problem::new(
+            "invalid_scope",
+            "scope is more than was granted",
+        ));
     }
     Ok(wanted)
 }
@@ -235,7 +250,11 @@ fn withdraw(world: &mut World, given: &Parameters, client_id: &str) -> Result<()
         return Ok(());
     };
     let id = known.grant.clone();
-    if world.grants.get(&id).is_some_and(|grant| grant.client_id == client_id) {
+    if world
+        .grants
+        .get(&id)
+        .is_some_and(|grant| grant.client_id == client_id)
+    {
         world.revoke(&id, "withdrawn by the client");
     }
     Ok(())
