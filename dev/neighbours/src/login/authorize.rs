@@ -37,7 +37,7 @@ const KNOWN: [&str; 16] = [
     "acr_values",
     "display",
 ];
-/// What has an error of its own (OpenID Connect Core 1.0, 3.1.2.6).
+/// What has an error of its own (OIDC Core 1.0, 3.1.2.6).
 const UNSUPPORTED: [(&str, &str); 3] = [
     ("request", "request_not_supported"),
     ("request_uri", "request_uri_not_supported"),
@@ -91,7 +91,7 @@ pub(super) async fn get(
     answer(&app, query.unwrap_or_default().as_bytes(), &headers)
 }
 
-/// `POST /authorize`, which OpenID Connect Core 1.0, 3.1.2.1, wants as well.
+/// `POST /authorize`, which OIDC Core 1.0, 3.1.2.1, wants as well.
 pub(super) async fn post(State(app): State<Arc<App>>, headers: HeaderMap, body: Bytes) -> Response {
     answer(&app, &body, &headers)
 }
@@ -146,7 +146,7 @@ fn answer(app: &App, encoded: &[u8], headers: &HeaderMap) -> Response {
 /// 5. The scope has `openid`, and nothing that the client may not have.
 /// 6. There is a challenge by S256 (RFC 7636, 4.3; the default would be `plain`).
 /// 7. The API is one of the client's (RFC 8707, 2).
-/// 8. How the person is asked makes sense (OpenID Connect Core 1.0, 3.1.2.1).
+/// 8. How the person is asked makes sense (OIDC Core 1.0, 3.1.2.1).
 fn judge(world: &World, given: &Parameters) -> Result<Judged, Refusal> {
     let (client, back) = trusted(world, given)?; // 1
     let refuse = |error, why: &str| Err(Refusal::Back(back.clone(), error, why.to_owned()));

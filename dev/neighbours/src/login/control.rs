@@ -38,9 +38,9 @@ fn wrong(message: impl std::fmt::Display) -> Response {
     (StatusCode::BAD_REQUEST, Json(body)).into_response()
 }
 
-/// Reads a body, or says what it should have been.
-fn read<T: serde::de::DeserializeOwned>(given: Value) -> Result<T, Response> {
-    serde_json::from_value(given).map_err(wrong)
+/// Reads a body; the error says what it should have been.
+fn read<T: serde::de::DeserializeOwned>(given: Value) -> Result<T, serde_json::Error> {
+    serde_json::from_value(given)
 }
 
 async fn state(State(app): State<Arc<App>>) -> Json<Value> {
@@ -77,6 +77,7 @@ async fn state(State(app): State<Arc<App>>) -> Json<Value> {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "a unit belongs to a name")]
 struct Set {
     token_seconds: Option<u32>,
     code_seconds: Option<u32>,
@@ -88,7 +89,7 @@ struct Set {
 async fn set(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let given: Set = match read(given) {
         Ok(given) => given,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     if given.token_seconds == Some(0) {
         return wrong("token_seconds is at least 1");
@@ -117,7 +118,7 @@ struct Rotate {
 async fn rotate(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let given: Rotate = match read(given) {
         Ok(given) => given,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     let mut world = app.world();
     let current = world.keys.last().map(Key::algorithm);
@@ -141,7 +142,7 @@ async fn show_faults(State(app): State<Arc<App>>) -> Json<Vec<Fault>> {
 async fn add_fault(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let fault: Fault = match read(given) {
         Ok(fault) => fault,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     if let Some(message) = fault.wrong() {
         return wrong(message);
@@ -159,7 +160,7 @@ async fn clear_faults(State(app): State<Arc<App>>) -> StatusCode {
 async fn add_person(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let person: Person = match read(given) {
         Ok(person) => person,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     let mut world = app.world();
     match world
@@ -183,7 +184,7 @@ async fn remove_person(State(app): State<Arc<App>>, Path(sub): Path<String>) -> 
 async fn add_client(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let client: Client = match read(given) {
         Ok(client) => client,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     if let Some(message) = client.wrong() {
         return wrong(message);
@@ -207,7 +208,7 @@ struct Mint {
 async fn mint(State(app): State<Arc<App>>, Json(given): Json<Value>) -> Response {
     let given: Mint = match read(given) {
         Ok(given) => given,
-        Err(wrong) => return wrong,
+        Err(error) => return wrong(error),
     };
     let _ = app.clock.ask().await;
     let world = app.world();

@@ -111,7 +111,7 @@ pub(super) fn access_claims(
     })
 }
 
-/// What an ID token says (OpenID Connect Core 1.0, 2 and 3.1.3.6), in the browser's time.
+/// What an ID token says (OIDC Core 1.0, 2 and 3.1.3.6), in the browser's time.
 fn id_claims(app: &App, world: &World, grant: &Grant, access: &str) -> Value {
     let hash = digest(&SHA256, access.as_bytes());
     let left = hash.as_ref().get(..16).unwrap_or_default();

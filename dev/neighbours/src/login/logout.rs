@@ -1,4 +1,4 @@
-//! `/logout`: the session of a browser ends (OpenID Connect RP-Initiated Logout 1.0).
+//! `/logout`: the session of a browser ends (OIDC RP-Initiated Logout 1.0).
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::App;
 use super::keys::{Algorithm, Key};
 
-/// OpenID Connect Discovery 1.0, 3; RFC 8414, 2; RFC 9207, 3. There is no `userinfo_endpoint`: what is known of a person
+/// OIDC Discovery 1.0, 3; RFC 8414, 2; RFC 9207, 3. There is no `userinfo_endpoint`: what is known of a person
 /// stands in the ID token.
 pub(super) async fn configuration(State(app): State<Arc<App>>) -> Json<Value> {
     let at = |path: &str| format!("{}{path}", app.issuer);

@@ -1,4 +1,4 @@
-//! An organisation's login: OpenID Connect for a browser client that keeps no secret.
+//! An organisation's login: OIDC (`OpenID` Connect) for a browser client that keeps no secret.
 //!
 //! It is stateful and in memory, and plays Keycloak, Zitadel, MAS or Ory towards a page that uses authorization code
 //! with PKCE and an API that takes the access tokens. Where those differ it takes the strict side, so that what works

@@ -71,6 +71,7 @@ pub(super) struct Refresh {
 
 /// How long things live, in seconds.
 #[derive(Debug, Clone, Serialize)]
+#[expect(clippy::struct_field_names, reason = "a unit belongs to a name")]
 pub(super) struct Settings {
     pub token_seconds: u32,
     pub code_seconds: u32,

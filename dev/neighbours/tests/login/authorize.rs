@@ -52,8 +52,8 @@ async fn a_person_signs_in_and_the_tokens_say_who_she_is() {
         assert_eq!(id.get("roles"), None);
         let state = bench.state().await;
         assert_eq!(state["grants"][0]["access_tokens"], json!([access["jti"]]));
-        let issued = json!({"codes": 1, "access_tokens": 1, "id_tokens": 1, "refresh_tokens": 1});
-        assert_eq!(state["issued"], issued);
+        let given = json!({"codes": 1, "access_tokens": 1, "id_tokens": 1, "refresh_tokens": 1});
+        assert_eq!(state["issued"], given);
     }
 }
 

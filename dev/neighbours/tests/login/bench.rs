@@ -235,18 +235,15 @@ pub(crate) fn verified(keys: &Value, token: &str) -> Option<(Value, Value)> {
     assert_eq!((&key["alg"], &key["use"]), (&header["alg"], &json!("sig")));
     let part = |name: &str| decode(key[name].as_str().unwrap());
     let (content, signature) = (content.as_bytes(), decode(signature));
-    match header["alg"].as_str().unwrap() {
-        "ES256" => {
-            let point = [vec![4], part("x"), part("y")].concat();
-            let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-            key.verify(content, &signature).ok()?;
-        }
-        _ => {
-            let (n, e) = (part("n"), part("e"));
-            PublicKeyComponents { n, e }
-                .verify(&RSA_PKCS1_2048_8192_SHA256, content, &signature)
-                .ok()?;
-        }
-    }
+    let fits = if header["alg"] == "ES256" {
+        let point = [vec![4], part("x"), part("y")].concat();
+        let key = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+        key.verify(content, &signature)
+    } else {
+        let (n, e) = (part("n"), part("e"));
+        let key = PublicKeyComponents { n, e };
+        key.verify(&RSA_PKCS1_2048_8192_SHA256, content, &signature)
+    };
+    fits.ok()?;
     Some((header, serde_json::from_slice(&decode(claims)).unwrap()))
 }
