@@ -534,3 +534,13 @@ pub async fn find_head(db: impl PgExecutor<'_>) -> Result<Head, StorageError> {
         .fetch_one(db)
         .await?)
 }
+
+/// The hash of one entry.
+pub async fn find_hash(db: impl PgExecutor<'_>, seq: i64) -> Result<Option<Vec<u8>>, StorageError> {
+    Ok(
+        sqlx::query_scalar("SELECT hash FROM action_log WHERE seq = $1")
+            .bind(seq)
+            .fetch_optional(db)
+            .await?,
+    )
+}

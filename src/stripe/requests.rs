@@ -5,7 +5,7 @@ mod billing;
 pub mod catalogue;
 pub mod checkout;
 mod events;
-mod payments;
+pub mod payments;
 pub mod portal;
 pub mod subscriptions;
 

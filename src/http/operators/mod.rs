@@ -1,7 +1,14 @@
 //! What those call who look after members, one resource a file, and the pages of their console.
 
+mod actions;
+mod acts;
+mod adoptions;
+mod asking;
 mod console;
+mod event_acts;
 mod me;
+mod refunds;
+mod subscriptions;
 
 pub(super) use self::console::console;
 
@@ -11,10 +18,13 @@ use crate::http::edge::state::AppState;
 
 /// For operators, answered from our own rows.
 pub(super) fn from_rows() -> OpenApiRouter<AppState> {
-    me::routes()
+    me::routes().merge(actions::routes())
 }
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    acts::routes()
+        .merge(refunds::routes())
+        .merge(adoptions::routes())
+        .merge(event_acts::routes())
 }

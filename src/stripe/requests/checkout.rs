@@ -30,7 +30,6 @@ use crate::settings::{Branding, CheckoutPage};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{LineItem, List, Reference, Session};
 
-
 /// A Checkout Session to be opened. Equal values give equal requests, as idempotency wants.
 #[derive(Clone, Debug)]
 pub struct NewSession {
