@@ -2,3 +2,4 @@
 
 mod acts;
 mod cut_off;
+mod login;

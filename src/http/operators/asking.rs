@@ -12,7 +12,6 @@ use uuid::Uuid;
 
 use crate::auth::Principal;
 use crate::domain::actor::{Right, Staff};
-use crate::domain::invalid::Invalid;
 use crate::http::edge::codes::Code;
 use crate::http::edge::extract::{Allowed, IdempotencyKey, Member, Need, RequestId};
 use crate::http::edge::problem::ApiError;
@@ -26,9 +25,6 @@ pub(super) const ACTING: &[Code] = &[
     Code::OwnRows,
     Code::NotFound,
 ];
-
-/// Longest reference to a ticket, minute or voucher.
-const REFERENCE: usize = 40;
 
 /// An act as it was written down.
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,8 +110,8 @@ impl<N> Asker<N> {
             let detail = "Send an Idempotency-Key that is a UUID: it is the act's id, and a repeat under it is not done twice.";
             ApiError::new(Code::BadIdempotencyKey).detail(detail)
         })?;
-        let wrong = [reason(state, why.reason), reference(why.reference)];
-        let wrong: Vec<Invalid> = wrong.into_iter().flatten().collect();
+        let operators = &state.services.operators;
+        let wrong = operators.what_is_wrong_with(why.reason, why.reference);
         if !wrong.is_empty() {
             return Err(ApiError::validation_failed().fields(wrong));
         }
@@ -130,29 +126,6 @@ impl<N> Asker<N> {
             version: why.version,
         })
     }
-}
-
-fn reason(state: &AppState, given: Option<&str>) -> Option<Invalid> {
-    let known = &state.settings.console.reasons;
-    match given {
-        None => Some(Invalid::new("reason", "missing", "Say why: a code.")),
-        Some(given) if known.iter().any(|code| code == given) => None,
-        Some(_) => Some(Invalid::new(
-            "reason",
-            "reason_unknown",
-            format!("One of: {}.", known.join(", ")),
-        )),
-    }
-}
-
-fn reference(given: Option<&str>) -> Option<Invalid> {
-    let given = given?;
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./_-".contains(&byte);
-    let fits = (1..=REFERENCE).contains(&given.len()) && given.bytes().all(is_plain);
-    (!fits).then(|| {
-        let detail = "The number of a ticket, minute or voucher: 1 to 40 letters, digits and ./_- alone. No names.";
-        Invalid::new("reference", "reference_invalid", detail)
-    })
 }
 
 /// Lets an act come to its end, whether or not somebody still waits for the answer.

@@ -35,6 +35,9 @@ use crate::stripe::StripeError;
 /// An act that has not reached Stripe by then will not, and whoever cut it off is gone.
 const REACHES_STRIPE_WITHIN: Duration = Duration::from_secs(60);
 
+/// Longest reference to a ticket, minute or voucher.
+const REFERENCE: usize = 40;
+
 /// What is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verb {
@@ -273,6 +276,33 @@ impl<'a> About<'a> {
 }
 
 impl Operators {
+    /// What is wrong with why somebody acts: the reason is one of the settings' codes, and nothing that she writes can hold a
+    /// name.
+    pub fn what_is_wrong_with(
+        &self,
+        reason: Option<&str>,
+        reference: Option<&str>,
+    ) -> Vec<Invalid> {
+        let known = &self.purchases.settings.console.reasons;
+        let mut wrong = Vec::new();
+        match reason {
+            None => wrong.push(Invalid::new("reason", "missing", "Say why: a code.")),
+            Some(given) if known.iter().any(|code| code == given) => {}
+            Some(_) => {
+                let detail = format!("One of: {}.", known.join(", "));
+                wrong.push(Invalid::new("reason", "reason_unknown", detail));
+            }
+        }
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"./_-".contains(&byte);
+        let fits =
+            |given: &str| (1..=REFERENCE).contains(&given.len()) && given.bytes().all(is_plain);
+        if reference.is_some_and(|given| !fits(given)) {
+            let detail = "The number of a ticket, minute or voucher: 1 to 40 letters, digits and ./_- alone. No names.";
+            wrong.push(Invalid::new("reference", "reference_invalid", detail));
+        }
+        wrong
+    }
+
     /// A line to act upon, if she who asks may.
     async fn line_for(&self, id: SubscriptionId, ask: &Ask) -> Result<Line, ActError> {
         let line = self.purchases.line(id).await?.ok_or(ActError::NotFound)?;
