@@ -355,7 +355,7 @@ pub async fn find_open(
     .await?)
 }
 
-/// Which acts to list; every part of it has an index of its own.
+/// Which acts to list.
 #[derive(Clone, Debug, Default)]
 pub struct ActionFilter {
     /// Only to that.
@@ -374,27 +374,42 @@ pub struct ActionFilter {
     pub limit: i64,
 }
 
+/// A list by what leads to its rows; all else is looked at row by row.
+macro_rules! listed {
+    ($led_by:literal) => {
+        concat!(
+            "SELECT * FROM actions WHERE ",
+            $led_by,
+            " AND ($1::text IS NULL OR subject = $1) AND ($2::text IS NULL OR user_id = $2)
+              AND ($3::text IS NULL OR actor = $3) AND ($4::text IS NULL OR verb = $4)
+              AND ($5::text IS NULL OR state = $5) AND seq < $6
+              ORDER BY seq DESC LIMIT $7"
+        )
+    };
+}
+
 /// Acts, newest first.
 pub async fn list(
     db: impl PgExecutor<'_>,
     filter: &ActionFilter,
 ) -> Result<Vec<ActionRow>, StorageError> {
-    Ok(sqlx::query_as(
-        "SELECT * FROM actions
-          WHERE ($1::text IS NULL OR subject = $1) AND ($2::text IS NULL OR user_id = $2)
-            AND ($3::text IS NULL OR actor = $3) AND ($4::text IS NULL OR verb = $4)
-            AND ($5::text IS NULL OR state = $5) AND ($6::bigint IS NULL OR seq < $6)
-          ORDER BY seq DESC LIMIT $7",
-    )
-    .bind(&filter.subject)
-    .bind(&filter.user_id)
-    .bind(&filter.actor)
-    .bind(&filter.verb)
-    .bind(&filter.state)
-    .bind(filter.before)
-    .bind(filter.limit)
-    .fetch_all(db)
-    .await?)
+    // Plans are made without regard to the values: what is not asked for must not stand beside an index.
+    let statement = match (&filter.subject, &filter.user_id, &filter.actor) {
+        (Some(_), _, _) => listed!("subject = $1"),
+        (None, Some(_), _) => listed!("user_id = $2"),
+        (None, None, Some(_)) => listed!("actor = $3"),
+        (None, None, None) => listed!("true"),
+    };
+    Ok(sqlx::query_as(statement)
+        .bind(&filter.subject)
+        .bind(&filter.user_id)
+        .bind(&filter.actor)
+        .bind(&filter.verb)
+        .bind(&filter.state)
+        .bind(filter.before.unwrap_or(i64::MAX))
+        .bind(filter.limit)
+        .fetch_all(db)
+        .await?)
 }
 
 /// What is wrong with the chain, or its last entry where nothing is.
@@ -533,4 +548,14 @@ pub async fn find_head(db: impl PgExecutor<'_>) -> Result<Head, StorageError> {
     Ok(sqlx::query_as("SELECT seq, hash FROM action_head")
         .fetch_one(db)
         .await?)
+}
+
+/// The hash of one entry.
+pub async fn find_hash(db: impl PgExecutor<'_>, seq: i64) -> Result<Option<Vec<u8>>, StorageError> {
+    Ok(
+        sqlx::query_scalar("SELECT hash FROM action_log WHERE seq = $1")
+            .bind(seq)
+            .fetch_optional(db)
+            .await?,
+    )
 }

@@ -129,7 +129,8 @@ const FOLDERS: &[Folder] = &[
     Folder {
         room: "services",
         name: "upkeep",
-        knows: &["events"],
+        // What operators have begun and nobody has ended.
+        knows: &["events", "operators"],
     },
     Folder {
         room: "http",

@@ -1,26 +1,18 @@
-//! What operators find and understand: lists, search, the page of the day.
+//! What those see and do who look after members.
 
+mod acts;
+mod cut_off;
 mod lists;
+mod login;
 mod search;
 mod today;
 
-use std::time::Duration;
-
-use dues::auth::mint_development_token;
 use serde_json::Value;
 use sqlx::AssertSqlSafe;
 
 use crate::harness::TestApp;
 
 impl TestApp {
-    /// The token of somebody with these roles, good for an hour.
-    pub(crate) fn staff(&self, user: &str, roles: &[&str]) -> String {
-        let roles: Vec<String> = roles.iter().map(|role| format!("dues:{role}")).collect();
-        let life = Duration::from_hours(1);
-        mint_development_token(&self.settings, &self.clock, user, &roles, life)
-            .expect("tests run in development, with a secret")
-    }
-
     /// What an operator is answered at that path.
     pub(crate) async fn looked_at(&self, path: &str) -> Value {
         let call = self.get(path).bearer(&self.staff("boss", &["operator"]));

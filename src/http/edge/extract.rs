@@ -78,7 +78,7 @@ pub struct Follower;
 
 /// An operator whose role carries what the handler needs: `Allowed<Money>` says it in the signature.
 #[derive(Clone, Debug)]
-pub struct Allowed<N>(pub Staff, PhantomData<N>);
+pub struct Allowed<N>(pub Staff, pub PhantomData<N>);
 
 /// What a handler needs of an operator.
 pub trait Need {

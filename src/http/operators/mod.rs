@@ -1,10 +1,16 @@
 //! What those call who look after members, one resource a file, and the pages of their console.
 
+mod actions;
+mod acts;
+mod adoptions;
+mod asking;
 mod console;
+mod event_acts;
 mod events;
 mod filters;
 mod me;
 mod members;
+mod refunds;
 mod search;
 mod subscriptions;
 mod today;
@@ -18,6 +24,7 @@ use crate::http::edge::state::AppState;
 /// For operators, answered from our own rows.
 pub(super) fn from_rows() -> OpenApiRouter<AppState> {
     me::routes()
+        .merge(actions::routes())
         .merge(members::looking())
         .merge(subscriptions::routes())
         .merge(events::routes())
@@ -26,5 +33,10 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    search::routes().merge(members::revealing())
+    acts::routes()
+        .merge(refunds::routes())
+        .merge(adoptions::routes())
+        .merge(event_acts::routes())
+        .merge(search::routes())
+        .merge(members::revealing())
 }

@@ -1,6 +1,8 @@
 //! What operators do: find and understand what members hold, look at a whole deployment, and adopt what another system
 //! sold.
 
+pub mod actions;
+pub mod acts;
 pub mod adopt;
 pub mod describe;
 pub mod doctor;
@@ -14,18 +16,21 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
 
+use super::events::Events;
 use crate::purchases::Purchases;
 
 /// What operators do; cloning copies references.
 #[derive(Clone)]
 pub struct Operators {
     purchases: Arc<Purchases>,
+    events: Events,
     pool: PgPool,
 }
 
 impl Operators {
-    pub(super) fn new(purchases: &Arc<Purchases>) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>, events: Events) -> Self {
         Self {
+            events,
             pool: purchases.pool.clone(),
             purchases: Arc::clone(purchases),
         }
@@ -36,6 +41,7 @@ impl Operators {
     pub fn in_background(&self) -> Self {
         Self {
             purchases: Arc::new(self.purchases.in_background()),
+            events: self.events.in_background(),
             ..self.clone()
         }
     }
