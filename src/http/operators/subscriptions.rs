@@ -158,7 +158,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Page<Subscription>>, ApiError> {
     let limit = limit(query.limit)?;
-    let rows = operators.list(&wanted(query, limit + 1)?).await?;
+    let rows = operators.list(&wanted(&query, limit + 1)?).await?;
     let cursor = |(place, _): &(Place, Described)| match place.at {
         Some(at) => written(at, &place.id.to_string()),
         None => place.id.to_string(),
@@ -179,7 +179,7 @@ async fn show(
     read.map(Json).ok_or_else(ApiError::not_found)
 }
 
-fn wanted(query: ListQuery, limit: i64) -> Result<Wanted, ApiError> {
+fn wanted(query: &ListQuery, limit: i64) -> Result<Wanted, ApiError> {
     let reason = |text: &str| Reason::parse(text).map(|reason| reason.as_str().to_owned());
     let mut wanted = Wanted {
         user: parsed("user", query.user.as_deref(), short)?.map(UserId::new),

@@ -6,13 +6,11 @@ mod cancel;
 mod events;
 mod outcome;
 mod refund;
-mod reveal;
 mod settle;
 mod sync;
 
 pub use self::adoption::{AdoptionAsked, AdoptionPreview};
 pub use self::refund::{LinePart, PaymentPreview, RefundAsked, RefundLine, RefundPreview};
-pub use self::reveal::Named;
 pub use self::settle::SettlePreview;
 
 use std::time::Duration;
