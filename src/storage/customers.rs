@@ -45,6 +45,26 @@ pub async fn find_stripe_customers(
     .await?)
 }
 
+/// Every customer at Stripe that a user ever had, each with its currency: of each currency first the one with whom she buys
+/// now, then those of her newest checkouts.
+pub async fn find_of_user_ever(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<(String, String)>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT currency, stripe_customer_id FROM (
+            SELECT currency, stripe_customer_id, 'infinity'::timestamptz AS used FROM customers
+             WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+             UNION ALL
+            SELECT currency, stripe_customer_id, created_at FROM checkouts
+             WHERE user_id = $1 AND stripe_customer_id IS NOT NULL) AS had
+          GROUP BY currency, stripe_customer_id ORDER BY currency, max(used) DESC, stripe_customer_id",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?)
+}
+
 /// Records Stripe's answer for that generation, unless it has a customer already, as an adoption gives one; a later
 /// generation's is left alone. Returns whom the generation has, none where it is over.
 ///

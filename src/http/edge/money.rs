@@ -20,6 +20,11 @@ const LONGEST_TAG: usize = 35;
 pub(in crate::http) struct Language(Locale);
 
 impl Language {
+    /// For sentences that are English.
+    pub(in crate::http) fn english() -> Self {
+        Self(icu_locale_core::locale!("en"))
+    }
+
     /// The one that was asked for, else the first that the browser prefers, else English.
     pub(in crate::http) fn of(asked: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         if let Some(asked) = asked {

@@ -2,6 +2,7 @@
 
 mod console;
 mod me;
+mod story;
 
 pub(super) use self::console::console;
 
@@ -16,5 +17,5 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new()
+    OpenApiRouter::new().merge(story::routes())
 }

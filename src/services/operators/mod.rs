@@ -2,6 +2,7 @@
 
 pub mod adopt;
 pub mod doctor;
+pub mod story;
 
 use std::sync::Arc;
 

@@ -1,0 +1,415 @@
+//! What our own tables tell: changes, transactions, events that are not at their end, actions.
+
+use std::collections::{HashMap, HashSet};
+
+use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
+
+use super::sentences::{self, Who};
+use super::{Entry, EntryKind, Rank};
+use crate::domain::ids::{SubscriptionId, UserId};
+use crate::domain::subscription::{Status, Subscription};
+use crate::purchases::Error;
+use crate::services::operators::Operators;
+use crate::storage::actions::{self, ActionRow};
+use crate::storage::checkouts::{self, CheckoutRow};
+use crate::storage::customers;
+use crate::storage::status_changes::{self, ChangeRow};
+use crate::storage::subscriptions::{self, Placed};
+use crate::storage::transactions::{self, TransactionRow};
+use crate::storage::webhook_events::{self, EventRow};
+
+/// So many of each table are read: one more than a story has, so that it is known when something is left out.
+const LIMIT: i64 = super::MOST as i64 + 1;
+/// Payments for the same plan within so long may be one too many.
+const TWICE: Duration = Duration::DAY;
+
+/// Whose story it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Of one line.
+    Line(SubscriptionId),
+    /// Of all of a member's.
+    Member,
+}
+
+/// Our rows of a story. What Stripe's objects tell too is taken out before the rest is told from here.
+pub(super) struct Rows {
+    pub(super) wanted: Wanted,
+    pub(super) user: UserId,
+    /// All lines of the member, newest first.
+    pub(super) lines: Vec<Placed>,
+    pub(super) checkouts: HashMap<Uuid, CheckoutRow>,
+    /// Currency and `cus_…`.
+    pub(super) customers: Vec<(String, String)>,
+    pub(super) transactions: Vec<TransactionRow>,
+    /// Of the objects that our rows name, and later of those that Stripe does.
+    pub(super) events: HashMap<String, EventRow>,
+    /// Whose an object at Stripe is.
+    pub(super) places: HashMap<String, SubscriptionId>,
+    changes: Vec<ChangeRow>,
+    actions: Vec<ActionRow>,
+    /// Before it, settled events are kept no more.
+    purged_before: OffsetDateTime,
+}
+
+impl Rows {
+    pub(super) async fn of_subscription(
+        operators: &Operators,
+        id: SubscriptionId,
+    ) -> Result<Option<Self>, Error> {
+        let Some(one) = subscriptions::find_placed(&operators.pool, id).await? else {
+            return Ok(None);
+        };
+        let user = one.user.clone();
+        let mut lines = subscriptions::find_placed_of_user(&operators.pool, &user, LIMIT).await?;
+        if !lines.iter().any(|placed| placed.line.id == id) {
+            lines.push(one);
+        }
+        Self::read(operators, Wanted::Line(id), user, lines)
+            .await
+            .map(Some)
+    }
+
+    pub(super) async fn of_member(
+        operators: &Operators,
+        user: &UserId,
+    ) -> Result<Option<Self>, Error> {
+        let lines = subscriptions::find_placed_of_user(&operators.pool, user, LIMIT).await?;
+        let rows = Self::read(operators, Wanted::Member, user.clone(), lines).await?;
+        let is_known = !(rows.lines.is_empty() && rows.customers.is_empty());
+        Ok(is_known.then_some(rows))
+    }
+
+    async fn read(
+        operators: &Operators,
+        wanted: Wanted,
+        user: UserId,
+        lines: Vec<Placed>,
+    ) -> Result<Self, Error> {
+        let pool = &operators.pool;
+        let told: Vec<Uuid> = { lines.iter() }
+            .filter(|placed| wanted.is_of(placed.line.id))
+            .map(|placed| placed.line.id.0)
+            .collect();
+        let baskets: Vec<Uuid> = lines.iter().map(|placed| placed.checkout.0).collect();
+        let checkouts = checkouts::find_by_ids(pool, &baskets).await?;
+        let days = i64::from(operators.purchases.settings.worker.purge_after_days);
+        let mut rows = Self {
+            changes: status_changes::find_of_lines(pool, &told, LIMIT).await?,
+            transactions: transactions::find_of_lines(pool, &told, LIMIT).await?,
+            customers: customers::find_of_user_ever(pool, &user).await?,
+            checkouts: { checkouts.into_iter() }.map(|row| (row.id, row)).collect(),
+            purged_before: operators.purchases.clock.now() - Duration::days(days),
+            places: HashMap::new(),
+            events: HashMap::new(),
+            actions: Vec::new(),
+            wanted,
+            user,
+            lines,
+        };
+        rows.places = rows.places();
+        let mut objects: Vec<String> = rows.places.keys().cloned().collect();
+        if wanted == Wanted::Member {
+            objects.extend(rows.customers.iter().map(|(_, customer)| customer.clone()));
+        }
+        rows.read_events(operators, objects).await?;
+        rows.read_actions(operators).await?;
+        Ok(rows)
+    }
+
+    /// The lines that are told of.
+    pub(super) fn told(&self) -> impl Iterator<Item = &Placed> {
+        self.lines
+            .iter()
+            .filter(|placed| self.wanted.is_of(placed.line.id))
+    }
+
+    pub(super) fn line(&self, id: SubscriptionId) -> Option<&Subscription> {
+        let found = self.lines.iter().find(|placed| placed.line.id == id);
+        found.map(|placed| &placed.line)
+    }
+
+    pub(super) fn checkout(&self, placed: &Placed) -> Option<&CheckoutRow> {
+        self.checkouts.get(&placed.checkout.0)
+    }
+
+    /// The ids at Stripe that our rows name, each with its line: what events are about.
+    fn places(&self) -> HashMap<String, SubscriptionId> {
+        let mut places = HashMap::new();
+        for placed in self.told() {
+            let line = &placed.line;
+            let session = self
+                .checkout(placed)
+                .and_then(|row| row.stripe_session_id.clone());
+            let own = [
+                line.stripe_subscription.clone(),
+                line.payment_intent.clone(),
+                session,
+            ];
+            for object in own.into_iter().flatten() {
+                places.entry(object).or_insert(line.id);
+            }
+        }
+        for row in &self.transactions {
+            let reference = row.stripe_reference.split('#').next().map(str::to_owned);
+            for object in reference
+                .into_iter()
+                .chain(row.stripe_payment_intent_id.clone())
+            {
+                places
+                    .entry(object)
+                    .or_insert(SubscriptionId(row.subscription_id));
+            }
+        }
+        places
+    }
+
+    /// Reads the events about these objects, and those that our changes name.
+    pub(super) async fn read_events(
+        &mut self,
+        operators: &Operators,
+        objects: Vec<String>,
+    ) -> Result<(), Error> {
+        let named = self.changes.iter().filter_map(|row| row.cause_ref.clone());
+        let named: Vec<String> = named.filter(|id| id.starts_with("evt_")).collect();
+        let found = webhook_events::find_about(&operators.pool, &objects, &named, LIMIT).await?;
+        self.events
+            .extend(found.into_iter().map(|row| (row.id.clone(), row)));
+        Ok(())
+    }
+
+    async fn read_actions(&mut self, operators: &Operators) -> Result<(), Error> {
+        let mut subjects: Vec<String> = self.events.keys().cloned().collect();
+        for placed in self.told() {
+            subjects.push(placed.line.id.to_string());
+            subjects.extend(placed.line.stripe_subscription.clone());
+        }
+        subjects.push(self.user.as_str().to_owned());
+        let mut targets = HashSet::new();
+        for row in &self.transactions {
+            targets.extend(row.stripe_payment_intent_id.clone());
+            targets.extend(row.stripe_reference.split('#').map(str::to_owned));
+        }
+        let targets: Vec<String> = targets.into_iter().collect();
+        let user = (self.wanted == Wanted::Member).then_some(self.user.as_str());
+        self.actions =
+            actions::find_about(&operators.pool, &subjects, &targets, user, LIMIT).await?;
+        Ok(())
+    }
+
+    /// Takes out the transactions that the test says, to tell them together with what Stripe says of them.
+    pub(super) fn take(&mut self, is_it: impl Fn(&TransactionRow) -> bool) -> Vec<TransactionRow> {
+        self.transactions.extract_if(.., |row| is_it(row)).collect()
+    }
+
+    /// The action that is known by this id.
+    pub(super) fn action(&self, id: &str) -> Option<&ActionRow> {
+        let id: Uuid = id.parse().ok()?;
+        self.actions.iter().find(|row| row.id == id)
+    }
+
+    /// Another line of hers of the same plan that was paid at about the same time, before this one.
+    pub(super) fn paid_just_before(&self, line: &Subscription) -> Option<&Subscription> {
+        let paid = line.first_paid_at?;
+        let lines = self.lines.iter().map(|placed| &placed.line);
+        lines
+            .filter(|other| other.id != line.id && other.plan == line.plan)
+            .find(|other| {
+                let before = other.first_paid_at.map(|at| paid - at);
+                before.is_some_and(|before| {
+                    (Duration::ZERO..TWICE).contains(&before)
+                        && (before > Duration::ZERO || other.id < line.id)
+                })
+            })
+    }
+
+    /// All that is left to be told from our rows.
+    pub(super) fn entries(&self, now: OffsetDateTime) -> Vec<Entry> {
+        let mut entries: Vec<Entry> = self.actions.iter().map(|row| self.of_action(row)).collect();
+        let mut seen = HashSet::new();
+        for row in &self.changes {
+            let is_newest = seen.insert(row.subscription_id);
+            entries.push(self.of_change(row, is_newest));
+        }
+        entries.extend(self.events.values().filter_map(|row| self.of_event(row)));
+        entries.extend(self.money());
+        let oldest = self.told().map(|placed| placed.line.created_at).min();
+        if oldest.is_some_and(|oldest| oldest < self.purged_before && self.purged_before < now) {
+            let text = sentences::purged(self.purged_before);
+            entries.push(Entry::new(
+                EntryKind::Note,
+                Rank::Note,
+                self.purged_before,
+                text,
+            ));
+        }
+        entries
+    }
+
+    fn of_change(&self, row: &ChangeRow, is_newest: bool) -> Entry {
+        let id = SubscriptionId(row.subscription_id);
+        let line = self.line(id);
+        let rank = match row.from_status {
+            None => Rank::Ordered,
+            Some(_) => Rank::Change,
+        };
+        let plan = row
+            .to_plan
+            .as_deref()
+            .or(line.map(|line| line.plan.as_str()));
+        let text = sentences::change(row, plan.unwrap_or_default());
+        let mut entry = Entry::new(EntryKind::Change, rank, row.at, text);
+        entry.order.seq = row.seq;
+        let action = row.cause_ref.as_deref().and_then(|id| self.action(id));
+        let event = row.cause_ref.as_deref().and_then(|id| self.events.get(id));
+        entry.cause = Some(match (action, event) {
+            (Some(action), _) => sentences::by_operator(&Who::of(action)),
+            (None, event) => sentences::cause(&row.cause, event.map(|event| event.r#type.as_str())),
+        });
+        entry.actor = Some(match row.cause.as_str() {
+            "webhook" => "stripe".to_owned(),
+            "return" => "browser".to_owned(),
+            "member" => "member".to_owned(),
+            "operator" => row.actor.clone().unwrap_or_else(|| "operator".to_owned()),
+            _ => "upkeep".to_owned(),
+        });
+        entry.role = action.map(|action| action.role.clone());
+        entry.reference.clone_from(&row.cause_ref);
+        entry.subscription = Some(id);
+        if let Some(cause) = event
+            .map(|event| event.created)
+            .max(action.map(|action| action.at))
+        {
+            // Our clock may be a little behind Stripe's.
+            entry.order.at = entry.order.at.max(cause);
+        }
+        entry.advice = line
+            .filter(|line| is_newest && line.status.as_str() == row.to_status)
+            .and_then(|line| sentences::what_to_do(line.status, line.reason, line.recurring))
+            .map(str::to_owned);
+        entry
+    }
+
+    fn of_event(&self, row: &EventRow) -> Option<Entry> {
+        let (text, advice) = sentences::event(row)?;
+        let mut entry = Entry::new(EntryKind::Event, Rank::Event, row.received_at, text);
+        entry.cause = Some(sentences::cause("webhook", Some(&row.r#type)));
+        entry.actor = Some("stripe".to_owned());
+        entry.reference = Some(row.id.clone());
+        entry.subscription = self.places.get(&row.object_id).copied();
+        entry.advice = advice.map(str::to_owned);
+        Some(entry)
+    }
+
+    fn of_action(&self, row: &ActionRow) -> Entry {
+        let text = sentences::action(row);
+        let mut entry = Entry::new(EntryKind::Action, Rank::Action, row.at, text);
+        entry.order.seq = row.seq;
+        entry.cause = Some(sentences::by_operator(&Who::of(row)));
+        entry.actor = Some(row.actor.clone());
+        entry.role = Some(row.role.clone());
+        entry.reference = Some(row.id.to_string());
+        let line = row.subject.parse().ok().map(SubscriptionId);
+        entry.subscription = line
+            .filter(|id| self.line(*id).is_some())
+            .or_else(|| self.places.get(&row.subject).copied());
+        entry.advice = sentences::advice_of_action(row).map(str::to_owned);
+        entry
+    }
+
+    /// Payments, refunds and disputes of which Stripe has told nothing here. Those of several lines are one entry.
+    fn money(&self) -> Vec<Entry> {
+        let mut groups: Vec<Vec<&TransactionRow>> = Vec::new();
+        for row in &self.transactions {
+            let same = |group: &&mut Vec<&TransactionRow>| {
+                group[0].kind == row.kind && group[0].stripe_reference == row.stripe_reference
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.push(row),
+                None => groups.push(vec![row]),
+            }
+        }
+        let told = groups.iter().map(|group| {
+            let row = group[0];
+            let lines: Vec<SubscriptionId> = { group.iter() }
+                .map(|row| SubscriptionId(row.subscription_id))
+                .collect();
+            let mut entry = Entry::new(
+                EntryKind::Transaction,
+                rank_of(&row.kind),
+                row.occurred_at,
+                sentences::transaction(row, &self.plans(&lines)),
+            );
+            entry.reference = Some(row.stripe_reference.clone());
+            self.of_money(&mut entry, &lines);
+            entry.advice = self.advice(row, &lines);
+            entry
+        });
+        told.collect()
+    }
+
+    /// What holds for every entry of money: who told of it, whose it is, and that it came after the order.
+    pub(super) fn of_money(&self, entry: &mut Entry, lines: &[SubscriptionId]) {
+        entry.cause = Some(sentences::AT_STRIPE.to_owned());
+        entry.actor = Some("stripe".to_owned());
+        let first = lines.iter().find(|id| self.wanted.is_of(**id));
+        entry.subscription = first.or(lines.first()).copied();
+        let line = entry.subscription.and_then(|id| self.line(id));
+        if let Some(line) = line {
+            entry.after(line.created_at);
+        }
+    }
+
+    /// What can be done about a transaction, as far as our rows tell.
+    pub(super) fn advice(&self, row: &TransactionRow, lines: &[SubscriptionId]) -> Option<String> {
+        let line = lines.iter().find_map(|id| self.line(*id))?;
+        if row.kind == "payment" {
+            return self.advice_for_payment(line, row.occurred_at, true);
+        }
+        let is_over = line.status == Status::Ended;
+        sentences::advice_of_transaction(&row.kind, row.state.as_deref(), is_over)
+            .map(str::to_owned)
+    }
+
+    /// What can be done about a payment of a line: it came after the end, or it is one too many.
+    pub(super) fn advice_for_payment(
+        &self,
+        line: &Subscription,
+        at: OffsetDateTime,
+        is_first: bool,
+    ) -> Option<String> {
+        if line.recurring && line.ended_at.is_some_and(|ended| at > ended) {
+            return Some(sentences::PAID_AFTER_THE_END.to_owned());
+        }
+        let is_first = is_first && line.first_paid_at.is_none_or(|first| first >= at);
+        let before = self.paid_just_before(line).filter(|_| is_first)?;
+        Some(sentences::paid_twice(before.id))
+    }
+
+    /// The codes of the lines' plans, as they are named in a sentence.
+    pub(super) fn plans(&self, lines: &[SubscriptionId]) -> String {
+        let lines = lines.iter().filter_map(|id| self.line(*id));
+        let mut plans: Vec<&str> = lines.map(|line| line.plan.as_str()).collect();
+        plans.dedup();
+        sentences::list(&plans)
+    }
+}
+
+impl Wanted {
+    pub(super) fn is_of(self, line: SubscriptionId) -> bool {
+        match self {
+            Self::Line(one) => one == line,
+            Self::Member => true,
+        }
+    }
+}
+
+fn rank_of(kind: &str) -> Rank {
+    match kind {
+        "payment" => Rank::Paid,
+        "payment_failed" => Rank::Failed,
+        "refund" => Rank::Refunded,
+        _ => Rank::Disputed,
+    }
+}

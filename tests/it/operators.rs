@@ -1,0 +1,3 @@
+//! What operators see and do, through HTTP.
+
+mod story;
