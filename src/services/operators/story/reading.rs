@@ -46,7 +46,7 @@ enum Call {
 
 /// What it has brought.
 enum Brought {
-    Session(Session),
+    Session(Box<Session>),
     Subscription(OffsetDateTime, Box<Subscription>),
     Subscriptions(OffsetDateTime, Vec<Subscription>),
     Invoices(Vec<Invoice>),
@@ -166,7 +166,7 @@ impl Read {
                 let invoice = invoice.and_then(Expandable::into_object);
                 let is_new = |new: &Invoice| self.invoices.iter().all(|known| known.id != new.id);
                 self.invoices.extend(invoice.filter(is_new));
-                self.sessions.push(session);
+                self.sessions.push(*session);
             }
             Brought::Subscription(at, one) => self.subscriptions.push((at, *one)),
             Brought::Subscriptions(at, all) => {
@@ -217,11 +217,10 @@ impl Call {
     async fn make(&self, stripe: &Stripe, now: OffsetDateTime) -> Result<Brought, StripeError> {
         let to = now + time::Duration::DAY;
         let begin = OffsetDateTime::UNIX_EPOCH;
-        fn data<T>(answer: Answer<List<T>>) -> Vec<T> {
-            answer.body.data
-        }
         Ok(match self {
-            Self::Session(id) => Brought::Session(stripe.retrieve_session(id).await?.body),
+            Self::Session(id) => {
+                Brought::Session(Box::new(stripe.retrieve_session(id).await?.body))
+            }
             Self::Subscription(id) => {
                 let answer = stripe.retrieve_subscription(id).await?;
                 Brought::Subscription(answer.at, Box::new(answer.body))
@@ -252,4 +251,8 @@ impl Call {
             _ => None,
         }
     }
+}
+
+fn data<T>(answer: Answer<List<T>>) -> Vec<T> {
+    answer.body.data
 }

@@ -221,14 +221,13 @@ impl<'a> Who<'a> {
 }
 
 pub(super) fn by_operator(Who(action): &Who<'_>) -> String {
-    let mut text = format!("operator {}, {}", action.actor, action.role);
-    if let Some(reason) = &action.reason {
-        text.push_str(&format!(", reason {}", words(reason)));
-    }
-    if let Some(reference) = &action.reference {
-        text.push_str(&format!(", ticket {reference}"));
-    }
-    text
+    let who = Some(format!("operator {}, {}", action.actor, action.role));
+    let reason = action.reason.as_deref();
+    let reason = reason.map(|reason| format!("reason {}", words(reason)));
+    let ticket = action.reference.as_deref();
+    let ticket = ticket.map(|ticket| format!("ticket {ticket}"));
+    let parts: Vec<String> = [who, reason, ticket].into_iter().flatten().collect();
+    parts.join(", ")
 }
 
 pub(super) fn cause(cause: &str, event: Option<&str>) -> String {
@@ -447,13 +446,13 @@ pub(super) fn transaction(row: &TransactionRow, plans: &str) -> Text {
 pub(super) fn open_invoice(
     due: Money,
     plans: &str,
-    tries: u64,
+    attempts: u64,
     next: Option<OffsetDateTime>,
 ) -> Text {
-    let tried = match tries {
+    let tried = match attempts {
         0 => "nobody has tried to pay it".to_owned(),
         1 => "paying was tried once".to_owned(),
-        _ => format!("paying was tried {tries} times"),
+        _ => format!("paying was tried {attempts} times"),
     };
     let next = next.map_or(" Stripe does not try again by itself.".to_owned(), |next| {
         format!(" Stripe tries again on {}.", day(next))
