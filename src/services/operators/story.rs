@@ -5,6 +5,7 @@
 
 mod differs;
 mod money;
+mod ours;
 mod ownership;
 mod reading;
 mod rows;

@@ -57,6 +57,9 @@ pub(super) async fn from_rows(app: &TestApp, id: &str) -> Story {
 impl Story {
     fn of(answer: &Answer) -> Self {
         let story = Self(answer.json());
+        if std::env::var_os("SHOW").is_some() {
+            eprintln!("{}", crate::operators::story::shown(&story.0));
+        }
         let times: Vec<&str> = { story.entries().iter() }
             .filter_map(|entry| entry["at"].as_str())
             .map(|at| &at[..19])
@@ -120,7 +123,7 @@ async fn a_purchase_is_told_step_by_step_newest_first_and_its_amounts_only_by_st
     assert_says(
         now,
         "text",
-        "Stripe has a subscription for membership-annual, which is active now; it is billed again on",
+        "Stripe has a subscription for membership-annual: it is active, and billed again on",
     );
     let paid =
         story.entry("Stripe took €30.00 from a card for membership-annual, and we recorded it");
@@ -257,7 +260,7 @@ async fn where_stripe_is_away_our_part_is_told_and_that_the_rest_is_missing() {
         "/v1/subscriptions/*",
         "/v1/checkout/sessions/*",
     ] {
-        let fault = json!({"kind": "status_500", "method": "GET", "path": path, "times": 1});
+        let fault = json!({"kind": "error_500", "method": "GET", "path": path, "times": 1});
         app.fault(fault).await;
     }
     let story = story_of(&app, &purchase.subscription).await;
@@ -332,7 +335,7 @@ async fn nobody_elses_objects_are_told_and_what_was_made_by_hand_is_found_with_i
 #[tokio::test]
 async fn neither_names_nor_cards_are_told_and_what_a_card_was_declined_for_is() {
     let app = forgetful().await;
-    let purchase = app.sell("credits-20", DECLINED_CARD).await;
+    let purchase = app.sell_declined("credits-20", DECLINED_CARD).await;
     let story = story_of(&app, &purchase.subscription).await;
     let failed = story.entry(
         "A payment of €20.00 from a card for credits-20 failed. The bank declined the payment",
@@ -342,6 +345,81 @@ async fn neither_names_nor_cards_are_told_and_what_a_card_was_declined_for_is() 
     for secret in ["visa", "0002", "@", "client_secret", "https://"] {
         assert!(!told.contains(secret), "{secret}: {:#}", story.0);
     }
+}
+
+#[tokio::test]
+async fn a_basket_is_one_payment_for_all_its_lines_and_each_line_knows_it() {
+    let app = forgetful().await;
+    let (_, lines) = app
+        .sell_basket(&["membership-annual", "share", "credits-20"], GOOD_CARD)
+        .await;
+    for line in &lines {
+        let story = story_of(&app, line).await;
+        story.assert_agreed();
+        let paid = story
+            .entry("Stripe took €75.00 from a card for membership-annual, share and credits-20");
+        assert_eq!(paid["subscription_id"], json!(line));
+        assert!(
+            story.all("A payment").len() < 2,
+            "the page alone: {:#}",
+            story.0
+        );
+    }
+    let story = story_of_member(&app, "alice").await;
+    story.assert_agreed();
+    assert_eq!(story.all("Stripe took").len(), 1, "{:#}", story.0);
+    let payment = story.entry("Stripe took")["reference"].clone();
+    let once = story
+        .entries()
+        .iter()
+        .filter(|entry| entry["reference"] == payment);
+    assert_eq!(once.count(), 1, "{:#}", story.0);
+}
+
+#[tokio::test]
+async fn of_a_member_who_was_several_customers_not_all_are_asked_and_that_is_said() {
+    let app = forgetful().await;
+    let purchase = app.sell("credits-20", GOOD_CARD).await;
+    let customer = app.customer_of(&purchase).await;
+    app.at_stripe(Method::DELETE, &format!("/v1/customers/{customer}"), &[])
+        .await;
+    app.settle().await;
+    app.sell("credits-50", GOOD_CARD).await;
+    let before = app.service_calls_but_events().await;
+    let story = story_of_member(&app, "alice").await;
+    assert_eq!(app.service_calls_but_events().await - before, 6);
+    assert_eq!(story.0["complete"], false);
+    assert_says(&story.0, "missing", "several customers");
+    story.entry("Stripe took €20.00 from a card for credits-20");
+    story.entry("Stripe took €50.00 from a card for credits-50");
+}
+
+#[tokio::test]
+async fn a_stripe_that_is_slow_is_not_waited_for_longer_than_a_request_may_take() {
+    let app = TestApp::with()
+        .setting("DUES__STRIPE__MAX_RETRIES", 0)
+        .setting("DUES__STRIPE__TIMEOUT_MS", 400)
+        .setting("DUES__STRIPE__TOTAL_TIMEOUT_MS", 500)
+        .start()
+        .await;
+    app.first_walk_is_over().await;
+    let purchase = app.sell("share", GOOD_CARD).await;
+    let stall = json!({"kind": "stall", "method": "GET", "path": "/v1/charges", "times": 1, "stall_ms": 3000});
+    app.fault(stall).await;
+    let begun = std::time::Instant::now();
+    let story = story_of(&app, &purchase.subscription).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_says(
+        &story.0,
+        "missing",
+        "Stripe does not answer: it took too long",
+    );
+    story.entry("A payment for share came");
+    story.entry("A payment page over €25.00 for share was opened");
 }
 
 /// An act as the rows of it are written.
@@ -469,4 +547,26 @@ async fn events_that_are_not_at_their_end_are_told_and_that_old_ones_are_gone() 
     let story = from_rows(&app, &purchase.subscription).await;
     let note = story.entry("What Stripe told us one by one before");
     assert_eq!(note["kind"], "note");
+}
+
+pub(super) fn shown(v: &Value) -> String {
+    let mut out = format!("== complete {} missing {}\n", v["complete"], v["missing"]);
+    for e in v["data"].as_array().unwrap() {
+        out += &format!(
+            "{} [{}] {}\n      cause: {} actor: {} ref: {}\n",
+            e["at"].as_str().unwrap(),
+            e["kind"].as_str().unwrap(),
+            e["text"].as_str().unwrap(),
+            e["cause"],
+            e["actor"],
+            e["reference"]
+        );
+        if !e["differs"].is_null() {
+            out += &format!("      DIFFERS {}\n", e["differs"]);
+        }
+        if !e["advice"].is_null() {
+            out += &format!("      ADVICE {}\n", e["advice"]);
+        }
+    }
+    out
 }

@@ -50,7 +50,10 @@ pub(super) fn subscription(
     }
     let quantity = theirs.one.item_quantity();
     if let Some(quantity) = quantity.filter(|quantity| *quantity != i64::from(line.quantity)) {
-        said.push((quantity.to_string(), line.quantity.to_string()));
+        said.push((
+            format!("{quantity} of it"),
+            format!("{} of it", line.quantity),
+        ));
     }
     let ends = theirs.one.cancel_at_period_end || theirs.one.cancel_at.is_some();
     let ours_ends = line.stripe.is_some_and(|held| held.will_end());

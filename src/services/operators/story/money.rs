@@ -2,29 +2,34 @@
 
 use time::OffsetDateTime;
 
-use super::ownership::intent_of;
+use super::ownership::{Whose, intent_of};
 use super::sentences::{Method, Who};
 use super::stripe::{Teller, money_of};
 use super::{Entry, EntryKind, Rank, differs, sentences};
 use crate::domain::ids::SubscriptionId;
 use crate::storage::transactions::TransactionRow;
 use crate::stripe::declines;
-use crate::stripe::objects::{Charge, Dispute, Expandable, Refund, time_of};
+use crate::stripe::objects::{Charge, Dispute, Expandable, Refund, Session, time_of};
 
 /// The metadata key of the action that has paid back.
 const ACTION_KEY: &str = "dues_action_id";
 
-impl Teller<'_> {
+impl<'a> Teller<'a> {
     /// All of it.
     pub(super) fn money(&mut self) -> Vec<Entry> {
         let read = self.read;
         let mut entries = Vec::new();
         // Oldest first: tries are recorded in their order.
         for charge in read.charges.iter().rev() {
-            let Some(lines) = self.told(self.owned.of_charge(charge)) else {
+            let fitting = self.page_that_fits(charge);
+            let whose = match fitting {
+                Some(page) => self.owned.of_session(page),
+                None => self.owned.of_charge(charge),
+            };
+            let Some(lines) = self.told(whose) else {
                 continue;
             };
-            entries.extend(self.charge(charge, &lines));
+            entries.extend(self.charge(charge, &lines, fitting));
             let refunds = charge.refunds.iter().flat_map(|refunds| &refunds.data);
             entries.extend(refunds.filter_map(|refund| self.refund(charge, refund, &lines)));
         }
@@ -32,12 +37,35 @@ impl Teller<'_> {
         entries
     }
 
-    fn charge(&mut self, charge: &Charge, lines: &[SubscriptionId]) -> Option<Entry> {
+    /// The page on which a try failed that belongs to nobody: Stripe knows no more of it before the subscription is paid.
+    fn page_that_fits(&self, charge: &Charge) -> Option<&'a Session> {
+        let is_nobodys = self.owned.of_charge(charge) == Whose::Nobody;
+        let fits = |session: &&Session| {
+            let open = session.created..=session.expires_at;
+            session.mode.as_deref() == Some("subscription")
+                && session.status.as_deref() != Some("complete")
+                && (session.amount_total, &session.currency) == (charge.amount, &charge.currency)
+                && open.contains(&charge.created)
+        };
+        let failed = charge.status.as_deref() == Some("failed");
+        let mut fitting = self.read.sessions.iter().filter(fits);
+        match (fitting.next(), fitting.next()) {
+            (Some(one), None) if is_nobodys && failed => Some(one),
+            _ => None,
+        }
+    }
+
+    fn charge(
+        &mut self,
+        charge: &Charge,
+        lines: &[SubscriptionId],
+        fitting: Option<&Session>,
+    ) -> Option<Entry> {
         let at = charge.created.and_then(time_of)?;
         match charge.status.as_deref()? {
             "succeeded" if charge.captured != Some(false) => self.payment(charge, at, lines),
             "pending" => self.under_way(charge, at, lines),
-            "failed" => self.failed(charge, at, lines),
+            "failed" => self.failed(charge, at, lines, fitting),
             _ => None,
         }
     }
@@ -102,6 +130,7 @@ impl Teller<'_> {
         charge: &Charge,
         at: OffsetDateTime,
         lines: &[SubscriptionId],
+        fitting: Option<&Session>,
     ) -> Option<Entry> {
         let amount = money_of(charge.amount, charge.currency.as_ref())?;
         let said = charge
@@ -121,6 +150,10 @@ impl Teller<'_> {
             &self.rows.plans(lines),
             (why.message, is_paid, next),
         );
+        let text = match fitting {
+            Some(_) => sentences::by_all_signs(text),
+            None => text,
+        };
         let reference = invoice.map(|invoice| invoice.id.as_str());
         let reference = reference.or(intent_of(charge)).unwrap_or(&charge.id);
         let mut entry = self.entry(Rank::Failed, at, (text, reference), lines, row.as_ref());
@@ -130,7 +163,9 @@ impl Teller<'_> {
             Some(sentences::WAIT_FOR_THE_DEBIT.to_owned())
         } else {
             let is_open = invoice.is_some_and(|it| it.status.as_deref() == Some("open"));
-            let place = (self.page_is_open(charge), is_open);
+            let page = fitting.map(|page| page.status.as_deref() == Some("open"));
+            let page = page.unwrap_or_else(|| self.page_is_open(charge));
+            let place = (page, is_open);
             Some(sentences::another_card(why.advice, place))
         };
         Some(entry)
@@ -258,6 +293,7 @@ impl Teller<'_> {
         let mut entry = self.at_stripe(rank, at, told, lines);
         if let Some(row) = row {
             entry.kind = EntryKind::Transaction;
+            entry.cause = Some(sentences::cause("webhook", None));
             entry.reference = Some(row.stripe_reference.clone());
         }
         entry

@@ -108,10 +108,6 @@ impl<'a> Owned<'a> {
                 self.lines.entry(id).or_default().push(line.id);
             }
         }
-        // In the order of the basket: lines come newest first.
-        for lines in self.lines.values_mut() {
-            lines.sort();
-        }
     }
 
     /// What is recorded of the payments, and which objects are another member's.
@@ -145,6 +141,10 @@ impl<'a> Owned<'a> {
             if user == rows.user.as_str() {
                 self.recorded.push(row);
             }
+        }
+        // In the order of the basket, whatever comes first here.
+        for lines in self.lines.values_mut() {
+            lines.sort();
         }
         let subscriptions: Vec<&str> = { read.subscriptions.iter() }
             .map(|(_, one)| one.id.as_str())

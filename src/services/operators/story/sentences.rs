@@ -100,7 +100,9 @@ pub(super) fn what_to_do(status: Status, reason: Reason, recurring: bool) -> Opt
         (Status::PendingActivation, _) => {
             "If the member says that she has paid, sync it: what Stripe says is taken over."
         }
-        (Status::PendingCompletion, _) => WAIT_FOR_THE_DEBIT,
+        (Status::PendingCompletion, _) => {
+            "Wait: a bank debit takes up to 14 days, and nobody needs to pay again. If it was paid by card, sync it."
+        }
         (Status::OnHold, Reason::Disputed) => {
             "Answer the dispute in Stripe's dashboard, or ask the member to withdraw it at her bank."
         }
@@ -387,6 +389,17 @@ pub(super) fn failed(
     )
 }
 
+/// Of a try on a page of which Stripe keeps no word: what is sold as a subscription has no payment before it is paid.
+pub(super) fn by_all_signs(text: Text) -> Text {
+    Text {
+        words: format!(
+            "{} (Stripe does not say on which page that was: customer, amount and time fit this one.)",
+            text.words
+        ),
+        ..text
+    }
+}
+
 pub(super) fn refund(money: Money, state: &str, plans: &str, why: Option<&str>) -> Text {
     let why = why.map_or(String::new(), |why| format!(" ({})", words(why)));
     let what = for_(plans);
@@ -434,6 +447,7 @@ pub(super) fn transaction(row: &TransactionRow, plans: &str) -> Text {
     let words = match row.kind.as_str() {
         "payment" => format!("A payment{what} came, and we recorded it {recorded}."),
         "payment_failed" => format!("A payment{what} failed."),
+        "refund" if state == "succeeded" => format!("Money{what} was paid back."),
         "refund" => format!("A refund{what} is {}.", refund_word(state)),
         _ => format!(
             "The member's bank claimed a payment back{what}: the dispute is {}.",
@@ -558,21 +572,23 @@ pub(super) fn subscription(
     let plan = plan.map_or("at a price that no plan has".to_owned(), |plan| {
         format!("for {plan}")
     });
-    let is_over = matches!(status, "canceled" | "incomplete_expired");
-    let then = match (next, ends) {
-        (_, Some(end)) if is_over => format!("; it ended on {}", day(end)),
-        (_, Some(end)) => format!("; it ends on {}", day(end)),
-        (Some(next), None) if !is_over => format!("; it is billed again on {}", day(next)),
-        _ => String::new(),
+    let status = stripe_status(status);
+    let now = match (next, ends) {
+        (_, Some(end)) if status == ENDED => format!("it ended on {}", day(end)),
+        (_, Some(end)) => format!("it is {status}, and ends on {}", day(end)),
+        (Some(next), None) if status == ACTIVE => {
+            format!("it is active, and billed again on {}", day(next))
+        }
+        _ => format!("it is {status}"),
     };
     Text::new(
-        format!(
-            "Stripe has a subscription {plan}{times}, which is {} now{then}.",
-            stripe_status(status)
-        ),
+        format!("Stripe has a subscription {plan}{times}: {now}."),
         [],
     )
 }
+
+const ACTIVE: &str = "active";
+const ENDED: &str = "ended";
 
 /// Stripe's status of a subscription, in words.
 pub(super) fn stripe_status(status: &str) -> &'static str {
@@ -580,9 +596,9 @@ pub(super) fn stripe_status(status: &str) -> &'static str {
         "incomplete" => "waiting for its first payment",
         "incomplete_expired" => "over, the first payment never came",
         "trialing" => "in its free trial",
-        "active" => "active",
+        "active" => ACTIVE,
         "past_due" => "active, though a renewal failed, which is tried again",
-        "canceled" => "ended",
+        "canceled" => ENDED,
         "unpaid" => "unpaid, nothing is tried any more",
         "paused" => "paused",
         _ => "in a state that is not known here",

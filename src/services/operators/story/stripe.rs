@@ -150,6 +150,7 @@ impl<'a> Teller<'a> {
         let mut entry = self.at_stripe(Rank::Paid, at, (text, &invoice.id), lines);
         if is_recorded {
             entry.kind = EntryKind::Transaction;
+            entry.cause = Some(sentences::cause("webhook", None));
         } else if !lines.is_empty() {
             entry.differs = Some(differs::paid(paid));
             entry.advice = Some(sentences::SYNC.to_owned());

@@ -22,6 +22,19 @@ impl TestApp {
         self.sandbox.post("/_sandbox/chaos", json!({})).await;
     }
 
+    /// A purchase of alice's that she has tried to pay.
+    pub(super) async fn sell_declined(&self, plan: &str, card: &str) -> Purchase {
+        let purchase = self.open(&self.member("alice"), plan).await;
+        let path = format!("/_sandbox/checkout/{}/pay", purchase.session);
+        let paid = self.sandbox.request(Method::POST, &path);
+        paid.json(json!({ "card": card }))
+            .send()
+            .await
+            .assert_status(402);
+        self.settle().await;
+        purchase
+    }
+
     /// A purchase of alice's whose webhooks never come.
     async fn sell_unheard(&self, plan: &str) -> Purchase {
         self.lose_webhooks().await;
@@ -35,7 +48,7 @@ impl TestApp {
 #[tokio::test]
 async fn declined() {
     let app = forgetful().await;
-    let purchase = app.sell("membership-monthly", EMPTY_CARD).await;
+    let purchase = app.sell_declined("membership-monthly", EMPTY_CARD).await;
     let story = story_of(&app, &purchase.subscription).await;
     story.assert_agreed();
     let failed = story.entry(
@@ -47,6 +60,11 @@ async fn declined() {
         "another card or account: Top up the account",
     );
     assert_says(failed, "advice", "The page where she tried is still open.");
+    // What is bought once has its payment from the beginning.
+    let once = app.sell_declined("credits-20", EMPTY_CARD).await;
+    let story = story_of(&app, &once.subscription).await;
+    let failed = story.entry("A payment of €20.00 from a card for credits-20 failed.");
+    assert!(!failed.to_string().contains("does not say"), "{failed:#}");
     // A renewal.
     let bob = app.member("bob");
     let purchase = app
@@ -211,7 +229,7 @@ async fn refunded() {
     let ended = story.entry("credits-20: ended, all of it was paid back.");
     assert_says(ended, "advice", "Its price was paid back");
     let rows = from_rows(&app, &purchase.subscription).await;
-    let back = rows.all("A refund for credits-20 is paid back.");
+    let back = rows.all("Money for credits-20 was paid back.");
     assert_eq!(back.len(), 2, "{:#}", rows.0);
 
     // One of which nothing was heard.
