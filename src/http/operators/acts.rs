@@ -1,7 +1,6 @@
 //! Acts on one subscription: take over what Stripe says, cancel, resume, settle. Refunds have a file of their own.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -292,14 +291,13 @@ async fn settle(
     State(state): State<AppState>,
     asker: Asker<Money>,
     Path(id): Path<Uuid>,
-    headers: HeaderMap,
     Json(body): Json<SettleAct>,
 ) -> Result<Json<ActAnswer>, ApiError> {
     let (id, operators) = (SubscriptionId(id), state.services.operators.clone());
     let invoice = body.invoice.clone();
     if body.dry_run {
         let preview = operators.preview_settle(id, invoice.as_deref()).await?;
-        return seen(&state, id, preview, &Language::of(None, &headers)?).await;
+        return seen(&state, id, preview, &Language::english()).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("settle {id}"), &body)?;
     let act = async move { operators.settle(id, invoice.as_deref(), &ask).await };

@@ -12,6 +12,7 @@ mod me;
 mod members;
 mod refunds;
 mod search;
+mod story;
 mod subscriptions;
 mod today;
 
@@ -39,4 +40,5 @@ pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
         .merge(refunds::routes())
         .merge(adoptions::routes())
         .merge(event_acts::routes())
+        .merge(story::routes())
 }
