@@ -36,6 +36,7 @@ pub(crate) struct App {
 pub(crate) struct StartingPoint {
     pub catalogue: Option<String>,
     pub webhook: Option<Webhook>,
+    pub clock_start: Option<i64>,
     pub set_up: bool,
 }
 
@@ -138,6 +139,12 @@ fn hold_events(world: &mut World) {
 impl StartingPoint {
     /// Adds what the options name and is not there yet.
     pub(crate) fn apply(&self, world: &mut World) -> Result<(), StartError> {
+        // What is there has its times already, and would then be of the future.
+        if let Some(start) = self.clock_start
+            && world.store.is_empty()
+        {
+            world.clock.begin_at(start);
+        }
         if let Some(text) = &self.catalogue {
             seed::apply(world, text).map_err(StartError::Catalogue)?;
         }

@@ -96,6 +96,7 @@ impl Sandbox {
         let start = StartingPoint {
             catalogue: catalogue.transpose()?,
             webhook: options.webhook,
+            clock_start: options.clock_start,
             set_up: options.set_up,
         };
         start.apply(&mut world)?;
@@ -132,6 +133,11 @@ impl Sandbox {
     /// Where it is reached, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Saves its state now, which it does by itself within a second: for who must know that it is kept.
+    pub fn save(&self) {
+        self.app.save();
     }
 
     /// Stops it and saves its state.

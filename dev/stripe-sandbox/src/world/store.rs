@@ -69,6 +69,11 @@ impl Store {
         }
     }
 
+    /// Whether nothing was ever added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
     /// Adds an object under the kind that it names itself.
     pub(crate) fn insert(&mut self, object: Value) {
         let kind = object.text("object").to_owned();
