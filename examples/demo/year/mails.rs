@@ -1,0 +1,119 @@
+//! What members have written to support: for who wants to try the console.
+
+use super::kept::Mentions;
+
+/// A mail, and what to make of it.
+pub(crate) struct Mail {
+    pub(crate) from: &'static str,
+    /// What to search for: an address, or an id at Stripe.
+    pub(crate) search: String,
+    pub(crate) text: &'static str,
+    /// What is the matter, for who has looked already.
+    pub(crate) answer: &'static str,
+}
+
+/// Those who wrote; who mentions an id mentions that of this year.
+pub(crate) fn mails(mentions: &Mentions) -> Vec<Mail> {
+    let mail = |user: &str, from, address: &str, text, answer| Mail {
+        from,
+        search: mentions
+            .get(user)
+            .cloned()
+            .unwrap_or_else(|| format!("{address}@example.org")),
+        text,
+        answer,
+    };
+    vec![
+        mail(
+            "",
+            "Farid Haddad",
+            "farid.haddad",
+            "I paid what was open five weeks ago, from the link in your mail. I am still locked out.",
+            "Paid at Stripe, not here: the webhook got lost, and Stripe’s list of events no longer has it. Sync mends it.",
+        ),
+        mail(
+            "",
+            "Marek Zawadzki",
+            "marek.zawadzki",
+            "I paid for a membership an hour ago, and it is not there.",
+            "Every webhook of it got lost. The service finds it by itself within ten minutes; who looks before can sync.",
+        ),
+        mail(
+            "",
+            "Lena Fischer",
+            "lena.fischer",
+            "The page seemed to hang, so I did it again. Now I have paid for credits twice.",
+            "Two payments, four minutes apart. One can be refunded.",
+        ),
+        mail(
+            "",
+            "Jana Horáková",
+            "jana.horakova",
+            "I joined two days ago with my bank account. Am I a member or not?",
+            "Not yet: the debit is under way. Nothing is to be done.",
+        ),
+        mail(
+            "",
+            "Ivo Kralj",
+            "ivo.kralj",
+            "I paid but I am no member. What happened to my money?",
+            "The card was declined, and the checkout expired: nothing was taken.",
+        ),
+        mail(
+            "",
+            "Karim Benali",
+            "karim.benali",
+            "Where are the credits that I bought in autumn?",
+            "The bank sent the debit back days later: nothing was paid.",
+        ),
+        mail(
+            "nora",
+            "Nora Eriksen",
+            "nora.eriksen",
+            "You said that you refunded me, under this number. When was that?",
+            "In full; the credits ended with it.",
+        ),
+        mail(
+            "otto",
+            "Otto Brenner",
+            "otto.brenner",
+            "You paid a part back, under this number. What am I now?",
+            "Everything still: a part of a basket went back and named no line, so it was flagged for a person.",
+        ),
+        mail(
+            "petra",
+            "Petra Hoffmann",
+            "petra.hoffmann",
+            "My credits are blocked. I did not buy anything that I know of!",
+            "She disputes the payment, and the dispute is open: on hold until the bank has decided.",
+        ),
+        mail(
+            "samira",
+            "Samira Khalil",
+            "samira.khalil",
+            "My bank says that this dispute was settled weeks ago. Why are my credits still blocked?",
+            "It was won. When the service asked, Stripe refused to tell, until the event failed for good. Replay it, or sync.",
+        ),
+        mail(
+            "",
+            "Tomáš Novotný",
+            "tomas.novotny",
+            "You gave me the reduced fee; the page still says that I pay the full one.",
+            "Support moved him at Stripe to a price that no plan has: flagged. A plan for it, or back.",
+        ),
+        mail(
+            "",
+            "Ulla Brinkmann",
+            "ulla.brinkmann",
+            "I paid your invoice, but you say that my membership has ended.",
+            "It had ended before she paid: flagged. Give the money back, or sell anew.",
+        ),
+        mail(
+            "anton",
+            "Anton Berger",
+            "anton.berger",
+            "You signed me up by phone. Your page does not know me.",
+            "Sold at Stripe by hand, without our ids: adopt it for member-anton.",
+        ),
+    ]
+}

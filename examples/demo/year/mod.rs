@@ -1,0 +1,171 @@
+//! The year that lies behind the demo: a cooperative's, lived through in seconds by the sandbox's clock.
+//!
+//! Nothing is written by hand. Members order over the API and pay at the sandbox, time goes by, Stripe's webhooks arrive,
+//! and the rows are what the service made of them. `cast.rs` is the screenplay; it has no chance in it, so that every year
+//! is the same but for its dates and Stripe's ids.
+
+mod cast;
+mod kept;
+mod mails;
+mod person;
+mod script;
+mod stage;
+
+use std::collections::BTreeSet;
+use std::io::{IsTerminal as _, Write as _};
+
+use anyhow::ensure;
+use dues::clock::Clock;
+use dues::services::Services;
+use dues::settings::Settings;
+use futures_util::future::try_join_all;
+use serde_json::json;
+use time::OffsetDateTime;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::kept::{Kept, Mentions, Past};
+pub(crate) use self::mails::mails;
+use self::person::Person;
+use self::script::{At, DAYS};
+use self::stage::Stage;
+
+/// Days between two looks where nobody does anything: what falls due is told that late at most.
+const STRIDE: i64 = 2;
+/// Seconds.
+const DAY: i64 = 86_400;
+
+/// What the service needs while a year passes in seconds, beside what it is told anyway. Nothing of it stays.
+pub(crate) const SETTINGS: [(&str, &str); 3] = [
+    // The sandbox has no limit, and a year's worth of calls is made.
+    ("STRIPE__REQUESTS_PER_SECOND", "10000"),
+    ("WORKER__INTERVAL_MS", "100"),
+    // It looks for lost webhooks every ten minutes of the machine's: by the clock once a year, and would rightly complain.
+    ("LOG__LEVEL", "error,dues::services::events::reconcile=off"),
+];
+
+/// When the year begins, in seconds since 1970: at a midnight.
+pub(crate) fn begins(clock: &Clock) -> i64 {
+    let now = clock.wall().unix_timestamp();
+    now - now.rem_euclid(DAY) - DAYS * DAY
+}
+
+/// Lives through it, up to now; the ids that are mentioned in mails.
+pub(crate) async fn live(
+    (service, sandbox): (&str, &str),
+    settings: &Settings,
+    clock: &Clock,
+    services: &Services,
+) -> anyhow::Result<Mentions> {
+    let stage = Stage::new((service, sandbox), settings, clock)?;
+    let span = (begins(clock), clock.wall().unix_timestamp());
+    let mut people: Vec<Person> = cast::cast().into_iter().map(Person::new).collect();
+    let (mut progress, mut has_walked) = (Progress::default(), false);
+    set_up(&stage).await?;
+    for moment in moments(&people, span) {
+        stage.advance(moment).await?;
+        if moment > span.1 - DAY && !has_walked {
+            // From here on the service's own walk goes on, ten minutes from its start: until then what is lost stays lost.
+            has_walked = true;
+            let stop = CancellationToken::new();
+            services.events.reconcile_events(&stop, |_, _| ()).await?;
+        }
+        let acting = people
+            .iter_mut()
+            .map(|person| act(&stage, person, span, moment));
+        let acted: usize = try_join_all(acting).await?.into_iter().sum();
+        if acted > 0 {
+            stage.settle().await?;
+        }
+        let members = people.iter().filter(|person| person.is_member()).count();
+        progress.show(moment, members);
+    }
+    stage.arrive_now().await?;
+    tidy_up(&stage).await?;
+    progress.end();
+    let mentions = people.into_iter().filter_map(|person| {
+        let Person {
+            member, mentions, ..
+        } = person;
+        Some((member.user.to_owned(), mentions?))
+    });
+    Ok(mentions.collect())
+}
+
+/// All that somebody does at one moment, one after the other; how much that was.
+async fn act(
+    stage: &Stage,
+    person: &mut Person,
+    span: (i64, i64),
+    moment: i64,
+) -> anyhow::Result<usize> {
+    let scenes = person.member.scenes.iter();
+    let due = scenes.filter(|(at, _)| at.moment(span) == moment);
+    let acts: Vec<_> = due.map(|(_, act)| act.clone()).collect();
+    for act in &acts {
+        person.act(stage, act).await?;
+    }
+    Ok(acts.len())
+}
+
+/// When there is something to do or to look at, in order.
+fn moments(people: &[Person], span: (i64, i64)) -> BTreeSet<i64> {
+    let scenes = people.iter().flat_map(|person| &person.member.scenes);
+    let mut moments: BTreeSet<i64> = scenes.map(|(at, _)| at.moment(span)).collect();
+    let days = (STRIDE..DAYS).step_by(usize::try_from(STRIDE).unwrap_or(1));
+    moments.extend(days.map(|day| At::Minute(day * 24 * 60).moment(span)));
+    moments
+}
+
+/// How Stripe is set up in this year: three tries in eight days, then the subscription stays unpaid.
+async fn set_up(stage: &Stage) -> anyhow::Result<()> {
+    let settings = json!({
+        "final_failure": "unpaid", "retry_hours": [48, 72, 72], "webhook_concurrency": 16,
+        // Whoever looks in a week still finds one on its way.
+        "debit_seconds": 9 * DAY,
+    });
+    stage.control("settings", settings).await.map(drop)
+}
+
+/// Waits for the event that fails for good, and leaves the sandbox as it would have begun.
+async fn tidy_up(stage: &Stage) -> anyhow::Result<()> {
+    ensure!(stage.failed().await? > 0, "no event has failed for good");
+    stage.forget_faults().await?;
+    let settings = json!({
+        "final_failure": "cancel", "retry_hours": [48, 48, 48, 48, 48, 48, 48], "webhook_concurrency": 4,
+        "debit_seconds": 3 * DAY,
+    });
+    stage.control("settings", settings).await.map(drop)
+}
+
+/// One line in the terminal that says how far it is, or one a month where the output is kept.
+#[derive(Default)]
+struct Progress {
+    shown: String,
+}
+
+impl Progress {
+    fn show(&mut self, moment: i64, members: usize) {
+        let Ok(at) = OffsetDateTime::from_unix_timestamp(moment) else {
+            return;
+        };
+        let month = format!("{} {}", at.month(), at.year());
+        if month == self.shown {
+            return;
+        }
+        let line = format!("  living through a year: {month}, {members} members …");
+        if std::io::stdout().is_terminal() {
+            print!("\r{line:<72}");
+            // Progress that can't be shown is no reason to stop.
+            let _ = std::io::stdout().flush();
+        } else {
+            println!("{line}");
+        }
+        self.shown = month;
+    }
+
+    fn end(&self) {
+        if std::io::stdout().is_terminal() {
+            println!();
+        }
+    }
+}
