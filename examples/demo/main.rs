@@ -218,6 +218,10 @@ impl Demo {
         {
             println!("  migrated the database: {name}");
         }
+        let places = (urls.service.as_str(), urls.sandbox.as_str());
+        if let Some(past) = kept.look()? {
+            year::forbid_again(&past, places, &settings).await?;
+        }
         println!("  starting the service …");
         let service = App::build_on(service, settings.clone()).await?;
         if mosaic.is_some() {
@@ -242,13 +246,12 @@ impl Demo {
         let services = service.services();
         let service = tokio::spawn(service.run(stop.clone().cancelled_owned()));
         if lives {
-            let places = (urls.service.as_str(), urls.sandbox.as_str());
-            let mentions = year::live(places, &login.settings, &login.clock, &services)
+            let past = year::live(places, &login.settings, &login.clock, &services)
                 .await
                 .context("the year before today went wrong; --empty begins without it")?;
             // Only what is kept lies behind.
             sandbox.save();
-            kept.note(&Past::Lived { mentions })?;
+            kept.note(&past)?;
         }
         Ok(Self {
             login,

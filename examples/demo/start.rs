@@ -63,7 +63,7 @@ async fn page((login, urls, past): &(Login, Urls, Option<Past>)) -> String {
     let places = places(login, urls);
     let keys = keys(login, &urls.service).await;
     let tries = match past {
-        Some(Past::Lived { mentions }) => mails(mentions),
+        Some(Past::Lived { mentions, .. }) => mails(mentions),
         Some(Past::Begun) | None => String::from(
             "<p class=\"about\">Nothing has happened yet: this demo was begun without a year behind it. \
              <code>cargo demo -- --reset</code> forgets what was bought and lives through one.</p>",

@@ -18,7 +18,11 @@ pub(crate) enum Past {
     /// It was begun. Whoever finds this is not the one who lives it: he was cut off.
     Begun,
     /// It lies behind.
-    Lived { mentions: Mentions },
+    Lived {
+        mentions: Mentions,
+        /// The path of what Stripe refuses to show: see [`super::forbid_again`].
+        forbidden: Option<String>,
+    },
 }
 
 /// The file.

@@ -92,7 +92,8 @@ pub(crate) fn mails(mentions: &Mentions) -> Vec<Mail> {
             "Samira Khalil",
             "samira.khalil",
             "My bank says that this dispute was settled weeks ago. Why are my credits still blocked?",
-            "It was won. When the service asked, Stripe refused to tell, until the event failed for good. Replay it, or sync.",
+            "It was won, but the service’s key may not read that payment, so the event failed for good. Let it, by \
+             DELETE /_sandbox/faults at the sandbox, then replay.",
         ),
         mail(
             "",

@@ -49,13 +49,13 @@ pub(crate) fn begins(clock: &Clock) -> i64 {
     now - now.rem_euclid(DAY) - DAYS * DAY
 }
 
-/// Lives through it, up to now; the ids that are mentioned in mails.
+/// Lives through it, up to now; what is to be remembered of it.
 pub(crate) async fn live(
     (service, sandbox): (&str, &str),
     settings: &Settings,
     clock: &Clock,
     services: &Services,
-) -> anyhow::Result<Mentions> {
+) -> anyhow::Result<Past> {
     let stage = Stage::new((service, sandbox), settings, clock)?;
     let span = (begins(clock), clock.wall().unix_timestamp());
     let mut people: Vec<Person> = cast::cast().into_iter().map(Person::new).collect();
@@ -82,13 +82,35 @@ pub(crate) async fn live(
     stage.arrive_now().await?;
     tidy_up(&stage).await?;
     progress.end();
-    let mentions = people.into_iter().filter_map(|person| {
-        let Person {
-            member, mentions, ..
-        } = person;
-        Some((member.user.to_owned(), mentions?))
+    let mentions = people.iter().filter_map(|person| {
+        let id = person.mentions.clone()?;
+        Some((person.member.user.to_owned(), id))
     });
-    Ok(mentions.collect())
+    Ok(Past::Lived {
+        mentions: mentions.collect(),
+        forbidden: people.iter().find_map(|person| person.forbidden.clone()),
+    })
+}
+
+/// A sandbox forgets with its end what it was told to refuse, and the service tries again at each start what has failed:
+/// what has failed for good goes on failing until somebody sees to it.
+pub(crate) async fn forbid_again(
+    past: &Past,
+    (service, sandbox): (&str, &str),
+    settings: &Settings,
+) -> anyhow::Result<()> {
+    let Past::Lived {
+        forbidden: Some(path),
+        ..
+    } = past
+    else {
+        return Ok(());
+    };
+    let stage = Stage::new((service, sandbox), settings, &Clock::system())?;
+    if stage.failed().await? > 0 {
+        stage.forbid(path).await?;
+    }
+    Ok(())
 }
 
 /// All that somebody does at one moment, one after the other; how much that was.
@@ -126,10 +148,9 @@ async fn set_up(stage: &Stage) -> anyhow::Result<()> {
     stage.control("settings", settings).await.map(drop)
 }
 
-/// Waits for the event that fails for good, and leaves the sandbox as it would have begun.
+/// Leaves the sandbox as it would have begun, but for what it refuses.
 async fn tidy_up(stage: &Stage) -> anyhow::Result<()> {
     ensure!(stage.failed().await? > 0, "no event has failed for good");
-    stage.forget_faults().await?;
     let settings = json!({
         "final_failure": "cancel", "retry_hours": [48, 48, 48, 48, 48, 48, 48], "webhook_concurrency": 4,
         "debit_seconds": 3 * DAY,

@@ -14,6 +14,8 @@ pub(super) struct Person {
     pub(super) member: Member,
     /// An id at Stripe that she knows: of her refund, her dispute, her subscription.
     pub(super) mentions: Option<String>,
+    /// The path of what Stripe refuses to show.
+    pub(super) forbidden: Option<String>,
     /// Her newest purchase.
     bought: Option<Bought>,
     /// In which she has bought.
@@ -31,6 +33,7 @@ impl Person {
         Self {
             member,
             mentions: None,
+            forbidden: None,
             bought: None,
             currencies: BTreeSet::new(),
         }
@@ -46,6 +49,7 @@ impl Person {
         let done = match act {
             Act::Buys(lines, how) => self.buy(stage, lines, *how).await.map(|()| Value::Null),
             Act::SoldBySupport => self.sold_by_support(stage).await,
+            Act::WonButUnreadable => self.won_but_unreadable(stage).await,
             act => self.suffer(stage, act).await,
         };
         let done = done.with_context(|| format!("{}, {act:?}", self.member.name))?;
@@ -122,6 +126,14 @@ impl Person {
         stage.stripe(Method::POST, "/v1/subscriptions", &form).await
     }
 
+    async fn won_but_unreadable(&mut self, stage: &Stage) -> anyhow::Result<Value> {
+        let bought = self.bought.as_ref().context("nothing was bought before")?;
+        let path = format!("/v1/payment_intents/{}", bought.payment(stage).await?);
+        stage.forbid(&path).await?;
+        self.forbidden = Some(path);
+        bought.decide(stage, "won").await
+    }
+
     /// What is done to her newest purchase.
     async fn suffer(&self, stage: &Stage, act: &Act) -> anyhow::Result<Value> {
         let bought = self.bought.as_ref().context("nothing was bought before")?;
@@ -147,20 +159,15 @@ impl Person {
                 stage.control("disputes", body).await
             }
             Act::Decided(how) => bought.decide(stage, how).await,
-            Act::WonButUnreadable => {
-                let path = format!("/v1/payment_intents/{}", bought.payment(stage).await?);
-                let fault =
-                    json!({ "kind": "forbidden", "method": "GET", "path": path, "times": 1_000 });
-                stage.control("faults", fault).await?;
-                bought.decide(stage, "won").await
-            }
             Act::MovedToReducedPrice => bought.reduce(stage).await,
             Act::EndedBySupport => {
                 let subscription = bought.subscription(stage).await?;
                 let path = format!("/v1/subscriptions/{}", text(&subscription["id"])?);
                 stage.stripe(Method::DELETE, &path, &[]).await
             }
-            Act::Buys(..) | Act::SoldBySupport => unreachable!("told apart before"),
+            Act::Buys(..) | Act::SoldBySupport | Act::WonButUnreadable => {
+                unreachable!("told apart before")
+            }
         }
     }
 }

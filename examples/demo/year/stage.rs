@@ -106,10 +106,11 @@ impl Stage {
         Ok(())
     }
 
-    /// Takes back all that Stripe was told to refuse.
-    pub(super) async fn forget_faults(&self) -> anyhow::Result<()> {
-        let url = format!("{}/_sandbox/faults", self.sandbox);
-        answer(self.client.delete(url)).await.map(drop)
+    /// From now on Stripe refuses to show this, as to a key that lacks the permission, until it is told otherwise.
+    pub(super) async fn forbid(&self, path: &str) -> anyhow::Result<()> {
+        let fault =
+            json!({ "kind": "forbidden", "method": "GET", "path": path, "times": u32::MAX });
+        self.control("faults", fault).await.map(drop)
     }
 
     /// Does something of which no webhook ever arrives.
