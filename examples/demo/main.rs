@@ -246,6 +246,7 @@ impl Demo {
         let services = service.services();
         let service = tokio::spawn(service.run(stop.clone().cancelled_owned()));
         if lives {
+            sandbox.keep_in_memory();
             let past = year::live(places, &login.settings, &login.clock, &services)
                 .await
                 .context("the year before today went wrong; --empty begins without it")?;

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub stop: CancellationToken,
     /// Where the state is saved.
     pub state: Option<PathBuf>,
+    /// Nothing is saved for now.
+    pub in_memory: AtomicBool,
     /// What a reset starts from again.
     pub start: StartingPoint,
 }
@@ -105,6 +108,9 @@ impl App {
     /// Saves the state where there is a file for it and something has changed.
     pub(crate) fn save(&self) {
         let Some(path) = &self.state else { return };
+        if self.in_memory.load(Ordering::Relaxed) {
+            return;
+        }
         let text = {
             let mut world = self.world();
             if !std::mem::take(&mut world.dirty) {

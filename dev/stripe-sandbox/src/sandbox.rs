@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -120,6 +121,7 @@ impl Sandbox {
             client: client.map_err(StartError::Client)?,
             stop: CancellationToken::new(),
             state: options.state,
+            in_memory: AtomicBool::new(false),
             start,
         });
         let rooms = pages::router(Arc::clone(&app)).merge(control::router(Arc::clone(&app)));
@@ -135,8 +137,14 @@ impl Sandbox {
         self.url.clone()
     }
 
-    /// Saves its state now, which it does by itself within a second: for who must know that it is kept.
+    /// Saves nothing until [`Self::save`]: for who makes a past that is worth keeping only when it is whole.
+    pub fn keep_in_memory(&self) {
+        self.app.in_memory.store(true, Ordering::Relaxed);
+    }
+
+    /// Saves its state now, and from now on again by itself.
     pub fn save(&self) {
+        self.app.in_memory.store(false, Ordering::Relaxed);
         self.app.save();
     }
 

@@ -26,11 +26,11 @@ use tokio_util::sync::CancellationToken;
 pub(crate) use self::kept::{Kept, Mentions, Past};
 pub(crate) use self::mails::mails;
 use self::person::Person;
-use self::script::{At, DAYS};
+use self::script::DAYS;
 use self::stage::Stage;
 
-/// Days between two looks where nobody does anything: what falls due is told that late at most.
-const STRIDE: i64 = 2;
+/// Seconds in which what falls due is told together: an invoice is due an hour after its period, which many share.
+const TOGETHER: i64 = 4_000;
 /// Seconds.
 const DAY: i64 = 86_400;
 
@@ -38,7 +38,7 @@ const DAY: i64 = 86_400;
 pub(crate) const SETTINGS: [(&str, &str); 3] = [
     // The sandbox has no limit, and a year's worth of calls is made.
     ("STRIPE__REQUESTS_PER_SECOND", "10000"),
-    ("WORKER__INTERVAL_MS", "100"),
+    ("WORKER__INTERVAL_MS", "50"),
     // It looks for lost webhooks every ten minutes of the machine's: by the clock once a year, and would rightly complain.
     ("LOG__LEVEL", "error,dues::services::events::reconcile=off"),
 ];
@@ -62,6 +62,12 @@ pub(crate) async fn live(
     let (mut progress, mut has_walked) = (Progress::default(), false);
     set_up(&stage).await?;
     for moment in moments(&people, span) {
+        while let Some(due) = stage.due().await?.map(|due| due + TOGETHER)
+            && due < moment
+        {
+            stage.advance(due).await?;
+            progress.show(due, &people);
+        }
         stage.advance(moment).await?;
         if moment > span.1 - DAY && !has_walked {
             // From here on the service's own walk goes on, ten minutes from its start: until then what is lost stays lost.
@@ -72,12 +78,9 @@ pub(crate) async fn live(
         let acting = people
             .iter_mut()
             .map(|person| act(&stage, person, span, moment));
-        let acted: usize = try_join_all(acting).await?.into_iter().sum();
-        if acted > 0 {
-            stage.settle().await?;
-        }
-        let members = people.iter().filter(|person| person.is_member()).count();
-        progress.show(moment, members);
+        try_join_all(acting).await?;
+        stage.settle().await?;
+        progress.show(moment, &people);
     }
     stage.arrive_now().await?;
     tidy_up(&stage).await?;
@@ -113,29 +116,26 @@ pub(crate) async fn forbid_again(
     Ok(())
 }
 
-/// All that somebody does at one moment, one after the other; how much that was.
+/// All that somebody does at one moment, one after the other.
 async fn act(
     stage: &Stage,
     person: &mut Person,
     span: (i64, i64),
     moment: i64,
-) -> anyhow::Result<usize> {
+) -> anyhow::Result<()> {
     let scenes = person.member.scenes.iter();
     let due = scenes.filter(|(at, _)| at.moment(span) == moment);
     let acts: Vec<_> = due.map(|(_, act)| act.clone()).collect();
     for act in &acts {
         person.act(stage, act).await?;
     }
-    Ok(acts.len())
+    Ok(())
 }
 
-/// When there is something to do or to look at, in order.
+/// When somebody does something, in order.
 fn moments(people: &[Person], span: (i64, i64)) -> BTreeSet<i64> {
     let scenes = people.iter().flat_map(|person| &person.member.scenes);
-    let mut moments: BTreeSet<i64> = scenes.map(|(at, _)| at.moment(span)).collect();
-    let days = (STRIDE..DAYS).step_by(usize::try_from(STRIDE).unwrap_or(1));
-    moments.extend(days.map(|day| At::Minute(day * 24 * 60).moment(span)));
-    moments
+    scenes.map(|(at, _)| at.moment(span)).collect()
 }
 
 /// How Stripe is set up in this year: three tries in eight days, then the subscription stays unpaid.
@@ -165,7 +165,7 @@ struct Progress {
 }
 
 impl Progress {
-    fn show(&mut self, moment: i64, members: usize) {
+    fn show(&mut self, moment: i64, people: &[Person]) {
         let Ok(at) = OffsetDateTime::from_unix_timestamp(moment) else {
             return;
         };
@@ -173,6 +173,7 @@ impl Progress {
         if month == self.shown {
             return;
         }
+        let members = people.iter().filter(|person| person.is_member()).count();
         let line = format!("  living through a year: {month}, {members} members …");
         if std::io::stdout().is_terminal() {
             print!("\r{line:<72}");

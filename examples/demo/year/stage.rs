@@ -131,6 +131,13 @@ impl Stage {
         self.settle().await
     }
 
+    /// When the next thing falls due at Stripe.
+    pub(super) async fn due(&self) -> anyhow::Result<Option<i64>> {
+        let url = format!("{}/_sandbox/clock", self.sandbox);
+        let clock = answer(self.client.get(url)).await?;
+        Ok(clock["next_due"].as_i64())
+    }
+
     /// Lets the sandbox's time be the machine's again.
     pub(super) async fn arrive_now(&self) -> anyhow::Result<()> {
         loop {

@@ -150,6 +150,10 @@ async fn an_empty_sandbox_begins_where_it_is_told_and_a_saved_one_goes_on() {
     assert!((1_700_000_000..1_700_000_060).contains(&began), "{clock}");
     let product = bench.post("/v1/products", "name=Old").await.ok();
     assert!(product["created"].as_i64().unwrap() >= began);
+    assert_eq!(clock["next_due"], json!(null), "nobody has bought anything");
+    let session = bench.session("payment", "share", "").await;
+    let due = bench.look("clock").await["next_due"].clone();
+    assert_eq!(due, session["expires_at"]);
     let today = json!({"seconds": -clock["offset"].as_i64().unwrap()});
     let clock = bench.control("clock/advance", today).await;
     let ahead = clock["offset"].as_i64().unwrap();
