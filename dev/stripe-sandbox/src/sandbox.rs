@@ -56,9 +56,9 @@ fn load(path: Option<&Path>) -> Result<World, StartError> {
     };
     let mut world: World = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
     world.store.reindex();
-    world.events_held = world.store.all("event").len();
     world.idempotency.retain(|_, stored| stored.is_answered());
     world.deliveries.reindex();
+    world.forget_old_events();
     Ok(world)
 }
 
@@ -142,8 +142,9 @@ impl Sandbox {
         self.app.in_memory.store(true, Ordering::Relaxed);
     }
 
-    /// Saves its state now, and from now on again by itself.
+    /// Saves its state now, without the events that the API no longer shows, and from now on again by itself.
     pub fn save(&self) {
+        self.app.world().forget_old_events();
         self.app.in_memory.store(false, Ordering::Relaxed);
         self.app.save();
     }

@@ -163,6 +163,14 @@ async fn an_empty_sandbox_begins_where_it_is_told_and_a_saved_one_goes_on() {
     let again = Bench::with(options).await;
     let clock = again.look("clock").await;
     assert_eq!(clock["offset"], ahead, "what is there keeps its time");
+    let kinds = again.look("objects/event").await;
+    let kinds = kinds.as_array().unwrap().iter();
+    assert!(
+        kinds
+            .clone()
+            .all(|event| event["created"].as_i64().unwrap() > began + 30 * 86_400),
+        "what the API no longer shows is forgotten"
+    );
     again.control("reset", json!({})).await;
     let clock = again.look("clock").await;
     assert!(
