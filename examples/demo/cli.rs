@@ -7,6 +7,10 @@ use clap::Parser;
 /// Everything on one machine: Postgres, Stripe's sandbox, the service, a membership page and a year behind it
 #[derive(Parser)]
 #[command(name = "cargo demo")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of its own on the command line"
+)]
 pub(crate) struct Cli {
     /// Forget what was bought in earlier runs
     #[arg(long)]

@@ -4,6 +4,7 @@
 //! bought stays in `.dues/demo` until `--reset`. Behind it lies a year that the first start lives through.
 
 mod cli;
+mod house;
 mod machine;
 mod mosaic;
 mod page;
@@ -25,15 +26,16 @@ use dues::settings::Settings;
 use dues::{auth, telemetry};
 use neighbours::mosaic::Mosaic;
 use serde_json::json;
-use stripe_sandbox::{Options, Sandbox, Webhook};
+use stripe_sandbox::{Options, Sandbox};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use self::cli::Cli;
-use self::machine::{bind, claim, port_of, remove, stop_on_signal, url};
+use self::house::House;
+use self::machine::{Ports, claim, stop_on_signal, url};
 use self::mosaic::Place;
-use self::year::{Kept, Past};
+use self::year::Past;
 
 /// Long, as whoever tries the sandbox's clock jumps months ahead; the page asks for a new one when its own is too old.
 const TOKEN_LIFETIME: Duration = Duration::from_hours(400 * 24);
@@ -98,6 +100,20 @@ struct Login {
 }
 
 impl Login {
+    fn new(cli: &Cli, urls: &Urls, settings: Settings, clock: Clock) -> Self {
+        let user = format!("member-{}", cli.member.to_lowercase());
+        Self {
+            user: match &urls.mosaic {
+                Some(_) => mosaic::id_of(&user).to_string(),
+                None => user,
+            },
+            name: cli.member.clone(),
+            settings,
+            clock,
+            mosaic: urls.mosaic.clone(),
+        }
+    }
+
     /// The token of somebody with roles; there are none where members' tokens come from Mosaic.
     fn token_of(&self, user: &str, roles: &[&str]) -> Option<String> {
         let roles: Vec<String> = roles.iter().map(|&role| role.to_owned()).collect();
@@ -130,77 +146,41 @@ impl Login {
 
 impl Demo {
     async fn start(cli: &Cli, stop: CancellationToken) -> anyhow::Result<Self> {
-        let dir = cli.dir();
-        println!("Dues, the demo; its data is in {}", dir.display());
-        let postgres = dir.join("postgres");
-        let state = dir.join("stripe.json");
-        let kept = Kept::in_directory(&dir);
-        let cut_off = matches!(kept.look()?, Some(Past::Begun));
-        if cut_off {
-            println!("  the first start was cut off in the middle of its year: it begins afresh");
-        }
-        if cli.reset || cut_off {
-            Cluster::remove(&postgres).await?;
-            remove(&state)?;
-            kept.forget()?;
-        }
-        // What was bought before there was a year, or without one, stays as it is.
-        let lives = cli.wants_year() && !state.exists();
-        if lives {
-            kept.note(&Past::Begun)?;
-        }
+        println!("Dues, the demo; its data is in {}", cli.dir().display());
+        let house = House::open(cli).await?;
 
         println!("  starting Postgres …");
-        let cluster = Cluster::demo(&postgres).await?;
+        let cluster = Cluster::demo(&house.postgres).await?;
         cluster.ensure_database("dues").await?;
 
         // All ports first, as each part must be told of the others.
-        let page = bind(cli.port, "the page").await?;
-        let service = bind(port_of(&page)?.saturating_add(1), "the service").await?;
-        let free = bind(port_of(&service)?.saturating_add(1), "the sandbox").await?;
-        let beside = if cli.mosaic {
-            Some(bind(port_of(&free)?.saturating_add(1), "Mosaic").await?)
-        } else {
-            None
-        };
+        let Ports {
+            page,
+            service,
+            sandbox: free,
+            beside,
+        } = Ports::take(cli.port, cli.mosaic).await?;
         let mosaic = beside.as_ref().map(TcpListener::local_addr).transpose()?;
         let urls = Urls {
             page: url(&page)?,
             service: url(&service)?,
             sandbox: url(&free)?,
-            mosaic: mosaic.map(|listen| Place::new(listen, &dir)),
+            mosaic: mosaic.map(|listen| Place::new(listen, &house.dir)),
         };
-        fs::write(dir.join("url"), &urls.page).context("can't write into the demo's directory")?;
+        fs::write(house.dir.join("url"), &urls.page)
+            .context("can't write into the demo's directory")?;
 
-        let settings = settings::settings(cli, &cluster, &urls, lives)?;
+        let settings = settings::settings(cli, &cluster, &urls, house.lives)?;
         telemetry::init(&settings.log)?;
 
         println!("  starting the sandbox, which plays Stripe …");
-        let listen = free.local_addr()?;
+        let options = settings::sandbox(cli, &settings, &urls, &house);
+        let options = Options {
+            listen: free.local_addr()?,
+            ..options
+        };
         drop(free);
-        let sandbox = Sandbox::start(Options {
-            listen,
-            state: Some(state),
-            catalogue: Some(cli.catalogue()),
-            secret_key: settings.stripe.secret_key.expose().to_owned(),
-            webhook: Some(Webhook {
-                // Where the connector took them, the endpoint can stay as it is.
-                url: match &urls.mosaic {
-                    Some(_) => format!("{}/webhooks", urls.service),
-                    None => format!("{}/webhooks/stripe", urls.service),
-                },
-                secrets: settings
-                    .stripe
-                    .webhook_secrets
-                    .iter()
-                    .map(|secret| secret.expose().to_owned())
-                    .collect(),
-            }),
-            clock_start: lives.then(|| year::begins(&Clock::system())),
-            ..Options::default()
-        })
-        .await
-        .context(START_AFRESH)?;
+        let sandbox = Sandbox::start(options).await.context(START_AFRESH)?;
         name_the_cooperative(&urls.sandbox).await?;
         let mosaic = match &urls.mosaic {
             Some(place) => {
@@ -219,7 +199,7 @@ impl Demo {
             println!("  migrated the database: {name}");
         }
         let places = (urls.service.as_str(), urls.sandbox.as_str());
-        if let Some(past) = kept.look()? {
+        if let Some(past) = house.kept.look()? {
             year::forbid_again(&past, places, &settings).await?;
         }
         println!("  starting the service …");
@@ -232,27 +212,17 @@ impl Demo {
                 Err(error) => return Err(error.into()),
             }
         }
-        let user = format!("member-{}", cli.member.to_lowercase());
-        let login = Login {
-            user: match &urls.mosaic {
-                Some(_) => mosaic::id_of(&user).to_string(),
-                None => user,
-            },
-            name: cli.member.clone(),
-            settings,
-            clock: service.clock(),
-            mosaic: urls.mosaic.clone(),
-        };
+        let login = Login::new(cli, &urls, settings, service.clock());
         let services = service.services();
         let service = tokio::spawn(service.run(stop.clone().cancelled_owned()));
-        if lives {
+        if house.lives {
             sandbox.keep_in_memory();
             let past = year::live(places, &login.settings, &login.clock, &services)
                 .await
                 .context("the year before today went wrong; --empty begins without it")?;
             // Only what is kept lies behind.
             sandbox.save();
-            kept.note(&past)?;
+            house.kept.note(&past)?;
         }
         Ok(Self {
             login,
@@ -262,7 +232,7 @@ impl Demo {
             service,
             page,
             urls,
-            past: kept.look()?,
+            past: house.kept.look()?,
             stop,
         })
     }

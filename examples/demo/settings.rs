@@ -1,11 +1,14 @@
-//! What the service of the demo is told.
+//! What the service and the sandbox of the demo are told.
 
 use std::collections::HashMap;
 
 use dev_postgres::Cluster;
+use dues::clock::Clock;
 use dues::settings::{Environment, Settings};
+use stripe_sandbox::{Options, Webhook};
 
 use crate::cli::{Cli, project};
+use crate::house::House;
 use crate::{Urls, year};
 
 /// What the service of the demo is told; `lives` is whether a year is to be lived through first.
@@ -67,4 +70,24 @@ pub(crate) fn settings(
         Some(&project().join("config")),
         variables,
     )?)
+}
+
+/// What the sandbox is told, but for where it listens.
+pub(crate) fn sandbox(cli: &Cli, settings: &Settings, urls: &Urls, house: &House) -> Options {
+    let secrets = settings.stripe.webhook_secrets.iter();
+    Options {
+        state: Some(house.state.clone()),
+        catalogue: Some(cli.catalogue()),
+        secret_key: settings.stripe.secret_key.expose().to_owned(),
+        webhook: Some(Webhook {
+            // Where the connector took them, the endpoint can stay as it is.
+            url: match &urls.mosaic {
+                Some(_) => format!("{}/webhooks", urls.service),
+                None => format!("{}/webhooks/stripe", urls.service),
+            },
+            secrets: secrets.map(|secret| secret.expose().to_owned()).collect(),
+        }),
+        clock_start: house.lives.then(|| year::begins(&Clock::system())),
+        ..Options::default()
+    }
 }

@@ -65,8 +65,9 @@ async fn page((login, urls, past): &(Login, Urls, Option<Past>)) -> String {
     let tries = match past {
         Some(Past::Lived { mentions, .. }) => mails(mentions),
         Some(Past::Begun) | None => String::from(
-            "<p class=\"about\">Nothing has happened yet: this demo was begun without a year behind it. \
-             <code>cargo demo -- --reset</code> forgets what was bought and lives through one.</p>",
+            "<p class=\"about\">Nobody has written yet: this demo was begun without a year behind it. \
+             <code>cargo demo -- --reset</code> forgets what was bought and lives through one, unless it is told to be \
+             <code>--empty</code> or to sell other plans.</p>",
         ),
     };
     format!(
@@ -108,7 +109,7 @@ fn places(login: &Login, urls: &Urls) -> String {
             format!("{service}/console/"),
             "The console",
             "For those who answer the mail below: find somebody, read what happened and why, put it right. Sign in with a \
-             token from the end of this page."
+             <a href=\"#keys\">token</a>."
                 .to_owned(),
         ),
         (

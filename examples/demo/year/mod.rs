@@ -186,7 +186,7 @@ impl Progress {
     }
 
     fn end(&self) {
-        if std::io::stdout().is_terminal() {
+        if !self.shown.is_empty() && std::io::stdout().is_terminal() {
             println!();
         }
     }

@@ -13,7 +13,7 @@ use dues::clock::Clock;
 use dues::settings::Settings;
 
 /// Longest time that one step may take: a machine that is slower has other troubles.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Those who are played against: the service and the sandbox, both over HTTP.
 pub(super) struct Stage {
