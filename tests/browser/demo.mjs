@@ -35,7 +35,11 @@ export class Demo {
     const words = ['--dir', directory, ...(options.includes('--port') ? [] : port), ...options];
     demo.process = spawn(PROGRAM, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     demo.output = '';
-    demo.ended = new Promise((done) => demo.process.once('exit', (code, signal) => done(code ?? signal)));
+    demo.ended = new Promise((done) => {
+      demo.process.once('exit', (code, signal) => done(code ?? signal));
+      // It is not built, or built elsewhere.
+      demo.process.once('error', ({ message }) => done(message));
+    });
     const up = new Promise((done) => {
       const read = (chunk) => {
         demo.output += chunk;

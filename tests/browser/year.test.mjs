@@ -52,14 +52,19 @@ test('a year of members lies behind it, and ends now', async () => {
       if (at) joined.push(at.slice(0, 7));
     }
   }
-  assert.deepEqual([users.size, counts], [
-    60,
-    // Somebody's webhooks are lost; the service finds her within ten minutes, on a slow machine perhaps before us.
-    counts.ACTIVE === 80
-      ? { ACTIVE: 80, CANCELLED: 2, ENDED: 8, ON_HOLD: 4, PENDING_ACTIVATION: 2, PENDING_COMPLETION: 2 }
-      : { ACTIVE: 78, CANCELLED: 2, ENDED: 8, ON_HOLD: 4, PENDING_ACTIVATION: 4, PENDING_COMPLETION: 2 },
-  ]);
-  assert.ok(new Set(joined).size >= 13, `somebody joins in every month: ${joined}`);
+  assert.equal(users.size, 60);
+  // The webhooks of two lines are lost; the service finds them within ten minutes, on a slow machine perhaps before us.
+  const found = counts.ACTIVE === 80 ? 2 : 0;
+  assert.deepEqual(counts, {
+    ACTIVE: 78 + found,
+    CANCELLED: 2,
+    ENDED: 8,
+    ON_HOLD: 4,
+    PENDING_ACTIVATION: 4 - found,
+    PENDING_COMPLETION: 2,
+  });
+  // Which months of the calendar they fall into depends on the day.
+  assert.ok(new Set(joined).size >= 10, `somebody joins in most months: ${joined}`);
   assert.deepEqual(await demo.call('GET', '/v1/subscriptions').then(({ body }) => body.data), [], 'Ada has bought nothing');
 });
 

@@ -127,7 +127,7 @@ fn who_wavered() -> Vec<Member> {
             .buys(on(5, 18), &[ANNUAL])
             .then(on(13, 12), Act::Cancels("period_end")),
         member("henrik", "Henrik Dahl", "henrik.dahl")
-            .buys(on(12, 22), &[MONTHLY])
+            .buys(on(13, 2), &[MONTHLY])
             .then(on(13, 12), Act::Cancels("period_end")),
         member("dario", "Dario Conti", "dario.conti")
             .buys(on(7, 14), &[ANNUAL])
