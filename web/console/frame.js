@@ -19,23 +19,24 @@ const PAGES = [
 export function showFrame({ signOut }) {
   const { me, config } = session;
   find('skip').textContent = T.skip;
-  fill(find('colophon'), T.footer(zone()));
   const brand = h('a', { class: 'brand', href: to() }, h('img', { src: '/console/mark.svg', alt: '', width: 28, height: 28 }), T.product);
   const badge = config && h('span', { class: 'environment', data: { environment: config.environment } }, T.environment[config.environment] ?? config.environment);
+  fill(find('colophon'), T.footer(zone()), me && ` ${T.signedIn(me.user_id, roleWords(me))}`);
   if (!me) {
     fill(find('masthead'), h('p', { class: 'mark' }, brand, badge));
     return;
   }
   const links = PAGES.map(([page, address]) => h('li', {}, h('a', { href: address(), data: { page } }, T.pages[page])));
-  const roles = me.roles.map((role) => T.roles[role] ?? role).join(', ');
   fill(
     find('masthead'),
     h('p', { class: 'mark' }, brand, badge),
     h('nav', { id: 'navigation', 'aria-label': T.navigation }, h('ul', {}, links)),
     searchBox(),
-    h('div', { class: 'who' }, h('p', { title: T.session.signedInAs(me.user_id) }, h('span', { class: 'user' }, me.user_id), h('span', { class: 'roles' }, roles)), button(T.session.signOut, signOut, { class: 'plain small' })),
+    h('div', { class: 'who' }, h('p', { title: T.session.signedInAs(me.user_id) }, h('span', { class: 'user' }, me.user_id), h('span', { class: 'roles' }, roleWords(me))), button(T.session.signOut, signOut, { class: 'plain small' })),
   );
 }
+
+const roleWords = ({ roles }) => roles.map((role) => T.roles[role] ?? role).join(', ');
 
 function searchBox() {
   const input = h('input', {
@@ -72,6 +73,11 @@ export function listen() {
     event.preventDefault();
     box.focus();
     box.select();
+  });
+  // What was searched for stays only where its results are.
+  addEventListener('console:page', ({ detail }) => {
+    const box = find('search');
+    if (box && detail !== 'find') box.value = '';
   });
   find('skip').addEventListener('click', (event) => {
     event.preventDefault();

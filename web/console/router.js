@@ -10,8 +10,6 @@ let routes = [];
 let leave = new AbortController();
 /** Where the reader was on pages that she may go back to, by the key of the history's entry. Lost with the tab. */
 const places = new Map();
-/** The page on the screen. */
-let current;
 /** What was done, for the next page that is shown to tell. */
 let pending = null;
 
@@ -94,7 +92,7 @@ async function show({ isQuiet = false, isBack = false, isFirst = false, keepsPla
     },
   };
   markNavigation(path, page);
-  current = page;
+  dispatchEvent(new CustomEvent('console:page', { detail: page.name }));
   await page.show(place);
   if (isBack && !signal.aborted) scrollTo(0, places.get(history.state?.key) ?? 0);
 }
@@ -125,9 +123,6 @@ function markNavigation(path, page) {
     else link.removeAttribute('aria-current');
   }
 }
-
-/** Whether that page is on the screen. */
-export const isAt = (page) => current === page;
 
 /** Listens to links of the console, and to the browser's own buttons. */
 export function start() {

@@ -1,7 +1,7 @@
 // The story of a member or a subscription: ours at once, complete when Stripe has answered.
 
 import { get, isGone, withQuery } from './api.js';
-import { announce, button, fill, h, newId } from './dom.js';
+import { button, fill, h, newId } from './dom.js';
 import { actorWords, time, told } from './parts.js';
 import { to } from './router.js';
 import { T } from './texts.js';
@@ -10,9 +10,9 @@ const S = T.story;
 
 /**
  * A story's place on a page, which fills itself; `onLines` is told the lines each time there are more. `sync` is a button
- * that takes over what differs, if that can be done.
+ * that takes over what differs, if that can be done. A member's story names each subscription, from `titles`.
  */
-export function story(place, path, { onLines = () => {}, isOfMember = false, sync } = {}) {
+export function story(place, path, { onLines = () => {}, titles = null, sync } = {}) {
   const titleId = newId('story');
   const state = h('p', { class: 'hint', role: 'status' });
   const differences = h('div', { class: 'differences', hidden: true });
@@ -33,7 +33,7 @@ export function story(place, path, { onLines = () => {}, isOfMember = false, syn
     });
     fill(filter, chips);
     const seen = lines.filter(({ kind }) => shown === 'all' || kind === shown);
-    fill(list, seen.map((line) => storyLine(line, isOfMember)));
+    fill(list, seen.map((line) => storyLine(line, titles)));
     const differing = lines.filter(({ differs }) => differs).length;
     differences.hidden = !differing;
     if (differing) {
@@ -79,7 +79,6 @@ export function story(place, path, { onLines = () => {}, isOfMember = false, syn
       const said = whole.complete ? S.complete : [S.incomplete, whole.missing].filter(Boolean).join(' ');
       state.textContent = lines.length || !whole.complete ? said : S.empty;
       state.classList.toggle('missing', !whole.complete);
-      announce(state.textContent);
     } catch (error) {
       if (isGone(error) || place.signal.aborted) return;
       await ours.catch(() => null);
@@ -94,13 +93,13 @@ export function story(place, path, { onLines = () => {}, isOfMember = false, syn
 }
 
 /** One line: when, what, why, by whom, and what can be done about it. */
-export function storyLine(line, isOfMember = false) {
+export function storyLine(line, titles) {
   const { at, kind, text, cause, actor, role, reference, differs, advice, subscription_id: subscription } = line;
   const meta = [
     cause && [S.cause, cause],
     actor && [S.by, actorWords(actor, role)],
     reference && [S.ref, h('code', {}, reference)],
-    isOfMember && subscription && [S.about, h('a', { href: to('subscriptions', subscription) }, T.ids.subscription.toLowerCase())],
+    titles && subscription && [S.about, h('a', { href: to('subscriptions', subscription) }, titles.get(subscription) ?? T.ids.subscription)],
   ].filter(Boolean);
   return h(
     'li',

@@ -21,6 +21,7 @@ export const T = {
   navigation: 'Pages',
   pages: { today: 'Today', look: 'Needs a look', subscriptions: 'Subscriptions', log: 'Log', money: 'Money' },
   footer: (zone) => `Times are those of ${zone}. Press / to search from anywhere.`,
+  signedIn: (user, roles) => `Signed in as ${user}, ${roles}.`,
   notFound: {
     title: 'There is no such page',
     what: 'The address leads nowhere in the console.',
@@ -113,9 +114,9 @@ export const T = {
   subscription: {
     title: (plan, quantity) => (quantity > 1 ? `${quantity} × ${plan}` : plan),
     of: 'of member',
-    entitled: 'In force',
-    notEntitled: 'Not in force',
-    entitledUntil: (day) => `paid until ${day}`,
+    entitled: 'She has what it gives all the same.',
+    notEntitled: 'She has nothing of it meanwhile.',
+    entitledUntil: (day) => `Paid until ${day}`,
     next: 'What happens next',
     nothingNext: 'Nothing is due. It stays as it is.',
     payments: 'Payments',
@@ -631,6 +632,7 @@ export const ACTS = {
   },
   refundForm: {
     payment: 'Which payment',
+    of: 'Of the payment of',
     paymentLine: (amount, when) => `${amount}, ${when}`,
     paymentHint: (refunded, left, reference) => `${refunded} paid back already, ${left} left · ${reference}`,
     payments: 'Looking for her payments …',

@@ -41,7 +41,7 @@ class ActForm {
     this.reference = field(F.reference, h('input', { name: 'reference', maxlength: 40, autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off' }), { hint: F.referenceHint });
     this.fields = kind.fields(this);
     this.set = h('fieldset', { class: 'bare' }, unseenLegend(words.title), this.fields.element, this.reason.element, this.reference.element);
-    this.preview = h('section', { class: 'preview', role: 'status', hidden: true });
+    this.preview = h('section', { class: 'preview', tabindex: '-1', 'aria-label': F.previewTitle, hidden: true });
     this.notice = h('div', { class: 'notice', role: 'alert', hidden: true });
     this.looks = h('button', { type: 'submit' }, F.preview);
     this.does = button('', () => this.act(), { hidden: true, class: kind.isGrave ? 'grave' : null, id: 'act-do' });
@@ -109,7 +109,7 @@ class ActForm {
     this.wasPreviewed = false;
     this.shown = null;
     this.does.hidden = true;
-    this.looks.classList.remove('plain');
+    this.looks.hidden = false;
     fill(this.preview, h('p', { class: 'hint' }, F.changed));
   }
 
@@ -162,11 +162,13 @@ class ActForm {
       warnings.length > 0 && h('div', { class: 'warning' }, h('p', {}, h('strong', {}, F.careful)), h('ul', {}, warnings.map((one) => h('li', {}, one)))),
     );
     this.preview.hidden = false;
-    this.does.textContent = this.kind.verb(body, preview);
+    this.words = this.kind.verb(body, preview);
+    this.does.textContent = this.words;
     this.does.hidden = false;
-    this.looks.classList.add('plain');
-    this.does.scrollIntoView({ block: 'nearest' });
-    this.does.focus({ preventScroll: true });
+    this.looks.hidden = true;
+    // What will happen is read first: a second press of Enter must not do it.
+    this.preview.focus({ preventScroll: true });
+    this.preview.scrollIntoView({ block: 'nearest' });
   }
 
   /** Does it: under the key that this very act has, so that a repeat is the same act. */
@@ -197,6 +199,8 @@ class ActForm {
         this.isDoing = false;
       }
     });
+    // What it does may be another thing now; while it was busy it said so.
+    this.does.textContent = this.words;
   }
 
   async ended({ action }) {
@@ -210,6 +214,7 @@ class ActForm {
       this.renewKey();
       this.phase = 'editing';
       this.does.hidden = true;
+      this.looks.hidden = false;
       const [cause, todo] = PROBLEMS[action.outcome] ?? [words, ''];
       this.tell(h('p', {}, h('strong', {}, F.refused)), h('p', {}, cause, ' ', todo));
       return;
@@ -230,10 +235,8 @@ class ActForm {
     this.set.disabled = true;
     this.looks.hidden = true;
     this.does.hidden = false;
-    // While it is being asked the button says so itself.
-    queueMicrotask(() => {
-      this.does.textContent = F.lookAgain;
-    });
+    this.words = F.lookAgain;
+    this.does.textContent = this.words;
     this.leaves.textContent = F.close;
     this.tell(h('p', {}, h('strong', {}, F.unknownTitle)), h('p', {}, words), h('p', {}, this.toLog()));
   }
@@ -260,6 +263,7 @@ class ActForm {
     this.renewKey();
     this.phase = 'editing';
     this.does.hidden = true;
+    this.looks.hidden = false;
     const { held } = this.subject;
     if (held) this.subject.held = await get(path('subscriptions', held.id)).catch(() => held);
     this.isStale = true;

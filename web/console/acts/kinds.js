@@ -148,5 +148,5 @@ export const KINDS = {
   settle,
   adopt,
   replay: { ...onEvent, verb: () => ACTS.replay.verb },
-  dismiss: { ...onEvent, isGrave: true, verb: () => ACTS.dismiss.verb },
+  dismiss: { ...onEvent, verb: () => ACTS.dismiss.verb },
 };

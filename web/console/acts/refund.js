@@ -24,7 +24,7 @@ export const refund = {
     const touched = lines.filter(({ refund: part }) => part);
     const rows = touched.map((line) => [planName(line.plan), shown(line, 'amount', payment.currency), shown(line, 'refund', payment.currency)]);
     return [
-      facts([[R.take, h('strong', {}, total)], [R.payment, R.paymentLine(shown(payment, 'amount'), day(payment.paid_at))]]),
+      facts([[R.take, h('strong', {}, total)], [R.of, R.paymentLine(shown(payment, 'amount'), day(payment.paid_at))]]),
       touched.length > 1 && table(R.lines, [R.line, R.paid, R.take], rows),
     ];
   },
@@ -67,13 +67,17 @@ class RefundFields {
     this.inputs = lines.map((line) => h('input', { inputmode: 'decimal', autocomplete: 'off', class: 'amount', 'aria-label': R.takeFor(planName(line.plan)), 'aria-describedby': 'refund-wrong' }));
     this.wrong = h('p', { class: 'wrong', id: 'refund-wrong', hidden: true });
     this.sum = h('p', { class: 'sum-line', role: 'status' });
+    const numbers = (made) => {
+      made.classList.add('numbers');
+      return made;
+    };
     const rows = lines.map((line, at) => [
       [planName(line.plan), line.subscription_id === this.form.subject.held.id && h('span', { class: 'hint' }, ` ${R.this}`)],
       shown(line, 'amount', currency),
       shown(line, 'refunded', currency),
       this.inputs[at],
     ]);
-    this.part = h('div', { hidden: true }, isBasket ? [table(R.lines, [R.line, R.paid, R.back, R.take], rows), this.wrong, this.sum] : this.amount.element);
+    this.part = h('div', { hidden: true }, isBasket ? [numbers(table(R.lines, [R.line, R.paid, R.back, R.take], rows)), this.wrong, this.sum] : this.amount.element);
     fill(this.element, which, how, this.part, this.also());
     this.changed();
   }

@@ -6,7 +6,7 @@ import { count } from '../format.js';
 import { filters, pager, textField } from '../filters.js';
 import { actorWords, empty, fetched, memberLink, table, time, waiting } from '../parts.js';
 import { to } from '../router.js';
-import { OUTCOMES, REASONS, T } from '../texts.js';
+import { OUTCOMES, PROBLEMS, REASONS, T } from '../texts.js';
 
 const G = T.log;
 const PAGE = 50;
@@ -47,7 +47,7 @@ export function actionTable(data) {
     [subjectLink(action), action.user_id && action.user_id !== action.subject && h('span', { class: 'hint' }, ' ', memberLink(action.user_id))],
     actorWords(action.actor, action.role),
     [REASONS[action.reason]?.[0] ?? action.reason, action.reference && h('span', {}, ' ', h('code', {}, action.reference))],
-    [state(action), h('span', { class: 'hint' }, ' ', OUTCOMES[action.outcome] ?? action.outcome)],
+    [state(action), action.outcome !== action.state && h('span', { class: 'hint' }, ' ', OUTCOMES[action.outcome] ?? PROBLEMS[action.outcome]?.[0] ?? action.outcome)],
   ]));
 }
 

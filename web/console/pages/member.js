@@ -2,7 +2,7 @@
 
 import { get, isGone, path, post } from '../api.js';
 import { button, fill, h, newId, working } from '../dom.js';
-import { copyable, empty, facts, fetched, holding, isOver, told, waiting } from '../parts.js';
+import { copyable, empty, facts, fetched, holding, isOver, titleOf, told, waiting } from '../parts.js';
 import { may } from '../session.js';
 import { story } from '../story.js';
 import { T } from '../texts.js';
@@ -38,7 +38,7 @@ function draw(place, body, member) {
     return;
   }
   const [current, earlier] = [member.subscriptions.filter((held) => !isOver(held)), member.subscriptions.filter(isOver)];
-  const told = story(place, path('members', user, 'story'), { isOfMember: true });
+  const told = story(place, path('members', user, 'story'), { titles: new Map(member.subscriptions.map((held) => [held.id, titleOf(held)])) });
   const holdsId = newId('holds');
   fill(
     body,
@@ -53,9 +53,9 @@ function draw(place, body, member) {
         !member.subscriptions.length && h('p', { class: 'hint' }, M.holdsNothing),
         earlier.length > 0 && h('details', { open: !current.length }, h('summary', {}, M.earlier(earlier.length)), h('ul', { class: 'holdings' }, earlier.map((held) => holding(held)))),
       ),
-      told.element,
     ),
     h('aside', { 'aria-label': M.who }, who(place, member), adopt && h('div', { class: 'panel' }, h('h2', {}, T.subscription.acts), h('div', { class: 'acts' }, adopt))),
+    h('div', { class: 'main' }, told.element),
   );
   restore();
   return told.load();

@@ -38,7 +38,7 @@ function draw(place, under, body, held) {
     return undefined;
   }
   place.title(titleOf(held));
-  under.prepend(`${S.of} `, memberLink(held.user_id));
+  under.prepend(h('span', {}, `${S.of} `, memberLink(held.user_id)));
   const payments = h('div', {}, waiting());
   const canSync = held.acts.includes('sync') && may('act');
   const told = story(place, path('subscriptions', held.id, 'story'), {
@@ -55,8 +55,9 @@ function draw(place, under, body, held) {
       h('section', { 'aria-labelledby': ids[0] }, h('h2', { id: ids[0] }, S.next), h('p', { class: 'next' }, next(held, S.nothingNext))),
       h('section', { 'aria-labelledby': ids[1] }, h('h2', { id: ids[1] }, S.payments), payments),
     ),
-    h('aside', { 'aria-label': S.acts }, actions(held), details(held)),
+    h('aside', { 'aria-label': S.acts }, actions(held)),
     h('div', { class: 'main' }, told.element),
+    h('aside', { 'aria-label': S.facts }, details(held)),
   );
   restore({ held });
   return told.load();
@@ -69,9 +70,12 @@ function stateOf(held) {
   return [
     h('p', { class: 'head' }, badge(held), why && h('span', { class: 'why' }, why)),
     h('p', { class: 'means' }, held.means),
-    h('p', { class: 'meta' }, h('span', { class: 'entitled' }, `${S.entitled}: ${held.entitled ? T.yes : T.no}`), paid && h('span', {}, paid), held.refund_state !== 'none' && h('span', {}, S.refund[held.refund_state])),
+    h('p', { class: 'meta' }, isUnsaid(held) && h('span', {}, held.entitled ? S.entitled : S.notEntitled), paid && h('span', {}, paid), held.refund_state !== 'none' && h('span', {}, S.refund[held.refund_state])),
   ];
 }
+
+/** Whether it must be said that it is in force, or not: its state alone would not tell. */
+const isUnsaid = ({ status, entitled }) => status === 'ON_HOLD' || entitled !== (status === 'ACTIVE' || status === 'CANCELLED');
 
 /** Of the story, what is about money: newest first. */
 function paymentList(lines) {

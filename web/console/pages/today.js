@@ -47,7 +47,8 @@ function wrong({ wrong: numbers }) {
     { 'aria-labelledby': id },
     h('h2', { id }, D.wrong),
     h('p', { class: bad ? 'verdict bad' : 'verdict good' }, bad ? D.nonZero(bad) : D.allZero),
-    h('ul', { class: 'zeros' }, items),
+    bad > 0 && h('ul', { class: 'zeros' }, items.filter(({ dataset }) => dataset.tone === 'bad')),
+    h('ul', { class: 'zeros fine' }, items.filter(({ dataset }) => dataset.tone !== 'bad')),
   );
 }
 
