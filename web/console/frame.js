@@ -21,7 +21,7 @@ export function showFrame({ signOut }) {
   find('skip').textContent = T.skip;
   const brand = h('a', { class: 'brand', href: to() }, h('img', { src: '/console/mark.svg', alt: '', width: 28, height: 28 }), T.product);
   const badge = config && h('span', { class: 'environment', data: { environment: config.environment } }, T.environment[config.environment] ?? config.environment);
-  fill(find('colophon'), T.footer(zone()), me && ` ${T.signedIn(me.user_id, roleWords(me))}`);
+  fill(find('colophon'), T.footer(zone()), me && ` ${T.slash} ${T.signedIn(me.user_id, roleWords(me))}`);
   if (!me) {
     fill(find('masthead'), h('p', { class: 'mark' }, brand, badge));
     return;
@@ -60,7 +60,7 @@ function searchBox() {
     // The words stay in memory: they are in no address, no history and no storage.
     search(text);
   };
-  return h('form', { class: 'search', role: 'search', novalidate: true, on: { submit } }, input, h('kbd', { 'aria-hidden': 'true' }, '/'), h('button', { type: 'submit', class: 'plain' }, T.search.go));
+  return h('form', { class: 'search', role: 'search', novalidate: true, on: { submit } }, h('div', { class: 'box' }, input, h('kbd', { 'aria-hidden': 'true' }, '/')), h('button', { type: 'submit', class: 'plain' }, T.search.go));
 }
 
 /** `/` goes to the search box, unless something is being written. */

@@ -19,7 +19,7 @@ import today from './pages/today.js';
 setRoutes([
   ['', today],
   ['find', finder],
-  ['members/:user', member],
+  ['member', member],
   ['subscriptions', list],
   ['subscriptions/:id', subscription],
   ['look', look],

@@ -3,7 +3,7 @@
 import { isGone, planName } from './api.js';
 import { announce, button, fill, h, unseen, working } from './dom.js';
 import { ago, day, moment } from './format.js';
-import { to } from './router.js';
+import { to, toMember } from './router.js';
 import { session } from './session.js';
 import { T } from './texts.js';
 
@@ -21,10 +21,12 @@ export function badge(held) {
   return h('span', { class: 'badge', data: { tone: tone(held) } }, word);
 }
 
+/** Reasons that say no more than the state itself. */
+const PLAIN = { ACTIVE: 'paid', CANCELLED: 'cancel_scheduled', ENDED: 'ended', PENDING_ACTIVATION: 'awaiting_payment' };
+
 /** Why it has its state: shown where that is more than the state says. */
 export function because({ status, status_reason: reason }) {
-  const isPlain = (status === 'ACTIVE' && reason === 'paid') || (status === 'CANCELLED' && reason === 'cancel_scheduled') || (status === 'ENDED' && reason === 'ended');
-  return !reason || isPlain ? '' : (T.statusReasons[reason] ?? reason);
+  return !reason || PLAIN[status] === reason ? '' : (T.statusReasons[reason] ?? reason);
 }
 
 /** `3 × Supporter share`. */
@@ -72,7 +74,7 @@ export function facts(pairs) {
 }
 
 /** A link to a member by her user id. */
-export const memberLink = (user) => h('a', { href: to('members', user), class: 'user' }, user);
+export const memberLink = (user) => h('a', { href: toMember(user), class: 'user' }, user);
 
 /** Says that it is being fetched. */
 export const waiting = (text = T.loading) => h('p', { class: 'waiting', role: 'status' }, text);
@@ -86,11 +88,13 @@ export function empty(title, todo) {
 
 /** The words of a problem: what it was, what it means, what to do, and by which number the log knows it. */
 export function told(problem) {
-  const { cause = T.notFound.what, todo, detail, answer } = problem;
+  const { cause, todo, detail, answer } = problem;
   const request = answer?.request_id;
+  const fields = (answer?.errors ?? []).map((one) => one.detail).filter(Boolean);
   return [
     h('p', {}, h('strong', {}, cause)),
     (detail || todo) && h('p', {}, [detail, todo].filter(Boolean).join(' ')),
+    fields.length > 0 && h('ul', { class: 'plain-list' }, fields.map((one) => h('li', {}, one))),
     request && h('p', { class: 'hint' }, T.log.request(request)),
   ];
 }

@@ -21,13 +21,16 @@ export function setRoutes(all) {
   });
 }
 
-/** The address of a page: `to('members', id)`, with a query as an object at the end if there is one. */
+/** The address of a page: `to('subscriptions', id)`, with a query as an object at the end if there is one. */
 export function to(...parts) {
   const query = typeof parts.at(-1) === 'object' ? parts.pop() : {};
   const given = Object.entries(query).filter(([, value]) => value != null && value !== '');
   const search = given.length ? `?${new URLSearchParams(given)}` : '';
   return ROOT + parts.map(encodeURIComponent).join('/') + search;
 }
+
+/** The page of a member: her id may hold anything, points and slashes too, so it is no part of the path. */
+export const toMember = (user) => to('member', { id: user });
 
 /** Goes to a page of the console. */
 export function go(address, { replace = false, isQuiet = false } = {}) {

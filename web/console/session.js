@@ -78,7 +78,8 @@ export async function enter(given) {
       throw problem;
     }
   }
-  if (session.config.issuer) sessionStorage.setItem(WAS_HERE, '1');
+  // Only a login knows her after a reload.
+  if (given.id) sessionStorage.setItem(WAS_HERE, '1');
   tell();
 }
 

@@ -1,6 +1,6 @@
 // The one form in which something is done: reason and reference, what will happen, then the act itself under one key.
 
-import { Problem, get, isGone, path, planName, post } from '../api.js';
+import { Problem, get, isGone, path, planName, post, withQuery } from '../api.js';
 import { announce, button, field, fill, h, newId, select, unseen, working } from '../dom.js';
 import { told } from '../parts.js';
 import { reload, tellNext, to } from '../router.js';
@@ -40,7 +40,9 @@ class ActForm {
     this.reason.input.addEventListener('change', () => this.tellReason());
     this.reference = field(F.reference, h('input', { name: 'reference', maxlength: 40, autocomplete: 'off', spellcheck: 'false', autocapitalize: 'off' }), { hint: F.referenceHint });
     this.fields = kind.fields(this);
-    this.set = h('fieldset', { class: 'bare' }, unseenLegend(words.title), this.fields.element, this.reason.element, this.reference.element);
+    this.what = h('fieldset', { class: 'bare' }, unseenLegend(words.title), this.fields.element);
+    this.why = h('fieldset', { class: 'bare' }, unseenLegend(F.why), this.reason.element, this.reference.element);
+    this.what.addEventListener('input', () => this.changed());
     this.preview = h('section', { class: 'preview', tabindex: '-1', 'aria-label': F.previewTitle, hidden: true });
     this.notice = h('div', { class: 'notice', role: 'alert', hidden: true });
     this.looks = h('button', { type: 'submit' }, F.preview);
@@ -48,9 +50,10 @@ class ActForm {
     this.leaves = button(F.leave, () => this.close(), { class: 'plain' });
     const submit = (event) => {
       event.preventDefault();
-      if (this.phase !== 'open') this.look();
+      // Enter in a field never does it: only the button does.
+      if (this.phase === 'editing') this.look();
     };
-    this.form = h('form', { novalidate: true, on: { submit, input: () => this.changed() } }, this.set, this.preview, this.notice, h('p', { class: 'actions' }, this.does, this.looks, this.leaves));
+    this.form = h('form', { novalidate: true, on: { submit } }, this.fields.element && this.what, this.preview, this.why, this.notice, h('p', { class: 'actions' }, this.does, this.looks, this.leaves));
     this.dialog = h('dialog', { 'aria-labelledby': titleId, class: kind.isWide ? 'wide' : null, on: { cancel: (event) => this.cancel(event) } },
       h('h2', { id: titleId }, words.title),
       h('p', { class: 'on' }, onWhat(subject)),
@@ -71,7 +74,8 @@ class ActForm {
       return;
     }
     if (this.kept) await this.restore();
-    else (this.set.querySelector('input:not(:disabled), select') ?? this.leaves).focus();
+    else if (this.fields.element) this.what.querySelector('input:not(:disabled)')?.focus();
+    else await this.look();
   }
 
   /** What must outlive the way through the login. */
@@ -91,14 +95,16 @@ class ActForm {
     await this.fields.restore(values);
     announce(F.restored);
     if (phase === 'open') {
+      // It may have happened: only the very same is asked again.
       this.sent = sent;
       this.isUnknown(F.unknown);
-    } else if (wasPreviewed) await this.look();
+    } else if (wasPreviewed || !this.fields.element) await this.look();
   }
 
   tellReason() {
     const about = this.reason.element.querySelector('.hint');
     about.textContent = REASONS[this.reason.input.value]?.[1] ?? '';
+    if (this.reason.input.value) this.reason.told('');
   }
 
   /** Something was changed: what was shown does not count any more. */
@@ -115,18 +121,22 @@ class ActForm {
 
   /** What is to be done, or null if something is missing, which is then marked. */
   read() {
+    const own = this.fields.read();
+    if (!own) this.form.querySelector('[aria-invalid="true"]')?.focus();
+    const version = this.subject.held?.version;
+    return own && { ...own, ...(version != null && { version }) };
+  }
+
+  /** Why it is done, or null if that is missing, which is then marked. */
+  readWhy() {
     const reason = this.reason.input.value;
     const reference = this.reference.input.value.trim();
-    this.reason.told(reason ? '' : F.reasonMissing);
     const isGood = !reference || REFERENCE.test(reference);
+    this.reason.told(reason ? '' : F.reasonMissing);
     this.reference.told(isGood ? '' : F.referenceHint);
-    const own = this.fields.read();
-    if (!own || !reason || !isGood) {
-      this.form.querySelector('[aria-invalid="true"]')?.focus();
-      return null;
-    }
-    const version = this.subject.held?.version;
-    return { reason, ...(reference && { reference }), ...own, ...(version != null && { version }) };
+    if (!reason) this.reason.input.focus();
+    else if (!isGood) this.reference.input.focus();
+    return reason && isGood ? { reason, ...(reference && { reference }) } : null;
   }
 
   get path() {
@@ -178,8 +188,10 @@ class ActForm {
       return;
     }
     if (this.phase !== 'previewed') return;
+    const why = this.readWhy();
+    if (!why) return;
     const { body, preview } = this.shown;
-    const whole = { ...body, ...this.kind.fromPreview?.(preview) };
+    const whole = { ...body, ...this.kind.fromPreview?.(preview), ...why };
     const text = JSON.stringify(whole);
     if (this.keyFor !== null && this.keyFor !== text) this.key = crypto.randomUUID();
     this.keyFor = text;
@@ -219,9 +231,19 @@ class ActForm {
       this.tell(h('p', {}, h('strong', {}, F.refused)), h('p', {}, cause, ' ', todo));
       return;
     }
-    tellNext([h('strong', {}, `${ACTS[this.verb].title}: `), words, ' ', this.toLog()]);
+    const rest = this.sent.also_cancel ? await this.cancellation(action) : '';
+    tellNext([h('strong', {}, `${ACTS[this.verb].title}: `), words, rest, ' ', this.toLog()]);
     this.close({ isDone: true });
     await reload();
+  }
+
+  /** What became of the second act, where it did not go as well as the first. */
+  async cancellation({ id }) {
+    const about = { subject: this.kind.subject(this.subject), verb: 'cancel', limit: 20 };
+    const { data } = await get(withQuery('/actions', about)).catch(() => ({ data: [] }));
+    const second = data.find(({ parent }) => parent === id);
+    if (!second || second.state === 'done') return '';
+    return F.butCancel(OUTCOMES[second.outcome] ?? PROBLEMS[second.outcome]?.[0] ?? T.actionStates[second.state]);
   }
 
   renewKey() {
@@ -232,7 +254,8 @@ class ActForm {
   /** Nobody knows whether it happened: the only way on is the same act again. */
   isUnknown(words) {
     this.phase = 'open';
-    this.set.disabled = true;
+    this.what.disabled = true;
+    this.why.disabled = true;
     this.looks.hidden = true;
     this.does.hidden = false;
     this.words = F.lookAgain;

@@ -32,9 +32,13 @@ const sync = {
   verb: () => ACTS.sync.verb,
   preview({ changes = [], text = [] }) {
     if (!changes.length) return text.length ? null : h('p', {}, F.previewNone);
-    const value = (of) => (of == null || of === '' ? F.nothing : String(of));
-    const rows = changes.map((one) => [T.subscription.fields[one.field] ?? one.field, value(one.ours), value(one.stripe)]);
-    return table(F.whatChanges, [F.whatChanges, F.ours, F.theirs], rows);
+    const rows = changes.map(({ plan, ours, stripe, differs }) => [
+      planName(plan),
+      T.statuses[ours] ?? ours,
+      T.statuses[stripe] ?? stripe,
+      differs.map((word) => ACTS.sync.differs[word] ?? word).join(', '),
+    ]);
+    return table(F.whatChanges, [T.list.plan, F.ours, F.theirs, F.whatChanges], rows);
   },
 };
 
@@ -80,7 +84,7 @@ const settle = {
   verb: () => ACTS.settle.verb,
   preview: ({ invoice }) => facts([
     [ACTS.settle.invoice, copyable(invoice.id, ACTS.settle.invoice)],
-    [ACTS.refundForm.sum, ACTS.settle.due(shown(invoice, 'amount_due'), invoice.due_at && day(invoice.due_at))],
+    [ACTS.settle.open, ACTS.settle.due(shown(invoice, 'amount_due'), invoice.next_attempt_at && day(invoice.next_attempt_at))],
   ]),
 };
 

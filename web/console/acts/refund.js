@@ -4,7 +4,7 @@ import { path, planName, post } from '../api.js';
 import { choices, field, fill, h, picked } from '../dom.js';
 import { day, digits, minorUnits, money, shown } from '../format.js';
 import { facts, table, waiting } from '../parts.js';
-import { may, session } from '../session.js';
+import { may } from '../session.js';
 import { ACTS } from '../texts.js';
 
 const R = ACTS.refundForm;
@@ -22,7 +22,7 @@ export const refund = {
   preview({ payment, refund: sum, lines, ...preview }) {
     const total = preview.refund_display ?? money(sum, payment.currency);
     const touched = lines.filter(({ refund: part }) => part);
-    const rows = touched.map((line) => [planName(line.plan), shown(line, 'amount', payment.currency), shown(line, 'refund', payment.currency)]);
+    const rows = touched.map((line) => [planName(line.plan), line.amount == null ? R.unpriced : shown(line, 'amount', payment.currency), shown(line, 'refund', payment.currency)]);
     return [
       facts([[R.take, h('strong', {}, total)], [R.of, R.paymentLine(shown(payment, 'amount'), day(payment.paid_at))]]),
       touched.length > 1 && table(R.lines, [R.line, R.paid, R.take], rows),
@@ -34,16 +34,19 @@ class RefundFields {
   constructor(form) {
     this.form = form;
     this.element = h('div', {}, waiting(R.payments));
+    this.payments = new Map();
   }
 
   /** Reads the payments of this subscription, and of the chosen one what is left. */
   async prepare(payment = this.payment?.reference) {
     const { subject } = this.form;
-    // Nothing is recorded of it; the reason only makes the request whole.
-    const body = { reason: session.me.reasons[0], dry_run: true, ...(payment && { payment }) };
+    const body = { dry_run: true, ...(payment && { payment }) };
     const typed = this.payment ? this.values() : null;
     const { preview } = await post(path('subscriptions', subject.held.id, 'refund'), body);
-    Object.assign(this, { payment: preview.payment, lines: preview.lines, payments: preview.payments ?? [preview.payment] });
+    Object.assign(this, { payment: preview.payment, lines: preview.lines });
+    // Amounts are known of those that were looked at.
+    for (const other of preview.payments) if (!this.payments.has(other.reference)) this.payments.set(other.reference, other);
+    this.payments.set(preview.payment.reference, preview.payment);
     this.draw();
     if (typed && typed.payment === this.payment.reference) this.take(typed);
   }
@@ -53,10 +56,11 @@ class RefundFields {
     const { currency } = payment;
     const isBasket = lines.length > 1;
     const whole = R.all(money(left(payment), currency));
-    const which = choices(R.payment, 'payment', payments.map((one) => ({
+    const newest = [...payments.values()].sort((one, other) => other.paid_at.localeCompare(one.paid_at));
+    const which = choices(R.payment, 'payment', newest.map((one) => ({
       value: one.reference,
-      words: R.paymentLine(shown(one, 'amount'), day(one.paid_at)),
-      hint: R.paymentHint(shown(one, 'refunded'), money(left(one), one.currency), one.reference),
+      words: one.currency ? R.paymentLine(shown(one, 'amount'), day(one.paid_at)) : R.paymentOn(day(one.paid_at)),
+      hint: one.currency ? R.paymentHint(shown(one, 'refunded'), money(left(one), one.currency), one.reference) : one.reference,
     })), payment.reference);
     which.addEventListener('change', (event) => {
       event.stopPropagation();
@@ -73,7 +77,7 @@ class RefundFields {
     };
     const rows = lines.map((line, at) => [
       [planName(line.plan), line.subscription_id === this.form.subject.held.id && h('span', { class: 'hint' }, ` ${R.this}`)],
-      shown(line, 'amount', currency),
+      line.amount == null ? R.unpriced : shown(line, 'amount', currency),
       shown(line, 'refunded', currency),
       this.inputs[at],
     ]);
@@ -128,7 +132,7 @@ class RefundFields {
     let complaint = '';
     this.inputs.forEach((input, at) => {
       const line = this.lines[at];
-      const most = line.amount - line.refunded;
+      const most = line.amount == null ? left(this.payment) : line.amount - line.refunded;
       const amount = input.value.trim() ? minorUnits(input.value, currency) : 0;
       let wrong = '';
       if (amount === null) wrong = R.amountWrong(currency, digits(currency));
@@ -177,7 +181,13 @@ class RefundFields {
   }
 
   complain(problem) {
-    const words = problem.field?.('amount') ?? problem.field?.('lines');
-    if (words && !this.isBasket) this.amount?.told(words);
+    const wrong = problem.answer?.errors?.find(({ field }) => /^(amount|lines)/.test(field));
+    if (!wrong || !this.amount) return;
+    if (!this.isBasket) {
+      this.amount.told(wrong.detail);
+      return;
+    }
+    this.wrong.textContent = wrong.detail;
+    this.wrong.hidden = false;
   }
 }

@@ -3,7 +3,7 @@
 import { get, isGone, path, post } from '../api.js';
 import { announce, fill, h } from '../dom.js';
 import { badge, because, empty, isOver, titleOf, trouble, waiting } from '../parts.js';
-import { go, to } from '../router.js';
+import { go, to, toMember } from '../router.js';
 import { T } from '../texts.js';
 
 const S = T.search;
@@ -31,14 +31,16 @@ export function foundBy(kind, id) {
   return found?.kind === kind && found.id === id ? found : null;
 }
 
-/** Where a result leads, as `[kind of page, id]`; null if nothing of ours is behind it. */
+/** Where a result leads, as `[page, id]`; null if nothing of ours is behind it. */
 function target({ kind, id, user_id: user, subscription_id: subscription }) {
   if (kind === 'subscription') return ['subscriptions', id];
   if (kind === 'event') return ['events', id];
   if (subscription) return ['subscriptions', subscription];
-  if (kind === 'member') return ['members', id];
-  return user ? ['members', user] : null;
+  if (kind === 'member') return ['member', id];
+  return user ? ['member', user] : null;
 }
+
+const address = ([page, id]) => (page === 'member' ? toMember(id) : to(page, id));
 
 async function show(place) {
   const results = h('div', { id: 'results' });
@@ -70,7 +72,7 @@ function draw(place, results, isBack) {
   if (only && !isBack) {
     reason = { kind: only[0], id: only[1], why: data[0].why, note };
     // The results stay one step back.
-    go(to(...only));
+    go(address(only));
     return;
   }
   announce(S.found(data.length));
@@ -99,7 +101,7 @@ function result(hit) {
   return h(
     'li',
     { class: 'result', data: { user, kind } },
-    h('div', { class: 'head' }, h('h2', {}, leads ? h('a', { href: to(...leads) }, title) : title), h('span', { class: 'kind' }, S.kinds[kind] ?? kind)),
+    h('div', { class: 'head' }, h('h2', {}, leads ? h('a', { href: address(leads) }, title) : title), h('span', { class: 'kind' }, S.kinds[kind] ?? kind)),
     (name && email) && h('p', {}, email),
     h('p', { class: 'meta' }, h('span', {}, `${S.because}: ${why}`), kind !== 'member' && h('span', {}, h('code', {}, id)), title !== user && user && h('span', {}, `${T.ids.user}: ${user}`)),
     !leads && h('p', { class: 'advice' }, h('strong', {}, S.nobody), ' ', S.nobodyTodo),

@@ -10,13 +10,14 @@ import { OUTCOMES, PROBLEMS, REASONS, T } from '../texts.js';
 
 const G = T.log;
 const PAGE = 50;
-const NAMES = ['subject', 'actor', 'verb', 'state'];
+const NAMES = ['subject', 'user', 'actor', 'verb', 'state'];
 
 async function show(place) {
   const { query } = place;
   const choice = (label, name, words) => [name, field(label, select([['', T.list.any], ...Object.entries(words)], query.get(name) ?? ''))];
   const fields = [
     ['subject', textField(G.subject, query.get('subject'), { hint: G.subjectHint })],
+    ['user', textField(G.user, query.get('user'), { hint: G.actorHint })],
     ['actor', textField(G.actor, query.get('actor'), { hint: G.actorHint })],
     choice(G.verb, 'verb', T.verbs),
     choice(G.state, 'state', T.actionStates),

@@ -12,11 +12,11 @@ import { foundBy } from './find.js';
 const M = T.member;
 
 async function show(place) {
-  const { user } = place.params;
-  const found = foundBy('members', user);
+  const user = place.query.get('id') ?? '';
+  const found = foundBy('member', user);
   const body = h('div', { class: 'columns' }, waiting());
-  place.begin(user, h('p', { class: 'under', data: { under: 'title' } }, M.title, found && h('span', { class: 'found' }, `${T.search.because}: ${found.why}`)), body);
-  await fetched(place, body, () => known(place, user), (member) => draw(place, body, member));
+  place.begin(user || M.title, h('p', { class: 'under', data: { under: 'title' } }, M.title, found && h('span', { class: 'found' }, `${T.search.because}: ${found.why}`)), body);
+  await fetched(place, body, () => known(place, user), (member) => draw(place, body, user, member));
 }
 
 /** What is known of her; null if nothing is. */
@@ -29,8 +29,7 @@ async function known(place, user) {
   }
 }
 
-function draw(place, body, member) {
-  const { user } = place.params;
+function draw(place, body, user, member) {
   const adopt = actButton('adopt', { user }, { hint: M.adoptHint });
   if (!member) {
     fill(body, h('div', { class: 'wide' }, empty(M.unknown, M.unknownTodo), h('p', { class: 'actions' }, adopt)));
