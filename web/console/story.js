@@ -10,7 +10,7 @@ const S = T.story;
 
 /**
  * A story's place on a page, which fills itself; `onLines` is told the lines each time there are more. `sync` is a button
- * that takes over what differs, if that can be done. A member's story names each subscription, from `titles`.
+ * that takes over what differs, if that can be done; `differences` says so, and may stand elsewhere on the page. A member's story names each subscription, from `titles`.
  */
 export function story(place, path, { onLines = () => {}, titles = null, sync } = {}) {
   const titleId = newId('story');
@@ -89,7 +89,7 @@ export function story(place, path, { onLines = () => {}, titles = null, sync } =
     }
   }
 
-  return { element, load };
+  return { element, differences, load };
 }
 
 /** One line: when, what, why, by whom, and what can be done about it. */

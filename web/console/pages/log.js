@@ -47,7 +47,7 @@ export function actionTable(data) {
     [T.verbs[action.verb] ?? action.verb, action.parent && h('span', { class: 'hint' }, ` ${G.parent}`)],
     [subjectLink(action), action.user_id && action.user_id !== action.subject && h('span', { class: 'hint' }, ' ', memberLink(action.user_id))],
     actorWords(action.actor, action.role),
-    [REASONS[action.reason]?.[0] ?? action.reason, action.reference && h('span', {}, ' ', h('code', {}, action.reference))],
+    action.reason && [REASONS[action.reason]?.[0] ?? action.reason, action.reference && h('span', {}, ' ', h('code', {}, action.reference))],
     [state(action), action.outcome !== action.state && h('span', { class: 'hint' }, ' ', OUTCOMES[action.outcome] ?? PROBLEMS[action.outcome]?.[0] ?? action.outcome)],
   ]));
 }

@@ -52,6 +52,7 @@ function draw(place, under, body, held) {
       'div',
       { class: 'main' },
       h('section', { class: 'state', 'aria-label': T.list.status }, stateOf(held)),
+      told.differences,
       h('section', { 'aria-labelledby': ids[0] }, h('h2', { id: ids[0] }, S.next), h('p', { class: 'next' }, next(held, S.nothingNext))),
       h('section', { 'aria-labelledby': ids[1] }, h('h2', { id: ids[1] }, S.payments), payments),
     ),
