@@ -130,7 +130,7 @@ describe('putting right', () => {
     await grace.reason('not_received', 'T-100');
     await everywhere(page, 'console-sync');
     await grace.does.click();
-    await grace.done('Sync from Stripe:');
+    await grace.done('Take over what Stripe says:');
     await focused(page.locator('#done'));
     await reads(badge(), 'In force');
     assert.equal(await statusOf(rosa, 'membership-annual'), 'ACTIVE');
@@ -481,7 +481,7 @@ describe('pages', () => {
     await keyboard.type('Not');
     await tabTo(grace.does);
     await keyboard.press('Enter');
-    await grace.done('Sync from Stripe:');
+    await grace.done('Take over what Stripe says:');
     await focused(page.locator('#done'));
     await reads(badge(), 'In force');
     assert.deepEqual(complaints, []);

@@ -9,8 +9,8 @@ const UNDER_WAY = 'dues.console.login';
 /** Longer than anybody needs at a login. */
 const OLDEST_MS = 30 * 60_000;
 
-/** Where the login sends the browser back to: this address is registered there. */
-export const RETURN = new URL(`${ROOT}callback`, location.origin).href;
+/** Where the login sends the browser back to, the console's own address: it is registered there. */
+export const RETURN = new URL(ROOT, location.origin).href;
 
 /** Why a sign-in did not work, in plain words. */
 export class LoginTrouble extends Error {
@@ -77,7 +77,10 @@ export async function leave(config, back) {
 }
 
 /** Whether the browser has just come back from the login. */
-export const isBack = () => location.pathname === new URL(RETURN).pathname;
+export function isBack() {
+  const answer = new URLSearchParams(location.search);
+  return location.pathname === ROOT && answer.has('state') && (answer.has('code') || answer.has('error'));
+}
 
 /** What the login gave, `{ access, refresh, id }`, and where the browser was before. */
 export async function finish(config) {

@@ -171,7 +171,7 @@ export const T = {
     ref: 'Reference',
     differs: 'Stripe says otherwise:',
     differences: (n) => (n === 1 ? 'In one place Stripe says otherwise than we do.' : `In ${n} places Stripe says otherwise than we do.`),
-    differencesTodo: 'Sync takes over what Stripe says.',
+    differencesTodo: 'Look at it, then take it over.',
     toDifference: 'Go to it',
     advice: 'What you can do:',
     about: 'About',
@@ -368,7 +368,7 @@ export const T = {
     request: (id) => `Request ${id}`,
   },
   verbs: {
-    sync: 'Sync',
+    sync: 'Taken over',
     refund: 'Refund',
     cancel: 'Cancel',
     resume: 'Resume',
@@ -541,8 +541,8 @@ export const OUTCOMES = {
 /** The forms in which something is done. */
 export const ACTS = {
   sync: {
-    button: 'Sync from Stripe',
-    title: 'Sync from Stripe',
+    button: 'Take over what Stripe says',
+    title: 'Take over what Stripe says',
     about: 'Reads it from Stripe as it is now, and takes over what differs. Right when a message was lost. Nothing changes at Stripe.',
     verb: 'Take it over',
     differs: {
