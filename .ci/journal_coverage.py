@@ -5,10 +5,7 @@ Usage: journal_coverage.py INVENTORY DIRECTORY
 
 INVENTORY is what `cargo run --example inventory` prints:
 
-    {"operations": ["POST /v1/checkout/sessions/{}/expire", ...], "only_refused": [...], "events": ["invoice.paid", ...]}
-
-`only_refused` are those of the operations that the code only asks to be refused: `dues doctor`
-learns from the refusal what the key may do. For them a refusal (400 or 404) is what counts.
+    {"operations": ["POST /v1/checkout/sessions/{}/expire", ...], "events": ["invoice.paid", ...]}
 
 DIRECTORY holds the journals that sandboxes wrote during the tests (*.jsonl): a request or an
 event a line. Only those count that a service has used, not the ones of the sandbox's own tests.
@@ -25,16 +22,11 @@ def main() -> int:
         print(__doc__, file=sys.stderr)
         return 2
     inventory = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    requests, refusals, events = read_journals(Path(sys.argv[2]))
+    requests, events = read_journals(Path(sys.argv[2]))
     missing = [
         f"operation {operation}"
         for operation in inventory["operations"]
-        if not any(
-            pattern(operation).fullmatch(request)
-            for request in (
-                requests | refusals if operation in inventory["only_refused"] else requests
-            )
-        )
+        if not any(pattern(operation).fullmatch(request) for request in requests)
     ]
     missing += [f"event {name}" for name in inventory["events"] if name not in events]
     for name in missing:
@@ -45,10 +37,9 @@ def main() -> int:
     return 1 if missing or not total else 0
 
 
-def read_journals(directory: Path) -> tuple[set[str], set[str], set[str]]:
-    """What was done, what was refused for what it asked, and the events."""
+def read_journals(directory: Path) -> tuple[set[str], set[str]]:
+    """What was done, and the events."""
     requests: set[str] = set()
-    refusals: set[str] = set()
     events: set[str] = set()
     for journal in directory.glob("*.jsonl"):
         with journal.open(encoding="utf-8") as lines:
@@ -60,11 +51,8 @@ def read_journals(directory: Path) -> tuple[set[str], set[str], set[str]]:
         requests |= {
             f"{entry['method']} {entry['path']}" for entry in ours if entry.get("status", 599) < 400
         }
-        refusals |= {
-            f"{entry['method']} {entry['path']}" for entry in ours if entry.get("status") in (400, 404)
-        }
         events |= {entry["body"]["type"] for entry in entries if entry["kind"] == "event"}
-    return requests, refusals, events
+    return requests, events
 
 
 def is_ours(entry: dict) -> bool:

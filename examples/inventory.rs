@@ -9,13 +9,9 @@ fn main() {
         .iter()
         .map(|operation| operation.as_str())
         .collect();
-    let refused: Vec<&str> = Operation::ONLY_REFUSED
-        .iter()
-        .map(|operation| operation.as_str())
-        .collect();
     let events: Vec<&str> = EventType::ALL.iter().map(|kind| kind.as_str()).collect();
     println!(
         "{}",
-        serde_json::json!({ "operations": operations, "only_refused": refused, "events": events })
+        serde_json::json!({ "operations": operations, "events": events })
     );
 }

@@ -87,13 +87,16 @@ impl App {
         let (services, clock) = build_services(Arc::clone(&settings)).await?;
         let verifier =
             Verifier::from_settings(&settings, clock.clone()).map_err(StartError::Auth)?;
+        let verifier = Arc::new(verifier);
+        let staff = Verifier::for_staff(&settings, clock.clone()).map_err(StartError::Auth)?;
         Ok(Self {
             listener,
             metrics_listener,
             state: AppState {
                 settings,
                 clock,
-                verifier: Arc::new(verifier),
+                staff_verifier: staff.map_or_else(|| Arc::clone(&verifier), Arc::new),
+                verifier,
                 services: Arc::new(services),
                 metrics,
                 readiness: Readiness::default(),

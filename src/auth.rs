@@ -8,6 +8,7 @@
 //! 4. `exp` is there and not over; `nbf`, where it is there, has come; both with 30 seconds of leeway, on our clock.
 //! 5. `iss` and `aud` are what the settings say.
 //! 6. `sub` is there, not empty, at most 255 bytes.
+//! 7. Where operators have a login of their own, what it signs for the client (an ID token) opens nothing.
 
 mod claims;
 mod jwks;
@@ -21,6 +22,7 @@ use serde_json::{Map, Value};
 pub use self::jwks::FetchError;
 use self::jwks::{Jwks, Lookup};
 use crate::clock::Clock;
+use crate::domain::actor::{Right, Role, Staff};
 use crate::domain::ids::UserId;
 use crate::settings::{Auth, AuthKey, Environment, Settings};
 
@@ -36,14 +38,25 @@ const TOKEN_BYTES: usize = 16 * 1024;
 pub struct Principal {
     /// The member: the token's `sub`.
     pub user: UserId,
-    /// Whether the token names the operator's role.
-    pub operator: bool,
+    /// The operator's roles that the token names.
+    pub roles: Vec<Role>,
     /// Whether it names the role of other services.
     pub service: bool,
     /// The token's `email`, never stored; passed on to Stripe only by setting.
     pub email: Option<String>,
     /// The token's `name`, never stored.
     pub name: Option<String>,
+}
+
+impl Principal {
+    /// Who acts, where one of the roles carries the right: by the least of them.
+    pub fn staff(&self, right: Right) -> Option<Staff> {
+        let role = { self.roles.iter().copied() }.find(|role| role.has(right))?;
+        Some(Staff {
+            user: self.user.clone(),
+            role,
+        })
+    }
 }
 
 /// Why a caller is not known.
@@ -89,6 +102,8 @@ pub enum InvalidToken {
     Audience,
     #[error("The token has no usable subject (sub): 1 to 255 bytes.")]
     Subject,
+    #[error("This is an ID token, which says who somebody is: send the access token.")]
+    IdToken,
 }
 
 /// Why no development token can be made.
@@ -114,6 +129,8 @@ pub struct Verifier {
     keys: Keys,
     clock: Clock,
     settings: Auth,
+    /// Whether the issuer also signs ID tokens for the same people.
+    refuses_id_tokens: bool,
 }
 
 enum Keys {
@@ -124,7 +141,18 @@ enum Keys {
 impl Verifier {
     /// A verifier for the configured key; public keys are fetched when the first token comes.
     pub fn from_settings(settings: &Settings, clock: Clock) -> Result<Self, reqwest::Error> {
-        let keys = match &settings.auth.key {
+        Self::new(settings.auth.clone(), clock, false)
+    }
+
+    /// The one for operators, where they have a login of their own.
+    pub fn for_staff(settings: &Settings, clock: Clock) -> Result<Option<Self>, reqwest::Error> {
+        let login = settings.console.login.as_ref();
+        let verifier = login.map(|login| Self::new(login.auth.clone(), clock, true));
+        verifier.transpose()
+    }
+
+    fn new(settings: Auth, clock: Clock, refuses_id_tokens: bool) -> Result<Self, reqwest::Error> {
+        let keys = match &settings.key {
             AuthKey::Hs256(secret) => {
                 Keys::Secret(DecodingKey::from_secret(secret.expose().as_bytes()))
             }
@@ -133,7 +161,8 @@ impl Verifier {
         Ok(Self {
             keys,
             clock,
-            settings: settings.auth.clone(),
+            settings,
+            refuses_id_tokens,
         })
     }
 
@@ -187,11 +216,21 @@ impl Verifier {
             // Postgres can't store it, and no login issues it.
             .filter(|subject| !subject.contains('\0'))
             .ok_or(InvalidToken::Subject)?;
+        // Rule 7: what only ID tokens carry (OpenID Connect Core, section 2), and Keycloak's own word for it.
+        let only_there = ["nonce", "at_hash", "c_hash"];
+        if self.refuses_id_tokens
+            && (only_there.iter().any(|claim| claims.contains_key(*claim))
+                || claims::text(claims, "typ") == Some("ID"))
+        {
+            return Err(InvalidToken::IdToken);
+        }
         let roles = claims::at_path(claims, &self.settings.roles_claim);
         let names = |wanted: &str| claims::list(roles).any(|role| role == wanted);
         Ok(Principal {
             user: UserId::new(subject),
-            operator: names(&self.settings.operator_role),
+            roles: { Role::ALL.into_iter() }
+                .filter(|role| names(name_of(*role, &self.settings)))
+                .collect(),
             service: names(&self.settings.service_role),
             // One that the login has not verified may be anybody's.
             email: claims::text(claims, "email")
@@ -201,6 +240,16 @@ impl Verifier {
                 .filter(|name| !name.trim().is_empty())
                 .map(str::to_owned),
         })
+    }
+}
+
+/// What the organisation calls a role.
+fn name_of(role: Role, settings: &Auth) -> &str {
+    match role {
+        Role::Reader => &settings.reader_role,
+        Role::Support => &settings.support_role,
+        Role::Treasurer => &settings.treasurer_role,
+        Role::Operator => &settings.operator_role,
     }
 }
 

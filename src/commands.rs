@@ -1,6 +1,7 @@
 //! The operator's commands: look at events and apply them again, compare with Stripe, check the plans,
 //! look at the whole deployment.
 
+mod actions;
 mod adopt;
 mod doctor;
 mod feed;
@@ -20,14 +21,13 @@ use dues::settings::Settings;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::actions::{Actions, actions};
+use self::actions::{Why, told};
 pub(crate) use self::adopt::{Adopt, adopt};
 pub(crate) use self::doctor::{Examination, doctor};
 pub(crate) use self::feed::{Feed, feed};
 pub(crate) use self::followers::{Followers, followers};
 pub(crate) use self::plans::{Plans, plans};
-
-/// Longest reason that is kept, in characters.
-const MAX_REASON: usize = 200;
 
 /// What to do with events.
 #[derive(Subcommand)]
@@ -67,9 +67,8 @@ pub(crate) enum Events {
     Dismiss {
         /// evt_…
         id: String,
-        /// Why nothing more is to be done, for whoever asks later: no names, at most 200 characters
-        #[arg(long)]
-        reason: String,
+        #[command(flatten)]
+        why: Why,
     },
 }
 
@@ -150,17 +149,12 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             };
             replay(&told, &ids).await?;
         }
-        Events::Dismiss { id, reason } => {
-            anyhow::ensure!(
-                (1..=MAX_REASON).contains(&reason.trim().chars().count()),
-                "give a reason of 1 to {MAX_REASON} characters"
-            );
-            let told = events_at_stripe().await?;
-            anyhow::ensure!(
-                told.dismiss(&id, reason.trim()).await?,
-                "{id} neither failed nor was flagged: dues events show {id}"
-            );
-            println!("{id} dismissed");
+        Events::Dismiss { id, why } => {
+            let (services, _) =
+                app::build_services(Arc::new(Settings::from_environment()?)).await?;
+            let ask = why.ask(&services.operators, &format!("dismiss {id}"))?;
+            let acted = services.operators.dismiss(&id, &ask).await;
+            told(acted, &id)?;
         }
     }
     Ok(())

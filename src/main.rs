@@ -41,6 +41,9 @@ enum Command {
     /// Look at Stripe's events and apply them again
     #[command(subcommand)]
     Events(commands::Events),
+    /// Look at what operators did
+    #[command(subcommand)]
+    Actions(commands::Actions),
     /// Look after the feed that other services follow
     #[command(subcommand)]
     Feed(commands::Feed),
@@ -76,6 +79,7 @@ async fn main() -> ExitCode {
         Command::Healthcheck => healthcheck().await,
         Command::Doctor(how) => commands::doctor(how).await,
         Command::Events(command) => commands::events(command).await,
+        Command::Actions(command) => commands::actions(command).await,
         Command::Feed(command) => commands::feed(command).await,
         Command::Followers(command) => commands::followers(command).await,
         Command::Reconcile(how) => match stop_signal() {

@@ -50,6 +50,8 @@ pub struct Settings {
     pub followers: Followers,
     /// What those find here who come from the payment connector of Mosaic Billing.
     pub mosaic: Mosaic,
+    /// The operators' console.
+    pub console: Console,
     /// Work that no request waits for.
     pub worker: Worker,
     /// The clock.
@@ -147,10 +149,42 @@ pub struct Auth {
     pub audience: Option<String>,
     /// Name of the claim that lists roles; a dot descends into an object.
     pub roles_claim: String,
-    /// The role of an operator.
+    /// The role of an operator, who may everything.
     pub operator_role: String,
+    /// The role of an operator who may look at everything but names.
+    pub reader_role: String,
+    /// The role of an operator who may act on what one member holds.
+    pub support_role: String,
+    /// The role of an operator who may move money.
+    pub treasurer_role: String,
     /// The role of other services, which follow the feed.
     pub service_role: String,
+}
+
+/// The operators' console, and how they sign in.
+#[derive(Clone, Debug)]
+pub struct Console {
+    /// Whether its pages are served, at `/console/`.
+    pub enabled: bool,
+    /// The operators' own login; `None` takes the members' tokens, with a role.
+    pub login: Option<Login>,
+    /// Codes of the reasons that an operator may give.
+    pub reasons: Vec<String>,
+}
+
+/// A login that speaks OpenID Connect.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// What verifies its access tokens.
+    pub auth: Auth,
+    /// Its address.
+    pub issuer: Url,
+    /// What the console is called there.
+    pub client_id: String,
+    /// What the console asks for.
+    pub scope: String,
+    /// Origins that the pages must reach to sign in, as browsers write them.
+    pub origins: Vec<String>,
 }
 
 /// What verifies a token's signature: the settings choose, never the token.

@@ -36,6 +36,7 @@ pub(crate) struct Adopt {
 /// A customer may have several subscriptions: her metadata tells none of them from the others.
 fn of_subscription(text: &str) -> Result<Source, String> {
     match text.parse()? {
+        Source::Given(_) => Err("not a place at Stripe".to_owned()),
         source @ Source::Subscription(_) => Ok(source),
         Source::Customer(_) => Err("an id stands under subscription.metadata.KEY".to_owned()),
     }

@@ -1,6 +1,68 @@
 //! Who does something to a purchase. Whose purchase it is, is another question.
 
+use uuid::Uuid;
+
 use super::ids::UserId;
+
+/// What an operator is trusted with. Somebody may have several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Role {
+    /// Sees everything but names.
+    Reader,
+    /// Sees, and acts on one member.
+    Support,
+    /// Sees, and moves money.
+    Treasurer,
+    /// Everything.
+    Operator,
+}
+
+/// What a use case needs of whoever asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Looking at what we know.
+    See,
+    /// Looking at what people are called.
+    Names,
+    /// Acting on what one member holds.
+    Act,
+    /// Moving money.
+    Money,
+}
+
+impl Role {
+    /// From the one that may least to the one that may everything.
+    pub const ALL: [Self; 4] = [Self::Reader, Self::Support, Self::Treasurer, Self::Operator];
+
+    /// The text in the database and in the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Support => "support",
+            Self::Treasurer => "treasurer",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// Whether it carries that right.
+    pub fn has(self, right: Right) -> bool {
+        match right {
+            Right::See => true,
+            Right::Names => self != Self::Reader,
+            Right::Act => matches!(self, Self::Support | Self::Operator),
+            Right::Money => matches!(self, Self::Treasurer | Self::Operator),
+        }
+    }
+}
+
+/// An operator, and by which of her roles she does what she does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staff {
+    /// Her own user id.
+    pub user: UserId,
+    /// The least of her roles that carries the right.
+    pub role: Role,
+}
 
 /// Who does something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +73,8 @@ pub enum Actor {
     Browser,
     /// Stripe, by an event.
     Stripe,
+    /// An operator.
+    Operator(UserId),
     /// Nobody: our own upkeep, or a command that compares us with Stripe.
     Upkeep,
 }
@@ -19,7 +83,7 @@ impl Actor {
     /// The person, where one is known.
     pub fn person(&self) -> Option<&UserId> {
         match self {
-            Self::Member(user) => Some(user),
+            Self::Member(user) | Self::Operator(user) => Some(user),
             Self::Browser | Self::Stripe | Self::Upkeep => None,
         }
     }
@@ -34,6 +98,8 @@ pub enum Cause {
     Return,
     /// The member asked for it.
     Member,
+    /// An operator did it.
+    Operator,
     /// We compared with Stripe.
     Reconcile,
     /// The periodic tidying.
@@ -47,6 +113,7 @@ impl Cause {
             Self::Webhook => "webhook",
             Self::Return => "return",
             Self::Member => "member",
+            Self::Operator => "operator",
             Self::Reconcile => "reconcile",
             Self::Sweep => "sweep",
         }
@@ -72,6 +139,14 @@ impl By {
         Self::new(Actor::Member(user.clone()), Cause::Member)
     }
 
+    /// An operator's act, which is what it refers to.
+    pub fn operator(user: &UserId, action: Uuid) -> Self {
+        Self {
+            reference: Some(action.to_string()),
+            ..Self::new(Actor::Operator(user.clone()), Cause::Operator)
+        }
+    }
+
     /// The buyer's return from Stripe's page.
     pub fn browser() -> Self {
         Self::new(Actor::Browser, Cause::Return)
@@ -81,7 +156,9 @@ impl By {
     pub fn event(id: &str, cause: Cause) -> Self {
         let actor = match cause {
             Cause::Webhook => Actor::Stripe,
-            Cause::Return | Cause::Member | Cause::Reconcile | Cause::Sweep => Actor::Upkeep,
+            Cause::Return | Cause::Member | Cause::Operator | Cause::Reconcile | Cause::Sweep => {
+                Actor::Upkeep
+            }
         };
         Self::new(actor, cause).about(id)
     }
@@ -104,9 +181,12 @@ impl By {
         }
     }
 
-    /// The same, with what it refers to.
+    /// The same, with what it refers to. What an operator does refers to her action, which knows the rest.
     #[must_use]
     pub fn about(self, reference: &str) -> Self {
+        if self.cause == Cause::Operator {
+            return self;
+        }
         Self {
             reference: Some(reference.to_owned()),
             ..self

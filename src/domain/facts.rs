@@ -102,8 +102,9 @@ pub enum Fact {
     Quantity(SubscriptionId, i64),
     /// Money moved, or failed to.
     Transaction(Transaction, Scope),
-    /// So much of the payment that the subject names was paid back, in all; the lines are those that the refund names.
-    Refunded(Refund, Vec<SubscriptionId>),
+    /// So much of the payment that the subject names was paid back, in all; the lines are those that the refunds name, each
+    /// with how much of it they say went back.
+    Refunded(Refund, Vec<(SubscriptionId, Refund)>),
     /// A refund of the payment that the subject names has failed.
     RefundFailed,
     /// The disputes of the payment that the subject names, read from Stripe: all there are.

@@ -281,7 +281,7 @@ fn merge_ended(line: &mut Subscription, at: OffsetDateTime, again: bool, merged:
 fn merge_refund(
     basket: &mut Basket,
     refund: Refund,
-    named: &[SubscriptionId],
+    named: &[(SubscriptionId, Refund)],
     concerned: &[SubscriptionId],
     freshness: Freshness,
     merged: &mut Merged,
@@ -290,7 +290,16 @@ fn merge_refund(
     // Told of a payment that the rows don't know yet: by the time they do, nobody says it again.
     merged.doubtful |= freshness == Freshness::Event && concerned.is_empty();
     for line in one_offs(basket, concerned) {
-        let meant = refund != Refund::Part || alone || named.contains(&line.id);
+        let told = { named.iter() }
+            .filter(|(id, _)| *id == line.id)
+            .map(|(_, refund)| *refund);
+        let told = told.max();
+        let meant = refund != Refund::Part || alone || told.is_some();
+        // Of a part of a basket's payment only whoever gave it back knows that it was all of a line.
+        let refund = match told {
+            Some(Refund::Full) if refund == Refund::Part => Refund::Full,
+            _ => refund,
+        };
         if refund == Refund::Part && meant && line.quantity > 1 {
             merged.flag = Some(PART_OF_SEVERAL);
         }

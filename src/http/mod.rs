@@ -2,12 +2,13 @@
 //!
 //! From the outside in: the edge (id, log, metrics, problem documents), headers for browsers, CORS, a net for
 //! panics, then for each group of routes its limits, then the handler. A resource has one file with its handlers and
-//! their request and response types; it offers `routes()`, which its folder names: `members` and `services` by who calls,
+//! their request and response types; it offers `routes()`, which its folder names: `members`, `operators` and `services` by who calls,
 //! `stripe` for webhooks. What all of them share is in [`edge`].
 
 pub mod edge;
 mod members;
 mod mosaic;
+mod operators;
 mod services;
 mod stripe;
 #[cfg(test)]
@@ -82,7 +83,23 @@ pub fn router(state: AppState) -> Router {
         .merge(machines)
         .problems(&[PANIC])
         .split_for_parts();
+    // Pages of other origins have nothing to ask here: no CORS.
+    let staff_door = || door().with_verifier(Arc::clone(&state.staff_verifier));
+    let (staff, described) = OpenApiRouter::new()
+        .merge(for_members(
+            operators::from_rows(),
+            (places(), staff_door()),
+        ))
+        .merge(for_members(
+            operators::from_stripe(),
+            (places(), staff_door()),
+        ))
+        .problems(&[PANIC])
+        .split_for_parts();
+    let openapi = openapi.merge_from(described);
     let mut router = for_clients(router.merge(openapi::routes(openapi)), &state.settings);
+    let staff = staff.merge(operators::console(&state.settings));
+    router = router.merge(staff.layer(CatchPanicLayer::custom(edge_middleware::panicked)));
     if state.settings.mosaic.compatible_routes {
         // Behind the doors of our own, so that nobody has two shares.
         let bought = mosaic::open_to_all(for_members(mosaic::for_members(), costly));

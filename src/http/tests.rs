@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::{for_clients, protect};
 use crate::auth::{Verifier, mint_development_token};
 use crate::clock::Clock;
-use crate::http::edge::extract::{IdempotencyKey, Json, Operator, Path, Query};
+use crate::http::edge::extract::{Allowed, IdempotencyKey, Json, Path, Query, See};
 use crate::http::edge::limits::{self, Limits};
 use crate::http::edge::problem::ApiError;
 use crate::settings::{Environment, Settings};
@@ -341,7 +341,7 @@ async fn an_operator_s_route_is_for_operators() -> Outcome {
     let router = Router::new()
         .route(
             "/office",
-            get(async |Operator(principal): Operator| principal.user.as_str().to_owned()),
+            get(async |staff: Allowed<See>| staff.0.user.as_str().to_owned()),
         )
         .with_state(verifier);
     let router = protect(for_clients(router, &settings), &settings, clock.clone());

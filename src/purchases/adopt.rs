@@ -21,7 +21,7 @@ use crate::storage::baskets;
 use crate::storage::checkouts::{self, AdoptError, NewAdopted};
 use crate::storage::webhook_events::Settled;
 use crate::stripe::StripeError;
-use crate::stripe::objects::{self, Charge, Invoice, InvoicePayment, id_of, time_of};
+use crate::stripe::objects::{self, Invoice, InvoicePayment, id_of, time_of};
 use crate::stripe::observe::News;
 
 /// A subscription at Stripe that is to become a row.
@@ -216,7 +216,7 @@ impl Purchases {
                 Err(error) if is_gone(&error) => return Ok(flags),
                 page => page?.body,
             };
-            for charge in page.data.iter().filter(|charge| went_back(charge)) {
+            for charge in page.data.iter().filter(|charge| charge.ever_went_back()) {
                 let intent = id_of(charge.payment_intent.as_ref());
                 if let Some(intent) = intent.filter(|intent| payments.contains(intent))
                     && let Settled::Flagged(flag) = self.read_payment(&intent, by).await?
@@ -255,14 +255,6 @@ fn other_payments(invoice: &Invoice) -> Vec<Fact> {
 
 fn is_gone(error: &StripeError) -> bool {
     error.is_no_such_object() || error.is_missing("customer")
-}
-
-/// Whether there ever was a refund or a dispute, be it one that failed.
-fn went_back(charge: &Charge) -> bool {
-    let refunds = charge.refunds.as_ref();
-    charge.disputed
-        || charge.amount_refunded.is_some_and(|amount| amount > 0)
-        || refunds.is_some_and(|refunds| !refunds.data.is_empty())
 }
 
 fn new_checkout(new: &Adoption, now: OffsetDateTime) -> Checkout {

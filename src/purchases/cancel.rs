@@ -24,6 +24,14 @@ impl Line {
         is_alive(&self.row)?;
         self.at_stripe().map(drop)
     }
+
+    /// Only what renews, is alive and is not on hold can go on.
+    pub(crate) fn is_resumable(&self) -> Result<(), Obstacle> {
+        if !self.row.recurring {
+            return Err(Obstacle::NotResumable);
+        }
+        is_resumable(&self.row)
+    }
 }
 
 impl Purchases {
@@ -61,10 +69,7 @@ impl Purchases {
 
     /// Withdraws a cancellation that is not in force yet; withdrawing it again changes nothing.
     pub(crate) async fn resume(&self, mut line: Line, by: &By) -> Result<Subscription, WishError> {
-        if !line.row.recurring {
-            return Err(Obstacle::NotResumable.into());
-        }
-        is_resumable(&line.row)?;
+        line.is_resumable()?;
         let stripe = line.at_stripe()?;
         let by = &by.clone().about(&stripe);
         if !line.row.will_end() {

@@ -113,14 +113,16 @@ impl Services {
     fn on(purchases: &Arc<Purchases>, feed: Feed, followers: Followers) -> Self {
         let events = Events::new(purchases);
         let background = events.in_background();
+        let operators = Operators::new(purchases, events.clone());
         Self {
             members: Members::new(purchases),
-            operators: Operators::new(purchases),
             upkeep: Upkeep::new(
                 &Arc::new(purchases.in_background()),
                 background,
+                operators.in_background(),
                 followers.clone(),
             ),
+            operators,
             events,
             catalogue: Arc::clone(&purchases.catalogue),
             feed,

@@ -1,6 +1,7 @@
 //! From settings as written to settings as used: every rule once, every broken one reported.
 
 mod checkout;
+mod console;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -63,6 +64,9 @@ pub(super) fn check(
     let mosaic = Mosaic {
         compatible_routes: raw.mosaic.compatible_routes,
     };
+    let console = auth
+        .as_ref()
+        .and_then(|auth| check.console(raw.console, auth));
     let worker = check.worker(&raw.worker);
     let clock = check.clock(raw.clock);
     let log = check.log(raw.log);
@@ -82,6 +86,7 @@ pub(super) fn check(
             feed,
             followers,
             mosaic,
+            console: console?,
             worker,
             clock: clock?,
             log: log?,
@@ -424,6 +429,9 @@ impl Check {
         for (name, value) in [
             ("auth.roles_claim", &raw.roles_claim),
             ("auth.operator_role", &raw.operator_role),
+            ("auth.reader_role", &raw.reader_role),
+            ("auth.support_role", &raw.support_role),
+            ("auth.treasurer_role", &raw.treasurer_role),
             ("auth.service_role", &raw.service_role),
         ] {
             if value.trim().is_empty() {
@@ -436,6 +444,9 @@ impl Check {
             audience: raw.audience,
             roles_claim: raw.roles_claim,
             operator_role: raw.operator_role,
+            reader_role: raw.reader_role,
+            support_role: raw.support_role,
+            treasurer_role: raw.treasurer_role,
             service_role: raw.service_role,
         })
     }

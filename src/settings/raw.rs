@@ -30,6 +30,7 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) followers: Followers,
     pub(super) mosaic: Mosaic,
+    pub(super) console: Console,
     pub(super) worker: Worker,
     #[serde(default)]
     pub(super) clock: Clock,
@@ -96,6 +97,9 @@ pub(super) struct Auth {
     pub(super) audience: Option<String>,
     pub(super) roles_claim: String,
     pub(super) operator_role: String,
+    pub(super) reader_role: String,
+    pub(super) support_role: String,
+    pub(super) treasurer_role: String,
     pub(super) service_role: String,
 }
 
@@ -213,6 +217,25 @@ pub(super) struct Followers {
 #[serde(deny_unknown_fields)]
 pub(super) struct Mosaic {
     pub(super) compatible_routes: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Console {
+    pub(super) enabled: bool,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) issuer: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) jwks_url: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) audience: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) client_id: Option<String>,
+    pub(super) scope: String,
+    #[serde(default, deserialize_with = "comma_separated")]
+    pub(super) login_origins: Vec<String>,
+    #[serde(deserialize_with = "comma_separated")]
+    pub(super) reasons: Vec<String>,
 }
 
 #[derive(Deserialize)]

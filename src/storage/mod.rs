@@ -14,6 +14,7 @@ macro_rules! from_row {
     };
 }
 
+pub mod actions;
 pub mod baskets;
 pub mod checkouts;
 pub mod cursors;

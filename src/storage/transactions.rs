@@ -163,3 +163,43 @@ pub async fn find_pending_payments(
     .fetch_all(db)
     .await?)
 }
+
+/// A payment of a line, with all the lines that it was for.
+#[derive(Clone, Debug)]
+pub struct LinePayment {
+    /// `in_…`, or else `pi_…`.
+    pub stripe_reference: String,
+    /// `pi_…`, once it is known.
+    pub stripe_payment_intent_id: Option<String>,
+    /// When it was paid.
+    pub occurred_at: OffsetDateTime,
+    /// Ours.
+    pub lines: Vec<Uuid>,
+}
+
+from_row!(LinePayment {
+    stripe_reference,
+    stripe_payment_intent_id,
+    occurred_at,
+    lines
+});
+
+/// The newest payments of a line, newest first.
+pub async fn find_payments(
+    db: impl PgExecutor<'_>,
+    line: SubscriptionId,
+    limit: i64,
+) -> Result<Vec<LinePayment>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT t.stripe_reference, t.stripe_payment_intent_id, t.occurred_at,
+                ARRAY(SELECT o.subscription_id FROM transactions o
+                       WHERE o.stripe_reference = t.stripe_reference AND o.kind = 'payment'
+                       ORDER BY o.subscription_id) AS lines
+           FROM transactions t WHERE t.subscription_id = $1 AND t.kind = 'payment'
+          ORDER BY t.occurred_at DESC, t.id DESC LIMIT $2",
+    )
+    .bind(line.0)
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}

@@ -62,6 +62,8 @@ operations! {
     ListInvoices = "GET /v1/invoices",
     /// Read an invoice.
     RetrieveInvoice = "GET /v1/invoices/{invoice}",
+    /// Settle an invoice.
+    PayInvoice = "POST /v1/invoices/{invoice}/pay",
     /// List the lines of an invoice.
     ListInvoiceLines = "GET /v1/invoices/{invoice}/lines",
     /// List the payments of an invoice, or the invoices of a payment.
@@ -72,6 +74,8 @@ operations! {
     ListCharges = "GET /v1/charges",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
+    /// Pay back.
+    CreateRefund = "POST /v1/refunds",
     /// List the credit notes of an invoice.
     ListCreditNotes = "GET /v1/credit_notes",
     /// List the disputes of a payment.
@@ -104,12 +108,6 @@ operations! {
     CreatePortalSession = "POST /v1/billing_portal/sessions",
     /// List the portal's configurations.
     ListPortalConfigurations = "GET /v1/billing_portal/configurations",
-}
-
-impl Operation {
-    /// Those that are only ever asked to be refused: [`requests::account::PROBES`](super::requests::account::PROBES)
-    /// tell by the refusal what the key may do.
-    pub const ONLY_REFUSED: &[Self] = &[Self::UpdateCustomer];
 }
 
 /// Why Stripe did not do what it was asked. Its own texts are left out: they may hold personal data.

@@ -6,6 +6,7 @@ use super::objects::{
     Charge, CreditNote, Dispute, Expandable, InvoicePayment, PaymentIntent, Refund, id_of, time_of,
 };
 use super::observe::Observer;
+use super::requests::WHOLE_LINE_KEY;
 use crate::domain::facts::{
     Fact, Freshness, Observation, Scope, Subject, Transaction, TransactionKind,
 };
@@ -172,7 +173,15 @@ impl Observer {
                 .flat_map(|metadata| self.internal_ids(metadata))
                 .collect::<Vec<_>>()
         };
-        let named: Vec<SubscriptionId> = done.iter().flat_map(lines_of).collect();
+        let named = done.iter().flat_map(|refund| {
+            let how_much = if is_of_a_whole_line(refund) {
+                subscription::Refund::Full
+            } else {
+                subscription::Refund::Part
+            };
+            lines_of(refund).into_iter().map(move |id| (id, how_much))
+        });
+        let named: Vec<(SubscriptionId, subscription::Refund)> = named.collect();
         let refund = charge
             .and_then(refunded)
             .unwrap_or(subscription::Refund::None);
@@ -246,6 +255,12 @@ fn refunded(charge: &Charge) -> Option<subscription::Refund> {
         let some = charge.amount_refunded.is_some_and(|amount| amount > 0);
         some.then_some(subscription::Refund::Part)
     }
+}
+
+/// Whether whoever made it said that it leaves nothing of the line that it names.
+fn is_of_a_whole_line(refund: &Refund) -> bool {
+    let metadata = refund.metadata.as_ref();
+    metadata.is_some_and(|metadata| metadata.contains_key(WHOLE_LINE_KEY))
 }
 
 fn progress(refund: &Refund) -> Option<RefundProgress> {

@@ -5,12 +5,18 @@ mod billing;
 pub mod catalogue;
 pub mod checkout;
 mod events;
-mod payments;
+pub mod payments;
 pub mod portal;
 pub mod subscriptions;
 
 use std::collections::HashMap;
 
+/// The metadata key, on a refund, of the act by which an operator made it.
+pub(crate) const ACTION_KEY: &str = "dues_action_id";
+/// The metadata key of a refund that leaves nothing of the line that it names.
+pub(crate) const WHOLE_LINE_KEY: &str = "dues_whole_line";
+/// The metadata key of a customer that says whose it is.
+pub(crate) const USER_KEY: &str = "dues_user_id";
 /// The metadata key of the checkout's id.
 pub(crate) const CHECKOUT_KEY: &str = "dues_checkout_id";
 /// Stripe's largest page.

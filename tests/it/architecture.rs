@@ -129,7 +129,8 @@ const FOLDERS: &[Folder] = &[
     Folder {
         room: "services",
         name: "upkeep",
-        knows: &["events"],
+        // What operators have begun and nobody has ended.
+        knows: &["events", "operators"],
     },
     Folder {
         room: "http",
@@ -153,6 +154,11 @@ const FOLDERS: &[Folder] = &[
     },
     Folder {
         room: "http",
+        name: "operators",
+        knows: &["edge"],
+    },
+    Folder {
+        room: "http",
         name: "stripe",
         knows: &["edge"],
     },
@@ -170,6 +176,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("tower_http", &["http"]),
     ("hyper", &["app"]),
     ("hyper_util", &["app"]),
+    ("rust_embed", &["http"]),
     ("icu_experimental", &["http"]),
     ("icu_locale_core", &["http"]),
     ("utoipa", &["http"]),

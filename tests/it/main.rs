@@ -29,6 +29,7 @@ mod open_invoices;
 mod openapi;
 mod operation;
 mod operator;
+mod operators;
 mod own_affairs;
 mod paid_until;
 mod plans_check;

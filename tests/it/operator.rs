@@ -737,22 +737,40 @@ async fn what_was_given_up_is_replayed_all_at_once_and_what_was_flagged_dismisse
     assert!(app.events_in("failed").await.is_empty());
 
     let id = give_up(&app, "flagged").await;
-    let refused = attempt(&app, &["events", "dismiss", &id, "--reason", " "]).await;
+    let dismiss = ["events", "dismiss", &id, "--as", "grace", "--reason"];
+    let because = |reason| [&dismiss[..], &[reason]].concat();
+    let refused = attempt(&app, &because("sold anew by hand")).await;
     assert!(!refused.status.success());
-    let said = dues(
-        &app,
-        &["events", "dismiss", &id, "--reason", "sold anew by hand"],
-    )
-    .await;
-    assert_eq!(said, format!("{id} dismissed\n"));
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--reason: One of: not_received"), "{said}");
+    let said = dues(&app, &because("mistake")).await;
+    assert!(
+        said.starts_with(&format!("{id} dismissed (action ")),
+        "{said}"
+    );
     assert!(!app.events_in("flagged").await.contains(&id));
     let shown = dues_json(&app, &["events", "show", &id]).await;
     assert_eq!(
         (&shown["state"], &shown["last_error"]),
-        (&json!("ignored"), &json!("dismissed: sold anew by hand"))
+        (&json!("ignored"), &json!("dismissed: mistake"))
     );
-    let again = attempt(&app, &["events", "dismiss", &id, "--reason", "twice"]).await;
+    let again = attempt(&app, &because("duplicate")).await;
     assert!(!again.status.success());
+    let listed = dues(&app, &["actions", "list", "--actor", "grace"]).await;
+    assert!(
+        listed.contains("dismiss") && listed.contains("mistake"),
+        "{listed}"
+    );
+    let whole = dues(&app, &["actions", "verify"]).await;
+    let last = whole
+        .trim()
+        .rsplit(' ')
+        .next()
+        .expect("the last entry")
+        .to_owned();
+    dues(&app, &["actions", "verify", "--expect", &last]).await;
+    let other = attempt(&app, &["actions", "verify", "--expect", "1:00"]).await;
+    assert!(String::from_utf8_lossy(&other.stderr).contains("was written anew"));
 }
 
 #[tokio::test]

@@ -2,4 +2,5 @@
 //! be, with a state of its own, over HTTP. They share nothing with the service, so that the two can't agree on a mistake.
 
 pub mod discourse;
+pub mod login;
 pub mod mosaic;

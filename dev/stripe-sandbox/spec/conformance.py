@@ -325,7 +325,7 @@ class Checker:
         answer = self.objects.described["answers"][name]
         described = self.objects.described["types"].get(answer.get("o"), {})
         root = self.operations.table["expand"].get(described.get("k"), {})
-        if described.get("k") == "list":
+        if described.get("k") in ("list", "search_result"):
             items = described["p"]["data"]["a"].get("o")
             root = {"data": {"r": [self.objects.described["types"].get(items, {}).get("k")]}}
         for path in wanted.values() if isinstance(wanted, dict) else ():

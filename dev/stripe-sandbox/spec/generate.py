@@ -28,6 +28,7 @@ from pathlib import Path
 OPERATIONS = """
 POST GET /v1/customers
 GET POST DELETE /v1/customers/{}
+GET /v1/customers/search
 GET /v1/customers/{}/payment_methods
 POST GET /v1/products
 GET POST DELETE /v1/products/{}
@@ -90,6 +91,9 @@ ALSO = ["event", "error", "invoiceitem"]
 REQUIRED = {"POST /v1/checkout/sessions": ["mode"], "POST /v1/billing_portal/sessions": ["customer"]}
 # Returned only when expanded, though the description does not mark them.
 INCLUDABLE = {"applies_to", "breakdown", "confirmation_secret", "currency_options", "taxes", "discounts", "tiers"}
+
+# Objects that only hold others.
+LISTS = ("list", "search_result")
 
 
 class Table:
@@ -180,7 +184,7 @@ class Table:
             if schema.get("type") != "object":
                 continue
             resource = schema.get("properties", {}).get("object", {}).get("enum", [None])[0]
-            if resource and resource != "list":
+            if resource and resource not in LISTS:
                 node.setdefault("r", []).append(resource)
                 self.resource(resource, schema)
             elif depth < 4:
@@ -253,9 +257,10 @@ class Objects:
         if not schema.get("properties"):
             return "f"
         resource = schema["properties"].get("object", {}).get("enum", [None])[0]
-        if resource in ("list", "search_result"):
+        if resource in LISTS:
             data = schema["properties"]["data"]["items"]
-            name = f"list of {data['$ref'].rpartition('/')[2]}" if "$ref" in data else name
+            kind = "list" if resource == "list" else "search"
+            name = f"{kind} of {data['$ref'].rpartition('/')[2]}" if "$ref" in data else name
         if name not in self.types:
             found = self.types[name] = {}
             found["p"] = {key: self.type(item, f"{name}.{key}") for key, item in schema["properties"].items()}
@@ -264,7 +269,7 @@ class Objects:
                 found["k"] = resource
             if self.PARTIAL.search(name):
                 found["l"] = 1
-            if resource and resource != "list":
+            if resource and resource not in LISTS:
                 self.resources[resource] = name
         return {"o": name}
 
@@ -274,6 +279,10 @@ def main():
         document = json.load(file)
     supplement = json.loads(Path(__file__).with_name("supplement.json").read_text(encoding="utf-8"))
     document["components"]["schemas"] |= supplement["schemas"]
+    for path, item in document["paths"].items():
+        if path.endswith("/search"):
+            answer = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            answer["properties"] |= supplement["search_result"]
     table, objects = Table(document), Objects(document)
     paths = {re.sub(r"\{[^}]*\}", "{}", path): item for path, item in document["paths"].items()}
     operations, answers = {}, {}

@@ -529,7 +529,7 @@ fn a_part_of_what_several_of_a_kind_cost_is_flagged_and_of_one_it_is_not() {
     let flagged = |quantity, lines: Vec<Subscription>, refund| {
         let mut basket = basket(lines);
         basket.lines[0].quantity = quantity;
-        let named = vec![basket.lines[0].id];
+        let named = vec![(basket.lines[0].id, refund)];
         let facts = vec![paid(), Fact::Refunded(refund, named)];
         let read = observe(facts, at(20), Freshness::Live);
         merge(&mut basket, &read, RULES, at(30)).flag.is_some()
@@ -1080,7 +1080,7 @@ fn a_partial_refund_of_a_basket_is_read_and_touches_the_lines_that_it_names() {
     );
     assert!(merge(&mut basket, &event, RULES, at(30)).doubtful);
     assert!(basket.lines.iter().all(|line| line.refund == Refund::None));
-    let named = vec![basket.lines[1].id];
+    let named = vec![(basket.lines[1].id, Refund::Part)];
     let live = observe(
         vec![Fact::Refunded(Refund::Part, named)],
         at(20),
@@ -1095,6 +1095,26 @@ fn a_partial_refund_of_a_basket_is_read_and_touches_the_lines_that_it_names() {
             .iter()
             .all(|line| line.status == Status::Active)
     );
+}
+
+#[test]
+fn all_of_a_line_that_went_back_ends_it_and_none_beside_it() {
+    let mut basket = basket(vec![line(true), line(false), line(false)]);
+    basket.lines[1].quantity = 4;
+    let named = vec![
+        (basket.lines[1].id, Refund::Full),
+        (basket.lines[1].id, Refund::Part),
+    ];
+    let facts = vec![paid(), Fact::Refunded(Refund::Part, named)];
+    let merged = merge(
+        &mut basket,
+        &observe(facts, at(20), Freshness::Live),
+        RULES,
+        at(30),
+    );
+    assert_eq!((merged.flag, merged.doubtful), (None, false));
+    let statuses: Vec<_> = basket.lines.iter().map(|line| line.status).collect();
+    assert_eq!(statuses, [Status::Active, Status::Ended, Status::Active]);
 }
 
 #[test]

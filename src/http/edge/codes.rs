@@ -70,6 +70,8 @@ codes! {
     PaymentFailed = "payment_failed", PAYMENT_REQUIRED, "The payment failed";
     /// The token does not name the role that the route is for.
     Forbidden = "forbidden", FORBIDDEN, "This is for somebody else";
+    /// Whoever looks after members may not act on what is her own, unless she is an operator with every right.
+    OwnRows = "own_rows", FORBIDDEN, "Nobody acts on her own rows";
     /// It is not there, or not the caller's.
     NotFound = "not_found", NOT_FOUND, "Not found";
     /// It is of another epoch, or what follows it was purged: the detail says where to begin again.
@@ -112,6 +114,24 @@ codes! {
     ManagedBySchedule = "managed_by_schedule", CONFLICT, "Its future is planned at Stripe";
     /// Whoever never paid, in that currency if one was given, has nothing to look after there.
     NoCustomer = "no_customer", CONFLICT, "There is no customer at Stripe";
+    /// Somebody else has changed it since the page was read: look at it again.
+    RowMoved = "row_moved", CONFLICT, "It has changed meanwhile";
+    /// More, or less, has been refunded than the preview said: look at a new one.
+    AlreadyRefundedMoved = "already_refunded_moved", CONFLICT, "What was refunded has changed meanwhile";
+    /// Of one payment only one refund is under way at a time: look again when it is done.
+    ActionInProgress = "action_in_progress", CONFLICT, "Another act on this payment is under way";
+    /// No payment of it is known, or all of it went back, or Stripe has it in dispute.
+    NothingToRefund = "nothing_to_refund", CONFLICT, "There is nothing to refund";
+    /// No invoice of it is open.
+    NothingToSettle = "nothing_to_settle", CONFLICT, "There is nothing to settle";
+    /// It is a row of ours already, or the member holds the plan, or one of its group.
+    HeldAlready = "held_already", CONFLICT, "It is held already";
+    /// Add a plan with that price to the plans file, or name the plan.
+    PriceOfNoPlan = "price_of_no_plan", CONFLICT, "No plan has that price";
+    /// The customer at Stripe belongs to another member.
+    OtherCustomer = "other_customer", CONFLICT, "The customer is another member's";
+    /// It neither failed nor was flagged.
+    EventSettled = "event_settled", CONFLICT, "The event needs nobody";
     /// The limit is the operator's to set.
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE, "The body is too large";
     /// Send Content-Type: application/json.

@@ -1,5 +1,7 @@
 //! Extractors: who may call, and typed input. A handler's signature tells both.
 
+use std::convert::Infallible;
+use std::marker::PhantomData;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_lc_rs::constant_time;
@@ -17,6 +19,7 @@ use super::codes::Code;
 use super::problem::ApiError;
 use super::state::AppState;
 use crate::auth::{AuthError, Principal, Verifier};
+use crate::domain::actor::{Right, Staff};
 use crate::settings::Secret;
 
 /// Longest `Idempotency-Key` that is accepted, in bytes; Stripe's own limit.
@@ -28,6 +31,13 @@ const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub(in crate::http) const MEMBER: &[Code] = &[
     Code::Unauthorized,
     Code::AuthKeysUnavailable,
+    Code::TooManyRequests,
+];
+/// Of [`Allowed`].
+pub(in crate::http) const STAFF: &[Code] = &[
+    Code::Unauthorized,
+    Code::AuthKeysUnavailable,
+    Code::Forbidden,
     Code::TooManyRequests,
 ];
 /// Of [`Follower`].
@@ -66,9 +76,41 @@ pub struct Member(pub Principal);
 #[derive(Clone, Copy, Debug)]
 pub struct Follower;
 
-/// A caller with a valid token that names the operator's role.
+/// An operator whose role carries what the handler needs: `Allowed<Money>` says it in the signature.
 #[derive(Clone, Debug)]
-pub struct Operator(pub Principal);
+pub struct Allowed<N>(pub Staff, pub PhantomData<N>);
+
+/// What a handler needs of an operator.
+pub trait Need {
+    /// The right.
+    const RIGHT: Right;
+}
+
+macro_rules! needs {
+    ($($(#[$doc:meta])* $need:ident;)+) => { $(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $need;
+
+        impl Need for $need {
+            const RIGHT: Right = Right::$need;
+        }
+    )+ };
+}
+needs! {
+    /// Looking at what we know.
+    See;
+    /// Looking at what people are called.
+    Names;
+    /// Acting on what one member holds.
+    Act;
+    /// Moving money.
+    Money;
+}
+
+/// The id of the request, as it stands in the log.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
 
 /// A JSON body, or a JSON answer. As `Option<Json<T>>`, no body at all is `None`.
 #[derive(Clone, Copy, Debug)]
@@ -110,7 +152,7 @@ where
     }
 }
 
-impl<S> FromRequestParts<S> for Operator
+impl<S, N: Need> FromRequestParts<S> for Allowed<N>
 where
     S: Send + Sync,
     Arc<Verifier>: FromRef<S>,
@@ -119,11 +161,19 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Self::Rejection> {
         let Member(principal) = Member::from_request_parts(parts, state).await?;
-        if principal.operator {
-            Ok(Self(principal))
-        } else {
-            Err(ApiError::new(Code::Forbidden))
+        match principal.staff(N::RIGHT) {
+            Some(staff) => Ok(Self(staff, PhantomData)),
+            None => Err(ApiError::new(Code::Forbidden)),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for RequestId {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, Self::Rejection> {
+        let id = parts.extensions.get::<Self>().cloned();
+        Ok(id.unwrap_or_else(|| Self(String::new())))
     }
 }
 

@@ -114,6 +114,11 @@ impl Door {
         }
     }
 
+    /// The same for whoever has another login than members.
+    pub(in crate::http) fn with_verifier(self, verifier: Arc<Verifier>) -> Self {
+        Self { verifier, ..self }
+    }
+
     /// The same where each request costs calls to Stripe: a member can make only so many a minute.
     pub(in crate::http) fn with_rate(self, settings: &Http) -> Self {
         let rate = Rate::new(settings.member_requests_per_minute);

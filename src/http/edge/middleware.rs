@@ -16,6 +16,7 @@ use tracing::Instrument;
 use uuid::{NoContext, Timestamp, Uuid};
 
 use super::codes::Code;
+use super::extract::RequestId;
 use super::problem::{ApiError, PROBLEM_JSON, Unsaid};
 use crate::clock::Clock;
 
@@ -46,11 +47,12 @@ pub(in crate::http) async fn close_when_draining(
 /// Gives the request an id and a span, and turns whatever comes back into one answer, one log line, one count.
 pub(in crate::http) async fn edge(
     State(clock): State<Clock>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let started = Instant::now();
     let id = request_id(request.headers()).unwrap_or_else(|| new_request_id(&clock));
+    request.extensions_mut().insert(RequestId(id.clone()));
     let method = method_label(request.method());
     let route = request
         .extensions()

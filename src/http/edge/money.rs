@@ -44,6 +44,11 @@ impl Language {
         Ok(Self(parsed.unwrap_or(Locale::UNKNOWN)))
     }
 
+    /// English, whoever reads it.
+    pub(in crate::http) fn english() -> Self {
+        Self(Locale::UNKNOWN)
+    }
+
     /// An amount of minor units, as `1.234,50 €`; a currency that the language has no sign for by its code.
     pub(in crate::http) fn amount(&self, minor_units: i64, currency: &str) -> String {
         let exact = decimal(minor_units, currency);

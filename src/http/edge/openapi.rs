@@ -41,6 +41,7 @@ const NO_ROUTE: &[Code] = &[Code::NotFound, Code::MethodNotAllowed, Code::BadReq
         (name = "portal", description = "Stripe's own pages for members"),
         (name = "browser", description = "Where Stripe sends the browser back to"),
         (name = "webhooks", description = "What Stripe tells us, and a forum"),
+        (name = "operators", description = "Find, understand, put right: for those who look after members"),
         (name = "operation", description = "For machines that watch the service"),
     )
 )]

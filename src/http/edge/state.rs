@@ -13,6 +13,7 @@ use crate::outward::followers::Followers;
 use crate::services::Services;
 use crate::services::events::Events;
 use crate::services::members::Members;
+use crate::services::operators::Operators;
 use crate::settings::Settings;
 use crate::telemetry::Metrics;
 
@@ -25,6 +26,8 @@ pub struct AppState {
     pub clock: Clock,
     /// Verifies members' tokens.
     pub verifier: Arc<Verifier>,
+    /// Verifies operators' tokens: the same one, unless they have a login of their own.
+    pub staff_verifier: Arc<Verifier>,
     /// The use cases.
     pub services: Arc<Services>,
     /// What `/metrics` shows.
@@ -46,6 +49,18 @@ impl FromRef<AppState> for Arc<Verifier> {
 impl FromRef<AppState> for Members {
     fn from_ref(state: &AppState) -> Self {
         state.services.members.clone()
+    }
+}
+
+impl FromRef<AppState> for Operators {
+    fn from_ref(state: &AppState) -> Self {
+        state.services.operators.clone()
+    }
+}
+
+impl FromRef<AppState> for Arc<Settings> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.settings)
     }
 }
 

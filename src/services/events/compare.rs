@@ -356,7 +356,7 @@ impl Events {
 
     /// Compares one checkout. One that can't be read must not hide the drift of the others.
     async fn compare_one(&self, id: CheckoutId, apply: bool, compared: &mut Compared) {
-        match self.compare_checkout(id, apply).await {
+        match self.compare_checkout(id, apply.into()).await {
             Ok(drift) => compared.tell(drift),
             Err(error) => compared.fail(&format!("checkout {id}"), &error),
         }
@@ -381,7 +381,7 @@ impl Events {
                 {
                     continue;
                 }
-                match self.compare_payment(&basket, id, apply).await {
+                match self.compare_payment(&basket, id, apply.into()).await {
                     Ok(drift) => compared.tell(drift),
                     Err(error) => compared.fail(&format!("payment {id}"), &error),
                 }

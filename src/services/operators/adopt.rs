@@ -13,7 +13,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::report::{Bucket, Entry, PriceOfNoPlan, Report};
 pub use self::source::Source;
 
-use self::judge::{Judged, Planned};
+pub(super) use self::judge::Judged;
+use self::judge::Planned;
 use super::Operators;
 use crate::catalogue::Offer;
 use crate::domain::actor::By;
@@ -44,7 +45,7 @@ pub struct How {
 impl How {
     /// By which id the other system knows it, if that is asked for and said. Space around it is nobody's: it is left out
     /// where metadata is read for names as well.
-    fn id_of<'a>(&self, subscription: &'a Subscription) -> Option<&'a str> {
+    fn id_of<'a>(&'a self, subscription: &'a Subscription) -> Option<&'a str> {
         let id = self.id_from.as_ref()?.read(subscription)?.trim();
         Some(id).filter(|id| !id.is_empty())
     }
@@ -85,7 +86,7 @@ pub enum AdoptError {
 }
 
 /// What is known while the walk goes on.
-struct Walk<'a> {
+pub(super) struct Walk<'a> {
     how: &'a How,
     offers: &'a [Offer],
     /// Of prices that no plan has any more.
@@ -93,6 +94,18 @@ struct Walk<'a> {
     /// What the rows would be that were not written.
     planned: Planned,
     report: Report,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(how: &'a How, offers: &'a [Offer], plans: HashMap<&'a str, Plan>) -> Self {
+        Self {
+            how,
+            offers,
+            plans,
+            planned: Planned::default(),
+            report: Report::new(how.apply),
+        }
+    }
 }
 
 /// A subscription of a page, and what Stripe says by it.
@@ -110,13 +123,8 @@ impl Operators {
     ) -> Result<Report, AdoptError> {
         let priced = self.purchases.catalogue.priced().await;
         let offers = priced.map_err(Error::from)?.offers;
-        let mut walk = Walk {
-            how,
-            offers: &offers,
-            plans: self.given_plans(how, &offers)?,
-            planned: Planned::default(),
-            report: Report::new(how.apply),
-        };
+        let plans = self.given_plans(how, &offers)?;
+        let mut walk = Walk::new(how, &offers, plans);
         match self.walk(&mut walk, stop, &mut progress).await {
             Ok(()) => Ok(walk.report),
             Err(cause) => Err(AdoptError::Broken {
@@ -158,7 +166,7 @@ impl Operators {
 
     /// The plans that were given to prices; each must be one that can renew, and none may be of a price that is sold: what is
     /// on it is on that plan, whatever is given.
-    fn given_plans<'a>(
+    pub(super) fn given_plans<'a>(
         &self,
         how: &'a How,
         offers: &[Offer],

@@ -1,5 +1,7 @@
 //! What operators do: look at a whole deployment, and adopt what another system sold.
 
+pub mod actions;
+pub mod acts;
 pub mod adopt;
 pub mod doctor;
 
@@ -7,18 +9,21 @@ use std::sync::Arc;
 
 use sqlx::postgres::PgPool;
 
+use super::events::Events;
 use crate::purchases::Purchases;
 
 /// What operators do; cloning copies references.
 #[derive(Clone)]
 pub struct Operators {
     purchases: Arc<Purchases>,
+    events: Events,
     pool: PgPool,
 }
 
 impl Operators {
-    pub(super) fn new(purchases: &Arc<Purchases>) -> Self {
+    pub(super) fn new(purchases: &Arc<Purchases>, events: Events) -> Self {
         Self {
+            events,
             pool: purchases.pool.clone(),
             purchases: Arc::clone(purchases),
         }
@@ -29,6 +34,7 @@ impl Operators {
     pub fn in_background(&self) -> Self {
         Self {
             purchases: Arc::new(self.purchases.in_background()),
+            events: self.events.in_background(),
             ..self.clone()
         }
     }

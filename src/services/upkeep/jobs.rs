@@ -31,7 +31,7 @@ struct Job {
 
 impl Upkeep {
     /// All jobs. To add one, add a row.
-    fn jobs(&self) -> [Job; 11] {
+    fn jobs(&self) -> [Job; 13] {
         let worker = &self.settings.worker;
         let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
         [
@@ -64,6 +64,18 @@ impl Upkeep {
                 every: often,
                 woken: false,
                 run: |upkeep, _| Box::pin(async move { upkeep.look_at_due().await }),
+            },
+            Job {
+                name: "settle_actions",
+                every: often.saturating_mul(10),
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.operators.settle_actions().await }),
+            },
+            Job {
+                name: "log_actions",
+                every: Duration::from_hours(24),
+                woken: false,
+                run: |upkeep, _| Box::pin(async move { upkeep.operators.log_head().await }),
             },
             Job {
                 name: "judge_by_new_grace",

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::jobs::Vitals;
 use super::events::Events;
+use super::operators::Operators;
 use crate::clock::Clock;
 use crate::domain::actor::By;
 use crate::domain::facts::{Freshness, Observation, Subject};
@@ -38,6 +39,7 @@ fn piece_failed(job: &'static str) {
 pub struct Upkeep {
     purchases: Arc<Purchases>,
     events: Events,
+    operators: Operators,
     followers: Followers,
     pool: PgPool,
     settings: Arc<Settings>,
@@ -46,13 +48,19 @@ pub struct Upkeep {
 }
 
 impl Upkeep {
-    pub(super) fn new(purchases: &Arc<Purchases>, events: Events, followers: Followers) -> Self {
+    pub(super) fn new(
+        purchases: &Arc<Purchases>,
+        events: Events,
+        operators: Operators,
+        followers: Followers,
+    ) -> Self {
         Self {
             pool: purchases.pool.clone(),
             settings: Arc::clone(&purchases.settings),
             clock: purchases.clock.clone(),
             purchases: Arc::clone(purchases),
             events,
+            operators,
             followers,
             vitals: Vitals::default(),
         }

@@ -82,6 +82,16 @@ pub struct Charge {
     pub receipt_number: Option<String>,
 }
 
+impl Charge {
+    /// Whether there ever was a refund or a dispute, be it one that failed; of a charge that was listed with its refunds.
+    pub fn ever_went_back(&self) -> bool {
+        let refunds = self.refunds.as_ref();
+        self.disputed
+            || self.amount_refunded.is_some_and(|amount| amount > 0)
+            || refunds.is_some_and(|refunds| !refunds.data.is_empty())
+    }
+}
+
 /// What the bank said of a charge.
 #[derive(Clone, Debug, Deserialize)]
 pub struct ChargeOutcome {

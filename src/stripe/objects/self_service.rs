@@ -72,6 +72,8 @@ impl PreviewLine {
 /// An invoice that waits for its payment.
 #[derive(Clone, Debug, Deserialize)]
 pub struct OpenInvoice {
+    /// `in_…`.
+    pub id: String,
     /// ISO 4217, lower case.
     pub currency: String,
     /// Minor units.

@@ -139,6 +139,18 @@ pub const PROBES: &[Probe] = &[
         Operation::ListRefunds,
         "knowing what was paid back",
     ),
+    write(
+        "Charges and Refunds",
+        Operation::CreateRefund,
+        &[("payment_intent", NOBODY)],
+        "operators' refunds",
+    ),
+    write(
+        "Invoices",
+        Operation::PayInvoice,
+        &[("paid_out_of_band", "true")],
+        "noting what was paid elsewhere",
+    ),
     read(
         "Disputes",
         Operation::ListDisputes,

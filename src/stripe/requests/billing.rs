@@ -1,5 +1,7 @@
 //! Invoices and what paid them.
 
+use std::collections::BTreeMap;
+
 use stripe_billing::credit_note::ListCreditNote;
 use stripe_billing::invoice::{ListInvoice, RetrieveInvoice};
 use stripe_billing::invoice_line_item::ListInvoiceInvoiceLineItem;
@@ -10,6 +12,7 @@ use stripe_client_core::StripeRequest as _;
 use stripe_shared::InvoiceStatus;
 use time::OffsetDateTime;
 
+use super::account::request;
 use super::{PAGE, before};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{CreditNote, Invoice, InvoiceLine, InvoicePayment, List, OpenInvoice};
@@ -19,6 +22,19 @@ impl Stripe {
     pub async fn retrieve_invoice(&self, id: &str) -> Result<Answer<Invoice>, StripeError> {
         let request = RetrieveInvoice::new(id).build();
         self.call(Operation::RetrieveInvoice, request, None).await
+    }
+
+    /// Says that an open invoice was paid elsewhere. Nothing takes that back. `key` makes a repeat the same.
+    pub async fn settle_invoice(
+        &self,
+        id: &str,
+        key: &str,
+    ) -> Result<Answer<Invoice>, StripeError> {
+        // Its builder would bring those of all that can be done to an invoice.
+        let operation = Operation::PayInvoice;
+        let elsewhere = BTreeMap::from([("paid_out_of_band", true)]);
+        self.call(operation, request(operation, id, &elsewhere), Some(key))
+            .await
     }
 
     /// The newest invoices of a subscription, in any state, newest first: as many as make years of renewals.

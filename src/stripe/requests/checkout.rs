@@ -23,14 +23,12 @@ use stripe_core::customer::CreateCustomer;
 use stripe_shared::{CheckoutSessionLocale, CheckoutSessionMode, CheckoutSessionSubmitType};
 use time::OffsetDateTime;
 
-use super::{CHECKOUT_KEY, PAGE, before, currency_of, metadata, since};
+use super::{CHECKOUT_KEY, PAGE, USER_KEY, before, currency_of, metadata, since};
 use crate::domain::ids::{CheckoutId, CustomerId, SubscriptionId, UserId};
 use crate::domain::plan::TaxBehavior;
 use crate::settings::{Branding, CheckoutPage};
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{LineItem, List, Reference, Session};
-
-const USER_KEY: &str = "dues_user_id";
 
 /// A Checkout Session to be opened. Equal values give equal requests, as idempotency wants.
 #[derive(Clone, Debug)]

@@ -5,13 +5,32 @@ use std::collections::BTreeMap;
 use stripe_client_core::StripeRequest as _;
 use stripe_core::charge::ListCharge;
 use stripe_core::dispute::ListDispute;
-use stripe_core::refund::ListRefund;
+use stripe_core::refund::{CreateRefund, CreateRefundReason, ListRefund};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::account::request;
-use super::{PAGE, before, since};
+use super::{ACTION_KEY, PAGE, WHOLE_LINE_KEY, before, metadata, since};
+use crate::domain::ids::SubscriptionId;
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{Charge, Dispute, List, PaymentIntent, Refund};
+
+/// What is to be paid back.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRefund<'a> {
+    /// `pi_…`.
+    pub payment: &'a str,
+    /// Minor units.
+    pub amount: i64,
+    /// The operator's act.
+    pub action: Uuid,
+    /// For which line, where the payment is not all of it for one.
+    pub line: Option<SubscriptionId>,
+    /// Whether it leaves nothing of that line.
+    pub is_whole_line: bool,
+    /// Whether it was paid twice. (Of Stripe's other reasons one puts the buyer on a list of fraudsters, and one says nothing.)
+    pub is_duplicate: bool,
+}
 
 impl Stripe {
     /// A payment with its charge.
@@ -49,6 +68,30 @@ impl Stripe {
     pub async fn list_refunds(&self, payment: &str) -> Result<Answer<List<Refund>>, StripeError> {
         let request = ListRefund::new().payment_intent(payment).limit(PAGE);
         self.call(Operation::ListRefunds, request.build(), None)
+            .await
+    }
+
+    /// Pays back a part of a payment, or all of it. `key` makes a repeat the same refund.
+    pub async fn create_refund(
+        &self,
+        new: &NewRefund<'_>,
+        key: &str,
+    ) -> Result<Answer<Refund>, StripeError> {
+        let mut told = metadata([(ACTION_KEY, new.action.to_string())]);
+        if let Some(line) = new.line {
+            told.insert(self.metadata_key.clone(), line.to_string());
+            if new.is_whole_line {
+                told.insert(WHOLE_LINE_KEY.to_owned(), "yes".to_owned());
+            }
+        }
+        let mut request = CreateRefund::new()
+            .payment_intent(new.payment)
+            .amount(new.amount)
+            .metadata(told);
+        if new.is_duplicate {
+            request = request.reason(CreateRefundReason::Duplicate);
+        }
+        self.call(Operation::CreateRefund, request.build(), Some(key))
             .await
     }
 

@@ -3,8 +3,9 @@
 //! None of these calls carries an idempotency key. Each sets a state: said twice it is the same state, and Stripe
 //! prorates only what differs; with a key a stored failure would be answered for a day.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use serde::de::IgnoredAny;
 use stripe_billing::invoice::{
     CreatePreviewInvoice, CreatePreviewInvoiceSubscriptionDetails,
     CreatePreviewInvoiceSubscriptionDetailsItems,
@@ -18,8 +19,9 @@ use stripe_billing::subscription::{
 use stripe_client_core::{RequestBuilder, StripeRequest as _};
 use time::OffsetDateTime;
 
-use super::{CHECKOUT_KEY, PAGE, metadata};
-use crate::domain::ids::{CheckoutId, SubscriptionId};
+use super::account::request;
+use super::{CHECKOUT_KEY, PAGE, USER_KEY, metadata};
+use crate::domain::ids::{CheckoutId, SubscriptionId, UserId};
 use crate::settings::Proration;
 use crate::stripe::client::{Answer, Operation, Stripe, StripeError};
 use crate::stripe::objects::{List, Preview, Subscription};
@@ -115,6 +117,19 @@ impl Stripe {
             .metadata(tags)
             .expand(expanded());
         self.call(Operation::UpdateSubscription, request.build(), None)
+            .await
+    }
+
+    /// Writes whose it is into a customer's metadata, beside what is there.
+    pub async fn tag_customer(
+        &self,
+        id: &str,
+        user: &UserId,
+    ) -> Result<Answer<IgnoredAny>, StripeError> {
+        let operation = Operation::UpdateCustomer;
+        let name = format!("metadata[{USER_KEY}]");
+        let tag = BTreeMap::from([(name, user.as_str())]);
+        self.call(operation, request(operation, id, &tag), None)
             .await
     }
 

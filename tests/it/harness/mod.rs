@@ -21,6 +21,7 @@ pub(crate) mod purchase;
 pub(crate) mod receiver;
 pub(crate) mod replica;
 mod sandbox;
+mod staff;
 
 use std::collections::HashMap;
 use std::fmt::Display;

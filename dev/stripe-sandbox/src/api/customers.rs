@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use super::listing;
+use super::search;
+use super::search_query::{Field, Kind, parse};
 use super::{Call, Route, route};
 use crate::engine::customers::{apply, new_customer};
 use crate::engine::{proration, subscriptions};
@@ -13,6 +15,7 @@ use crate::world::{World, merge};
 pub(super) const ROUTES: &[Route] = &[
     route("POST", "/v1/customers", "customer", create),
     route("GET", "/v1/customers", "customer", index),
+    route("GET", "/v1/customers/search", "customer", search),
     route("GET", "/v1/customers/{}", "customer", retrieve),
     route("POST", "/v1/customers/{}", "customer", update),
     route("DELETE", "/v1/customers/{}", "customer", delete),
@@ -22,6 +25,15 @@ pub(super) const ROUTES: &[Route] = &[
         "payment_method",
         payment_methods,
     ),
+];
+
+/// What a search may name: <https://docs.stripe.com/search#query-fields-for-customers>.
+const SEARCHED: &[Field] = &[
+    Field("created", Kind::Numeric),
+    Field("email", Kind::Text),
+    Field("metadata", Kind::Token),
+    Field("name", Kind::Text),
+    Field("phone", Kind::Text),
 ];
 
 /// A live customer, or Stripe's errors for one that is missing or deleted.
@@ -97,6 +109,25 @@ fn index(world: &mut World, call: &Call) -> ApiResult {
     listing::page(world, "customer", "/v1/customers", &call.params, |row| {
         listing::matches(row, &call.params, &["email", "test_clock"])
     })
+}
+
+/// What fits is told by what the index knows, what is answered is the customer of now.
+fn search(world: &mut World, call: &Call) -> ApiResult {
+    let query = parse(call.params.text("query"), "customers", SEARCHED)?;
+    let moment = world.now() - i64::from(world.settings.search_lag_seconds);
+    search::page(
+        world,
+        "customer",
+        "/v1/customers/search",
+        &call.params,
+        |row| {
+            let known = world.past.at(row, moment);
+            known.is_some_and(|mut known| {
+                known.set("created", row["created"].clone());
+                query.fits(&known)
+            })
+        },
+    )
 }
 
 fn payment_methods(world: &mut World, call: &Call) -> ApiResult {

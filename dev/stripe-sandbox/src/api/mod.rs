@@ -16,6 +16,8 @@ pub(crate) mod portal_features;
 mod portal_flow;
 mod previews;
 mod promotion_codes;
+mod search;
+mod search_query;
 mod session_discounts;
 mod session_options;
 mod sessions;

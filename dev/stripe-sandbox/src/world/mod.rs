@@ -11,6 +11,7 @@ pub(crate) mod journal;
 pub(crate) mod json;
 pub(crate) mod queue;
 pub(crate) mod schedule;
+pub(crate) mod searchable;
 pub(crate) mod settings;
 pub(crate) mod store;
 
@@ -27,6 +28,7 @@ use self::faults::Fault;
 use self::journal::Journal;
 use self::json::{Json, previous_attributes};
 use self::queue::Deliveries;
+use self::searchable::{Past, searched};
 use self::settings::{Chaos, Settings};
 use self::store::Store;
 
@@ -60,6 +62,9 @@ pub(crate) struct World {
     /// When the keys that are too old were last forgotten.
     #[serde(skip)]
     pub keys_forgotten: i64,
+    /// What a search that lags behind still sees.
+    #[serde(skip)]
+    pub past: Past,
     #[serde(skip)]
     pub chaos: Chaos,
     #[serde(skip)]
@@ -126,7 +131,13 @@ impl World {
     /// Changes an object without an event.
     pub(crate) fn change(&mut self, id: &str, edit: impl FnOnce(&mut Value)) -> Value {
         self.dirty = true;
-        self.store.edit(id, edit).cloned().unwrap_or_default()
+        let before = self.store.find("customer", id).map(searched);
+        let after = self.store.edit(id, edit).cloned().unwrap_or_default();
+        if let Some(before) = before.filter(|before| *before != searched(&after)) {
+            let (now, lag) = (self.now(), self.settings.search_lag_seconds);
+            self.past.note(id, before, now, lag);
+        }
+        after
     }
 
     /// Changes an object and announces what changed; no change, no event.

@@ -43,6 +43,9 @@ pub(crate) struct Settings {
     pub redirect_wait_ms: u64,
     /// Seconds of the sandbox clock until a delayed debit is settled.
     pub debit_seconds: i64,
+    /// Seconds of the sandbox clock until a search finds what is new: a minute at most, says Stripe, or an hour where it
+    /// is in trouble.
+    pub search_lag_seconds: u32,
     /// The name that the hosted pages show.
     pub organisation: String,
     /// Where the account's terms are; without them no session may ask for their acceptance.
@@ -65,6 +68,7 @@ impl Default for Settings {
             webhook_concurrency: 4,
             redirect_wait_ms: 10_000,
             debit_seconds: 3 * 86_400,
+            search_lag_seconds: 60,
             organisation: "Sandbox Cooperative".to_owned(),
             terms_of_service_url: Some("https://sandbox.example/terms".to_owned()),
             mail_receipts: false,

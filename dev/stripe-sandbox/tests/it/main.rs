@@ -22,6 +22,7 @@ mod product;
 mod receipts;
 mod renewals;
 mod rules;
+mod search;
 mod start;
 mod tax;
 mod webhooks;

@@ -74,7 +74,7 @@ async fn unknown_versions_and_json_bodies_are_refused() {
 #[tokio::test]
 async fn a_search_is_not_taken_for_an_object_of_that_name() {
     let bench = Bench::unrecorded().await;
-    for list in ["customers", "invoices", "subscriptions", "charges"] {
+    for list in ["prices", "invoices", "subscriptions", "charges"] {
         let answer = bench.get(&format!("/v1/{list}/search?query=x")).await;
         assert_eq!(answer.error(), (404, "", ""), "{list}");
         let message = answer.body["error"]["message"].as_str().unwrap();

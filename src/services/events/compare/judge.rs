@@ -14,6 +14,7 @@ use crate::domain::subscription::{Basket, Mode, SessionStatus, Status, Subscript
 use crate::purchases::{Error, Followed, Judging, Knowing, Left, MAX_TRIES};
 use crate::storage::baskets::{self, Draft};
 use crate::storage::transactions;
+use crate::stripe::objects::id_of;
 use crate::stripe::observe::{News, Unknown};
 
 /// A line that isn't what Stripe's objects give.
@@ -46,6 +47,23 @@ pub struct Drift {
     pub flag: Option<&'static str>,
     /// Whether it was mended.
     pub mended: bool,
+}
+
+/// Whether what Stripe says is written, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Writes<'a> {
+    /// It is only told.
+    No,
+    /// As a comparison.
+    Yes,
+    /// As somebody's act.
+    By(&'a By),
+}
+
+impl From<bool> for Writes<'_> {
+    fn from(apply: bool) -> Self {
+        if apply { Self::Yes } else { Self::No }
+    }
 }
 
 /// In which direction our rows and Stripe have drifted apart.
@@ -153,12 +171,48 @@ impl Events {
         merged
     }
 
+    /// Compares one checkout, and what came of its payments, with all that Stripe says; with `by` our rows take it over.
+    pub(in crate::services) async fn sync(
+        &self,
+        basket: &Basket,
+        by: Option<&By>,
+    ) -> Result<Vec<Drift>, Error> {
+        let writes = match by {
+            Some(by) => Writes::By(by),
+            None => Writes::No,
+        };
+        let mut drift = self.compare_checkout(basket.checkout.id, writes).await?;
+        let Some(customer) = &basket.checkout.stripe_customer else {
+            return Ok(drift);
+        };
+        // Of a hundred payments few ever went back, and one call tells which.
+        let now = self.clock.now();
+        let charges = self
+            .account
+            .client
+            .list_charges(customer, now, None)
+            .await?;
+        let went_back = charges
+            .body
+            .data
+            .iter()
+            .filter(|charge| charge.ever_went_back());
+        for payment in went_back.filter_map(|charge| id_of(charge.payment_intent.as_ref())) {
+            let found = self.purchases.find_one(&Subject::payment(&payment)).await?;
+            if let Some(own) = found.filter(|found| found.checkout.id == basket.checkout.id) {
+                drift.extend(self.compare_payment(&own, &payment, writes).await?);
+            }
+        }
+        Ok(drift)
+    }
+
     /// Compares one checkout with all that Stripe says of it, object by object.
     pub(super) async fn compare_checkout(
         &self,
         id: CheckoutId,
-        apply: bool,
+        writes: Writes<'_>,
     ) -> Result<Vec<Drift>, Error> {
+        let apply = writes != Writes::No;
         for _ in 0..MAX_TRIES {
             let Some(ours) = baskets::find_by_id(&self.pool, id).await? else {
                 return Ok(Vec::new());
@@ -166,7 +220,10 @@ impl Events {
             let Some((theirs, money, flag)) = self.according_to_stripe(&ours).await? else {
                 return Ok(Vec::new());
             };
-            let by = teller(&ours);
+            let by = match writes {
+                Writes::By(by) => by.clone(),
+                Writes::No | Writes::Yes => teller(&ours),
+            };
             let mut mended = Draft::of(ours);
             mended.after = self.with_plan(&mended.before, theirs).await?;
             mended.transactions = money;
@@ -192,12 +249,16 @@ impl Events {
         &self,
         basket: &Basket,
         id: &str,
-        apply: bool,
+        writes: Writes<'_>,
     ) -> Result<Vec<Drift>, Error> {
+        let apply = writes != Writes::No;
         let mut ours = basket.clone();
         for _ in 0..MAX_TRIES {
             let (said, unnamed) = self.purchases.observe_payment(&ours, id).await?;
-            let by = By::reconcile().about(id);
+            let by = match writes {
+                Writes::By(by) => by.clone(),
+                Writes::No | Writes::Yes => By::reconcile().about(id),
+            };
             let mut draft = Draft::of(ours.clone());
             let mut left = self
                 .purchases

@@ -17,7 +17,7 @@ use crate::stripe::observe::Unknown;
 use crate::stripe::requests::CHECKOUT_KEY;
 
 /// What is to be done about a subscription.
-pub(super) enum Judged {
+pub(in crate::services::operators) enum Judged {
     /// Nothing.
     Left(Entry),
     /// Its row lacks something: a run was cut off after it was recorded, or none has asked for the other system's id, which
@@ -87,7 +87,7 @@ impl Planned {
 
 impl Operators {
     /// Judges one subscription; `found` are the rows that its page names.
-    pub(super) async fn judge(
+    pub(in crate::services::operators) async fn judge(
         &self,
         walk: &mut Walk<'_>,
         subscription: &Subscription,

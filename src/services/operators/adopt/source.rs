@@ -12,6 +12,8 @@ pub enum Source {
     Customer(String),
     /// `subscription.metadata.KEY`.
     Subscription(String),
+    /// Nowhere: an operator says it.
+    Given(String),
 }
 
 impl FromStr for Source {
@@ -32,8 +34,9 @@ impl FromStr for Source {
 
 impl Source {
     /// The text that stands there, if it can be an id.
-    pub(super) fn read<'a>(&self, subscription: &'a Subscription) -> Option<&'a str> {
+    pub(super) fn read<'a>(&'a self, subscription: &'a Subscription) -> Option<&'a str> {
         let (metadata, key): (Option<&Metadata>, &String) = match self {
+            Self::Given(text) => return Some(text),
             Self::Customer(key) => {
                 let customer = subscription.customer.as_ref().and_then(Expandable::object);
                 (customer?.metadata.as_ref(), key)

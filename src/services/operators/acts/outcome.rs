@@ -1,0 +1,105 @@
+//! What came of acts that were cut off, or of which Stripe did not say. Nothing is ever done again: Stripe is read, and what
+//! is not there after a while was not done.
+
+use time::Duration;
+
+use super::{ActError, Ended};
+use crate::domain::ids::SubscriptionId;
+use crate::domain::subscription::{Status, Subscription};
+use crate::services::operators::Operators;
+use crate::storage::actions::{self, ActionRow};
+
+/// Who began it may still be at work until then: no call to Stripe takes so long.
+const STILL_AT_WORK: Duration = Duration::minutes(2);
+/// What has not arrived at Stripe by then never will.
+const NEVER_ARRIVES: Duration = Duration::minutes(5);
+/// Acts that are looked after at once.
+const BATCH: i64 = 20;
+
+impl Operators {
+    /// Settles acts that have no end; returns how many.
+    pub(in crate::services) async fn settle_actions(
+        &self,
+    ) -> Result<usize, crate::purchases::Error> {
+        let now = self.purchases.clock.now();
+        let open = actions::find_open(&self.pool, now - STILL_AT_WORK, BATCH).await?;
+        let mut settled = 0;
+        for action in open {
+            match self.settle_action(&action).await {
+                Ok(true) => settled += 1,
+                Ok(false) => {}
+                // One that can't be settled keeps none of the others waiting.
+                Err(error) => {
+                    tracing::warn!(%error, action_id = %action.id, "what came of an operator's act is not known yet");
+                }
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn settle_action(&self, action: &ActionRow) -> Result<bool, ActError> {
+        let is_late = self.purchases.clock.now() - action.at >= NEVER_ARRIVES;
+        let line = || action.subject.parse::<SubscriptionId>().ok();
+        let ended = match (action.verb.as_str(), line()) {
+            ("refund", _) => self.refund_ended(action, is_late).await?,
+            ("cancel", Some(line)) => {
+                let is_done = |line: &Subscription| line.status == Status::Ended || line.will_end();
+                let ended = self
+                    .find_cancelled(line, action.id, is_done, &action.actor)
+                    .await?;
+                Some(ended).filter(|ended| is_late || ended.state == "done")
+            }
+            ("resume", Some(line)) => {
+                let is_done =
+                    |line: &Subscription| line.status != Status::Ended && !line.will_end();
+                let ended = self
+                    .find_cancelled(line, action.id, is_done, &action.actor)
+                    .await?;
+                Some(ended).filter(|ended| is_late || ended.state == "done")
+            }
+            ("settle", _) => match &action.target {
+                Some(invoice) if self.find_settled(invoice).await? => {
+                    Some(Ended::done("found_done"))
+                }
+                _ => is_late.then(|| Ended::refused("never_reached_stripe")),
+            },
+            ("adopt", _) => self.adoption_ended(action, is_late).await?,
+            // What only reads Stripe, or is one statement of ours, is as good as never begun.
+            _ => Some(Ended::refused("cut_off")),
+        };
+        match ended {
+            Some(ended) => {
+                self.note_end(action.id, &ended).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    async fn refund_ended(
+        &self,
+        action: &ActionRow,
+        is_late: bool,
+    ) -> Result<Option<Ended>, ActError> {
+        let Some(intent) = &action.target else {
+            return Ok(Some(Ended::refused("cut_off")));
+        };
+        let found = self.find_refunds(intent, action.id).await?;
+        let wanted = usize::try_from(action.wanted).unwrap_or(1);
+        let ended = if found >= wanted {
+            Ended::done("refunded")
+        } else if !is_late {
+            return Ok(None);
+        } else if found > 0 {
+            Ended::done("partly_refunded")
+        } else {
+            Ended::refused("never_reached_stripe")
+        };
+        if found > 0 {
+            let user = crate::domain::ids::UserId::new(&action.actor);
+            let by = crate::domain::actor::By::operator(&user, action.id);
+            self.purchases.read_payment(intent, &by).await?;
+        }
+        Ok(Some(ended.counting(found)))
+    }
+}

@@ -1,0 +1,112 @@
+//! An open invoice was paid elsewhere, by cash or transfer, and Stripe is told so. Nothing takes that back.
+
+use time::OffsetDateTime;
+
+use super::{About, ActError, Acted, Ask, Ended, Preview, Verb};
+use crate::domain::ids::SubscriptionId;
+use crate::domain::invalid::Invalid;
+use crate::purchases::line::{Line, Obstacle};
+use crate::services::operators::Operators;
+use crate::stripe::objects::{OpenInvoice, time_of};
+
+/// The invoice that would count as paid.
+#[derive(Clone, Debug)]
+pub struct SettlePreview {
+    /// `in_…`.
+    pub invoice: String,
+    /// ISO 4217, lower case.
+    pub currency: String,
+    /// Minor units that are open.
+    pub amount_due: i64,
+    /// When Stripe tries to collect it by itself the next time.
+    pub next_attempt_at: Option<OffsetDateTime>,
+}
+
+impl Operators {
+    /// What settling would do.
+    pub async fn preview_settle(
+        &self,
+        id: SubscriptionId,
+        invoice: Option<&str>,
+    ) -> Result<Preview, ActError> {
+        let line = self.purchases.line(id).await?.ok_or(ActError::NotFound)?;
+        let open = self.open_invoice(&line, invoice).await?;
+        Ok(Preview::Settle(open))
+    }
+
+    /// Has Stripe count an open invoice as paid.
+    pub async fn settle(
+        &self,
+        id: SubscriptionId,
+        invoice: Option<&str>,
+        ask: &Ask,
+    ) -> Result<Acted, ActError> {
+        if let Some(action) = self.repeated(ask).await? {
+            return Ok(Acted::of(action, id));
+        }
+        let line = self.line_for(id, ask).await?;
+        let open = self.open_invoice(&line, invoice).await?;
+        let subject = id.to_string();
+        let about = About {
+            target: Some(&open.invoice),
+            ..About::new(Verb::Settle, &subject, Some(&line.basket.checkout.user))
+        };
+        if let Some(action) = self.begin(ask, &about).await? {
+            return Ok(Acted::of(action, id));
+        }
+        let ended = self.settle_now(&line, &open.invoice, ask).await;
+        let action = self.conclude(ask.key, ended).await?;
+        Ok(Acted::of(action, id))
+    }
+
+    async fn settle_now(&self, line: &Line, invoice: &str, ask: &Ask) -> Result<Ended, ActError> {
+        // Somebody may have settled or paid it since it was chosen.
+        self.open_invoice(line, Some(invoice)).await?;
+        let client = &self.purchases.account.client;
+        client
+            .settle_invoice(invoice, &format!("action:{}", ask.key))
+            .await?;
+        // Where that fails the webhook tells it.
+        if let Err(error) = self.events.sync(&line.basket, Some(&Self::by(ask))).await {
+            tracing::warn!(%error, action_id = %ask.key, "what a settled invoice changed could not be written: its webhook will");
+        }
+        Ok(Ended::done("settled"))
+    }
+
+    /// The open invoice that is meant: one by its id, else the newest.
+    async fn open_invoice(
+        &self,
+        line: &Line,
+        meant: Option<&str>,
+    ) -> Result<SettlePreview, ActError> {
+        let Some(stripe) = &line.row.stripe_subscription else {
+            return Err(match line.row.recurring {
+                true => Obstacle::AwaitingPayment.into(),
+                false => ActError::NothingToSettle,
+            });
+        };
+        let client = &self.purchases.account.client;
+        let open: Vec<OpenInvoice> = client.list_open_invoices(stripe).await?.body.data;
+        if open.is_empty() {
+            return Err(ActError::NothingToSettle);
+        }
+        let is_meant = |invoice: &OpenInvoice| meant.is_none_or(|meant| invoice.id == meant);
+        let found = open.into_iter().find(is_meant).ok_or_else(|| {
+            let detail = "This is no open invoice of it.";
+            ActError::Invalid(vec![Invalid::new("invoice", "unknown_value", detail)])
+        })?;
+        Ok(SettlePreview {
+            amount_due: found.amount_remaining.unwrap_or(found.amount_due),
+            next_attempt_at: found.next_payment_attempt.and_then(time_of),
+            invoice: found.id,
+            currency: found.currency,
+        })
+    }
+
+    /// What came of settling an invoice that was cut off: Stripe's word.
+    pub(super) async fn find_settled(&self, invoice: &str) -> Result<bool, ActError> {
+        let client = &self.purchases.account.client;
+        let invoice = client.retrieve_invoice(invoice).await?.body;
+        Ok(invoice.status.as_deref() == Some("paid"))
+    }
+}
