@@ -69,19 +69,20 @@ async function ask(method, path, { body, key, signal } = {}) {
       signal: signal ? AbortSignal.any([signal, limit]) : limit,
     });
     answer = await response.json().catch((error) => {
-      // A proxy's page is no answer; a connection that broke off is none either.
+      // A connection that broke off is told as such; a page of some proxy's is no answer of the service.
       if (error.name !== 'SyntaxError') throw error;
-      return {};
+      return null;
     });
   } catch (error) {
     if (signal?.aborted) throw error;
     throw new Problem('unreachable', { isOpen: true });
   }
-  if (response.ok) return answer;
   const { status } = response;
-  const code = answer.code ?? (status === 401 ? 'unauthorized' : 'unknown');
+  if (response.ok && answer) return answer;
+  if (response.ok) throw new Problem('unknown', { status, isOpen: true });
+  const code = answer?.code ?? (status === 401 ? 'unauthorized' : 'unknown');
   // After a fault on the way nobody knows how far it came.
-  throw new Problem(code, { status, answer, isOpen: status >= 500 });
+  throw new Problem(code, { status, answer: answer ?? {}, isOpen: status >= 500 });
 }
 
 /** A path of the API: each part stands for itself, whatever is in it. */

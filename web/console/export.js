@@ -72,6 +72,7 @@ export function openExport(chosen, back) {
     if (rows) save.focus();
   }
 
+  addEventListener('console:page', () => dialog.isConnected && end(), { once: true });
   document.body.append(dialog);
   dialog.showModal();
   return read().catch((problem) => {

@@ -60,7 +60,7 @@ function searchBox() {
     // The words stay in memory: they are in no address, no history and no storage.
     search(text);
   };
-  return h('form', { class: 'search', role: 'search', novalidate: true, on: { submit } }, h('div', { class: 'box' }, input, h('kbd', { 'aria-hidden': 'true' }, '/')), h('button', { type: 'submit', class: 'plain' }, T.search.go));
+  return h('form', { class: 'search', role: 'search', 'aria-label': T.search.label, novalidate: true, on: { submit } }, h('div', { class: 'box' }, input, h('kbd', { 'aria-hidden': 'true' }, '/')), h('button', { type: 'submit', class: 'plain' }, T.search.go));
 }
 
 /** `/` goes to the search box, unless something is being written. */

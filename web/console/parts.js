@@ -5,7 +5,7 @@ import { announce, button, fill, h, unseen, working } from './dom.js';
 import { ago, day, moment } from './format.js';
 import { to, toMember } from './router.js';
 import { session } from './session.js';
-import { T } from './texts.js';
+import { PROBLEMS, T } from './texts.js';
 
 /** The tone of a state: good, wait, bad or quiet. */
 function tone({ status, status_reason: reason }) {
@@ -91,7 +91,7 @@ export function empty(title, todo) {
 
 /** The words of a problem: what it was, what it means, what to do, and by which number the log knows it. */
 export function told(problem) {
-  const { cause, todo, detail, answer } = problem;
+  const { cause = PROBLEMS.page[0], todo = PROBLEMS.page[1], detail, answer } = problem;
   const request = answer?.request_id;
   const fields = (answer?.errors ?? []).map((one) => one.detail).filter(Boolean);
   return [
@@ -104,7 +104,8 @@ export function told(problem) {
 
 /** A notice of what went wrong, with a way to try again. */
 export function trouble(problem, again) {
-  if (!('cause' in problem)) throw problem;
+  // A mistake of the page's own is told too, and stands in the browser's console for whoever mends it.
+  if (!('cause' in problem)) console.error(problem);
   const retry = again && button(T.tryAgain, () => working(retry, again), { class: 'plain' });
   return h('div', { class: 'notice', role: 'alert' }, told(problem), retry && h('p', { class: 'actions' }, retry));
 }

@@ -9,6 +9,8 @@ import { askAgain } from './signin.js';
 const WAS_HERE = 'dues.console.was-here';
 /** The form that was open when the browser left for the login: no secrets, no names. */
 const FORM = 'dues.console.form';
+/** Who comes back from the login later than that has begun something else. */
+const OLDEST_FORM_MS = 30 * 60_000;
 
 export const session = {
   config: null,
@@ -133,7 +135,7 @@ export function setKeeper(tells) {
 
 function keepForm() {
   const form = keeper();
-  if (form) sessionStorage.setItem(FORM, JSON.stringify({ ...form, user: session.me?.user_id, page: here() }));
+  if (form) sessionStorage.setItem(FORM, JSON.stringify({ ...form, user: session.me?.user_id, page: here(), at: Date.now() }));
 }
 
 /** The form that was kept for this page and person, once. */
@@ -141,9 +143,10 @@ export function keptForm() {
   const stored = sessionStorage.getItem(FORM);
   if (!stored || !session.me) return null;
   const form = JSON.parse(stored);
-  if (form.page !== here()) return null;
+  const isOld = Date.now() - form.at > OLDEST_FORM_MS;
+  if (form.page !== here() && !isOld) return null;
   sessionStorage.removeItem(FORM);
-  return form.user === session.me.user_id ? form : null;
+  return form.user === session.me.user_id && !isOld ? form : null;
 }
 
 /** Whether she may do such an act: `act` on a member, or move `money`. */

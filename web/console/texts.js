@@ -495,6 +495,7 @@ export const PROBLEMS = {
   database_unavailable: ['The database does not answer.', 'Try again in a minute. If it stays so, tell whoever runs the service.'],
   auth_keys_unavailable: ['The login’s keys can’t be had, so nobody can be let in.', 'Try again in a minute.'],
   internal_error: ['Something is wrong with the service.', 'Whoever runs it finds the cause in the log, by the request’s id.'],
+  page: ['This page has made a mistake.', 'Reload it. If it stays so, tell whoever runs the service.'],
   unknown: ['The service answered something unexpected.', 'Try again. If it stays so, tell whoever runs the service.'],
 };
 

@@ -65,6 +65,9 @@ class ActForm {
     document.body.append(this.dialog);
     this.dialog.showModal();
     this.isOpen = true;
+    // Whoever goes to another page has left the form.
+    this.onPage = () => this.isOpen && this.close({ isLeft: true });
+    addEventListener('console:page', this.onPage);
     setKeeper(() => this.keep());
     try {
       await this.fields.prepare?.();
@@ -239,7 +242,7 @@ class ActForm {
 
   /** What became of the second act, where it did not go as well as the first. */
   async cancellation({ id }) {
-    const about = { subject: this.kind.subject(this.subject), verb: 'cancel', limit: 20 };
+    const about = { ...this.kind.inLog(this.subject), verb: 'cancel', limit: 20 };
     const { data } = await get(withQuery('/actions', about)).catch(() => ({ data: [] }));
     const second = data.find(({ parent }) => parent === id);
     if (!second || second.state === 'done') return '';
@@ -264,9 +267,9 @@ class ActForm {
     this.tell(h('p', {}, h('strong', {}, F.unknownTitle)), h('p', {}, words), h('p', {}, this.toLog()));
   }
 
-  /** To what the log says of it; the form is closed by that. */
+  /** To what the log says of it. */
   toLog() {
-    return h('a', { href: to('log', { subject: this.kind.subject(this.subject) }), on: { click: () => this.isOpen && this.close({ isDone: true }) } }, F.log);
+    return h('a', { href: to('log', this.kind.inLog(this.subject)) }, F.log);
   }
 
   async failed(problem, isDry) {
@@ -321,14 +324,15 @@ class ActForm {
     this.close();
   }
 
-  close({ isDone = false } = {}) {
+  close({ isDone = false, isLeft = false } = {}) {
     // Until it is known how it came out, the form stays.
     if (this.isDoing && !isDone) return;
     this.isOpen = false;
+    removeEventListener('console:page', this.onPage);
     setKeeper(() => null);
     this.dialog.close();
     this.dialog.remove();
-    if (isDone) return;
+    if (isDone || isLeft) return;
     this.back?.focus();
     // Something happened, or may have: the page shows it as it is now.
     if (this.isStale || this.phase === 'open') reload();

@@ -14,13 +14,13 @@ const noFields = () => ({ element: null, read: () => ({}), values: () => ({}), r
 
 const onRow = {
   path: ({ held }, verb) => path('subscriptions', held.id, verb),
-  subject: ({ held }) => held.id,
+  inLog: ({ held }) => ({ subject: held.id }),
 };
 
 const onEvent = {
   needs: 'act',
   path: ({ event }, verb) => path('events', event.id, verb),
-  subject: ({ event }) => event.id,
+  inLog: ({ event }) => ({ subject: event.id }),
   fields: noFields,
   preview: () => null,
 };
@@ -92,7 +92,7 @@ const adopt = {
   needs: 'act',
   isWide: true,
   path: () => path('adoptions'),
-  subject: ({ user }) => user,
+  inLog: ({ user }) => ({ user }),
   fields({ subject }) {
     const id = idField(ACTS.adopt.id, 'stripe_subscription_id', ACTS.adopt.idHint);
     const codes = newId('plans');

@@ -3,7 +3,7 @@
 import { get, isGone, path, post } from '../api.js';
 import { announce, fill, h } from '../dom.js';
 import { badge, because, empty, isOver, titleOf, trouble, waiting } from '../parts.js';
-import { go, to, toMember } from '../router.js';
+import { go, here, to, toMember } from '../router.js';
 import { T } from '../texts.js';
 
 const S = T.search;
@@ -21,7 +21,8 @@ let reason = null;
 /** Searches from anywhere. */
 export function search(text) {
   last = { text, answer: null };
-  return go(to('find'));
+  // Another search takes the place of the one before: only the newest is remembered.
+  return go(to('find'), { replace: here() === to('find') });
 }
 
 /** Why this page was opened by a search, once; null if it was not. */

@@ -81,7 +81,7 @@ function reveal(place, member, names) {
   const shows = button(M.showName, () => working(shows, async () => {
     trouble.hidden = true;
     try {
-      const { customers } = await post(path('members', member.user_id, 'reveal'), {}, place);
+      const { customers } = await post(path('members', member.user_id, 'reveal'), {}, { signal: place.signal, key: crypto.randomUUID() });
       const pairs = customers.flatMap(({ name, email, currency }) => {
         const of = customers.length > 1 ? ` (${currency.toUpperCase()})` : '';
         return [[M.name + of, name ?? M.noName], [M.email + of, email ?? M.noName]];
