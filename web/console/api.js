@@ -1,6 +1,6 @@
 // The one way to the service: the token, a time limit, and problems as something that can be told in plain words.
 
-import { FIELD_PROBLEMS, PROBLEMS } from './texts.js';
+import { FIELD_PROBLEMS, LANGUAGE, PROBLEMS } from './texts.js';
 
 /** The service gives up after thirty seconds; who waits longer waits for a broken connection. */
 const PATIENCE_MS = 40_000;
@@ -52,7 +52,8 @@ async function call(method, path, options = {}) {
 }
 
 async function ask(method, path, { body, key, signal } = {}) {
-  const headers = { Accept: 'application/json' };
+  // Amounts are written for people by the service too: in the language of the page, whatever the browser's is.
+  const headers = { Accept: 'application/json', 'Accept-Language': LANGUAGE };
   const token = authority.token();
   if (token) headers.Authorization = `Bearer ${token}`;
   if (body) headers['Content-Type'] = 'application/json';

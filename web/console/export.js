@@ -61,7 +61,7 @@ export function openExport(chosen, back) {
     do {
       const address = withQuery('/subscriptions', { ...chosen, limit: PAGE, cursor });
       const { data, next_cursor: next } = await get(address, { signal: stop.signal });
-      parts.push(data.map((held) => line([...COLUMNS.map((name) => held[name]), ...AT_STRIPE.map((name) => held.stripe?.[name])])).join(''));
+      parts.push(data.map((held) => line([...COLUMNS.map((name) => held[name]), ...AT_STRIPE.map((name) => held.stripe?.[name] ?? held.stripe?.[name.replace(/_id$/, '')])])).join(''));
       rows += data.length;
       said.textContent = L.exportCounting(count(rows));
       cursor = next;

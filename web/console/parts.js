@@ -40,14 +40,11 @@ export function until(held) {
   return end ? day(end) : T.none;
 }
 
-/** Of what is near, the hour counts too. */
-const isSoon = (at) => Math.abs(new Date(at).getTime() - Date.now()) < 2 * 86_400_000;
-
-/** What will happen next, with its day. */
+/** What will happen next; the service's sentence names the day, we say how far that is. */
 export function next(held, nothing) {
   if (!held.next) return nothing;
   const { at, text } = held.next;
-  return at ? [h('time', { datetime: at, title: ago(at) }, (isSoon(at) ? moment : day)(at)), ' · ', text] : text;
+  return at ? [text, ' ', h('time', { datetime: at, title: moment(at), class: 'hint' }, `(${ago(at)})`)] : text;
 }
 
 /** A moment, with the exact one for machines and on hovering. */

@@ -78,7 +78,6 @@ export const T = {
     },
     nobody: 'No member of ours is known for it.',
     nobodyTodo: 'It may have been made by hand at Stripe. If it is a subscription of a member’s, adopt it.',
-    because: 'Found by',
     holds: 'Holds',
     holdsNothing: 'Holds nothing, and never did.',
     more: (n) => `and ${n} more`,

@@ -19,7 +19,7 @@ async function show(place) {
   const { id } = place.params;
   const found = foundBy('events', id);
   const body = h('ul', { class: 'cards' }, h('li', {}, waiting()));
-  place.begin(K.event, h('p', { class: 'under', data: { under: 'title' } }, found && h('span', { class: 'found' }, `${T.search.because}: ${found.why}`)), body);
+  place.begin(K.event, h('p', { class: 'under', data: { under: 'title' } }, found && h('span', { class: 'found' }, found.why)), body);
   await fetched(place, body, () => known(place, id), (event) => {
     if (!event) {
       body.replaceWith(empty(K.eventUnknown, K.eventUnknownTodo));

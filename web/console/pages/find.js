@@ -79,7 +79,7 @@ function draw(place, results, isBack) {
   announce(S.found(data.length));
   const head = h('p', { class: 'count' }, S.found(data.length));
   if (!data.length) {
-    fill(results, empty(S.nothing, S.nothingTodo), note && h('p', { class: 'hint' }, note));
+    fill(results, note && h('p', { class: 'count' }, note), empty(S.nothing, S.nothingTodo));
     return;
   }
   const list = h('ul', { class: 'results' }, data.map((hit) => result(hit)));
@@ -104,7 +104,7 @@ function result(hit) {
     { class: 'result', data: { user, kind } },
     h('div', { class: 'head' }, h('h2', {}, leads ? h('a', { href: address(leads) }, title) : title), h('span', { class: 'kind' }, S.kinds[kind] ?? kind)),
     (name && email) && h('p', {}, email),
-    h('p', { class: 'meta' }, h('span', {}, `${S.because}: ${why}`), kind !== 'member' && h('span', {}, h('code', {}, id)), title !== user && user && h('span', {}, `${T.ids.user}: ${user}`)),
+    h('p', { class: 'meta' }, h('span', {}, why), kind !== 'member' && h('span', {}, h('code', {}, id)), title !== user && user && h('span', {}, `${T.ids.user}: ${user}`)),
     !leads && h('p', { class: 'advice' }, h('strong', {}, S.nobody), ' ', S.nobodyTodo),
     user && h('div', { class: 'holds' }),
   );

@@ -20,8 +20,10 @@ async function show(place) {
   const results = h('div', { id: 'results' }, waiting());
   const tabs = h('nav', { class: 'tabs', 'aria-label': K.title }, h('ul', {}, links));
   place.begin(K.title, tabs, h('h2', {}, K.tabs[tab]), h('p', { class: 'lead' }, K.about[tab]), results);
-  numbers(place, tabs);
+  numbers(place, tabs, tab);
   await fetched(place, results, () => first(place, tab), (answer) => {
+    // What is listed is newer than what was counted.
+    tally(tabs, tab, answer.data.length, answer.next_cursor);
     if (!answer.data.length) {
       fill(results, empty(K.empty[tab]));
       announce(K.empty[tab]);
@@ -33,13 +35,16 @@ async function show(place) {
 }
 
 /** How many stand under each tab: a help, without which the page works too. */
-async function numbers(place, tabs) {
+async function numbers(place, tabs, shown) {
   const { wrong } = await get('/today', place).catch(() => ({}));
   if (!wrong || place.signal.aborted) return;
   const by = { flagged: wrong.flagged, failed: wrong.failed, parked: wrong.parked, actions: wrong.actions_unknown };
-  for (const link of tabs.querySelectorAll('a')) {
-    if (by[link.dataset.tab] > 0) link.querySelector('.tally').textContent = ` ${by[link.dataset.tab]}`;
-  }
+  for (const [tab, number] of Object.entries(by)) if (tab !== shown) tally(tabs, tab, number);
+}
+
+function tally(tabs, tab, number, isMore = false) {
+  const place = tabs.querySelector(`[data-tab="${tab}"] .tally`);
+  place.textContent = number > 0 ? ` ${number}${isMore ? '+' : ''}` : '';
 }
 
 function first(place, tab) {

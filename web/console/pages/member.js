@@ -15,7 +15,7 @@ async function show(place) {
   const user = place.query.get('id') ?? '';
   const found = foundBy('member', user);
   const body = h('div', { class: 'columns' }, waiting());
-  place.begin(user || M.title, h('p', { class: 'under', data: { under: 'title' } }, M.title, found && h('span', { class: 'found' }, `${T.search.because}: ${found.why}`)), body);
+  place.begin(user || M.title, h('p', { class: 'under', data: { under: 'title' } }, M.title, found && h('span', { class: 'found' }, found.why)), body);
   await fetched(place, body, () => known(place, user), (member) => draw(place, body, user, member));
 }
 

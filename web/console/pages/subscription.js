@@ -3,7 +3,7 @@
 import { get, path, planName } from '../api.js';
 import { fill, h, newId } from '../dom.js';
 import { day } from '../format.js';
-import { actorWords, badge, because, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
+import { actorWords, badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
 import { may } from '../session.js';
 import { story } from '../story.js';
 import { T } from '../texts.js';
@@ -17,7 +17,7 @@ const PAYMENTS = 6;
 async function show(place) {
   const { id } = place.params;
   const found = foundBy('subscriptions', id);
-  const under = h('p', { class: 'under', data: { under: 'title' } }, found && h('span', { class: 'found' }, `${T.search.because}: ${found.why}`));
+  const under = h('p', { class: 'under', data: { under: 'title' } }, found && h('span', { class: 'found' }, found.why));
   const body = h('div', { class: 'columns' }, waiting());
   place.begin(T.ids.subscription, under, body);
   await fetched(place, body, () => known(place, id), (held) => draw(place, under, body, held));
@@ -27,7 +27,8 @@ async function known(place, id) {
   try {
     return await get(path('subscriptions', id), place);
   } catch (problem) {
-    if (problem.status === 404 || problem.status === 400) return null;
+    // An id that is none is not there either.
+    if ([400, 404, 422].includes(problem.status)) return null;
     throw problem;
   }
 }
@@ -67,16 +68,15 @@ function draw(place, under, body, held) {
 /** On top: is it in force, and what does that mean. */
 function stateOf(held) {
   const paid = held.entitled && held.paid_until && !held.cancel_at ? S.entitledUntil(day(held.paid_until)) : '';
-  const why = because(held);
   return [
-    h('p', { class: 'head' }, badge(held), why && h('span', { class: 'why' }, why)),
+    h('p', { class: 'head' }, badge(held)),
     h('p', { class: 'means' }, held.means),
     h('p', { class: 'meta' }, isUnsaid(held) && h('span', {}, held.entitled ? S.entitled : S.notEntitled), paid && h('span', {}, paid), held.refund_state !== 'none' && h('span', {}, S.refund[held.refund_state])),
   ];
 }
 
 /** Whether it must be said that it is in force, or not: its state alone would not tell. */
-const isUnsaid = ({ status, entitled }) => status === 'ON_HOLD' || entitled !== (status === 'ACTIVE' || status === 'CANCELLED');
+const isUnsaid = ({ status, entitled }) => entitled !== (status === 'ACTIVE' || status === 'CANCELLED');
 
 /** Of the story, what is about money: newest first. */
 function paymentList(lines) {
@@ -126,7 +126,7 @@ function details(held) {
       [T.ids.checkout, id(held.checkout_id, T.ids.checkout)],
       [T.ids.stripe_subscription, id(stripe.subscription_id, T.ids.stripe_subscription)],
       [T.ids.customer, id(stripe.customer_id, T.ids.customer)],
-      [T.ids.payment_intent, id(stripe.payment_intent_id, T.ids.payment_intent)],
+      [T.ids.payment_intent, id(stripe.payment_intent_id ?? stripe.payment_intent, T.ids.payment_intent)],
       [T.ids.session, id(stripe.session_id, T.ids.session)],
       [T.ids.price, id(stripe.price_id, T.ids.price)],
     ]),
