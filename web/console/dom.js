@@ -37,7 +37,7 @@ export function fill(element, ...children) {
 /** Words for those who listen only. */
 export const unseen = (text) => h('span', { class: 'unseen' }, text);
 
-export const isWorking = (element) => element.ariaDisabled === 'true';
+const isWorking = (element) => element.ariaDisabled === 'true';
 
 /** Runs what a button began. Meanwhile the button says so, keeps the focus and is not to be pressed again. */
 export async function working(element, run) {

@@ -20,7 +20,7 @@ const AT_STRIPE = ['subscription_id', 'price_id', 'payment_intent_id', 'session_
  * A cell. What a spreadsheet would take for a formula gets an apostrophe before it:
  * <https://owasp.org/www-community/attacks/CSV_Injection>
  */
-export function cell(value) {
+function cell(value) {
   const text = value == null ? '' : String(value);
   const safe = /^[=+\-@\t\r]/.test(text) ? `'${text}` : text;
   return /[",\r\n]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;

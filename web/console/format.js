@@ -16,7 +16,7 @@ export function digits(currency) {
 }
 
 /** An amount of minor units as an exact decimal, such as `12.50`. */
-export function decimal(minor, currency) {
+function decimal(minor, currency) {
   const places = digits(currency);
   const all = String(Math.abs(minor)).padStart(places + 1, '0');
   const text = places ? `${all.slice(0, -places)}.${all.slice(-places)}` : all;

@@ -34,7 +34,7 @@ function signInPage(more = {}) {
   const { config, hasNoRole } = session;
   const take = async (token) => {
     await enter({ access: token });
-    await run(here());
+    await run(here(), { isFirst: false });
   };
   showSignIn({ config, hasNoRole, enter: take, signIn, signOut: leave, ...more });
 }
@@ -45,7 +45,7 @@ async function leave() {
 }
 
 /** Shows the page at which the reader wanted to be, once somebody is signed in. */
-async function run(back) {
+async function run(back, { isFirst = true } = {}) {
   if (!session.me) {
     signInPage();
     return;
@@ -56,7 +56,7 @@ async function run(back) {
   if (isRunning) await go(here(), { replace: true });
   else {
     isRunning = true;
-    await startRouter();
+    await startRouter({ isFirst });
   }
 }
 

@@ -10,10 +10,10 @@ const UNDER_WAY = 'dues.console.login';
 const OLDEST_MS = 30 * 60_000;
 
 /** Where the login sends the browser back to, the console's own address: it is registered there. */
-export const RETURN = new URL(ROOT, location.origin).href;
+const RETURN = new URL(ROOT, location.origin).href;
 
 /** Why a sign-in did not work, in plain words. */
-export class LoginTrouble extends Error {
+class LoginTrouble extends Error {
   constructor(code) {
     const [cause, todo] = T.session.errors[code] ?? [T.session.failed, T.tryAgain];
     super(cause);

@@ -63,7 +63,8 @@ export function holding(held, { level = 'h3' } = {}) {
 
 /** An id that can be copied. */
 export function copyable(text, what) {
-  const copies = button(T.copy, () => navigator.clipboard.writeText(text).then(() => announce(T.copied(what)), () => null), { class: 'tiny', 'aria-label': T.copyOf(what) });
+  // Only pages that came safely may write there.
+  const copies = navigator.clipboard && button(T.copy, () => navigator.clipboard.writeText(text).then(() => announce(T.copied(what)), () => null), { class: 'tiny', 'aria-label': T.copyOf(what) });
   return h('span', { class: 'copyable' }, h('code', {}, text), ' ', copies);
 }
 

@@ -127,8 +127,8 @@ function markNavigation(path, page) {
   }
 }
 
-/** Listens to links of the console, and to the browser's own buttons. */
-export function start() {
+/** Listens to links of the console, and to the browser's own buttons; `isFirst` if nothing was on the screen before. */
+export function start({ isFirst }) {
   document.addEventListener('click', (event) => {
     const link = event.target.closest?.('a[href]');
     const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey;
@@ -142,5 +142,5 @@ export function start() {
   });
   addEventListener('popstate', () => show({ isBack: true }));
   history.scrollRestoration = 'manual';
-  return show({ isFirst: true });
+  return show({ isFirst });
 }

@@ -6,7 +6,7 @@ import { T } from './texts.js';
 const S = T.session;
 
 /** A place to paste a token; `enter(token)` throws if the service does not take it. */
-export function tokenForm(enter, done) {
+function tokenForm(enter, done) {
   const token = field(S.token, h('textarea', { rows: 4, spellcheck: 'false', autocomplete: 'off', class: 'token' }), { hint: S.tokenHint });
   const go = h('button', { type: 'submit' }, S.tokenGo);
   const submit = async (event) => {

@@ -93,7 +93,7 @@ export function story(place, path, { onLines = () => {}, titles = null, sync } =
 }
 
 /** One line: when, what, why, by whom, and what can be done about it. */
-export function storyLine(line, titles) {
+function storyLine(line, titles) {
   const { at, kind, text, cause, actor, role, reference, differs, advice, subscription_id: subscription } = line;
   const meta = [
     cause && [S.cause, cause],

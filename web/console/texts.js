@@ -120,7 +120,6 @@ export const T = {
     next: 'What happens next',
     nothingNext: 'Nothing is due. It stays as it is.',
     payments: 'Payments',
-    paymentsHint: 'Newest first; the story below has everything else.',
     noPayments: 'No payment, no refund and no failed attempt is recorded.',
     acts: 'What you can do',
     noActs: 'Nothing can be done to it as it is now.',
@@ -242,7 +241,6 @@ export const T = {
     now: 'Now',
     yearAgo: 'A year ago',
     change: 'Change',
-    total: 'All plans',
     noneInForce: 'Nothing is in force yet. Here would stand how many hold each plan, and how that went over a year.',
     chart: 'In force over a year, by plan',
     chartText: (from, to, plans) => `From ${from} to ${to}. ${plans}`,
@@ -284,7 +282,6 @@ export const T = {
     means: 'What it means',
     todo: 'What to do',
     received: 'Came',
-    created: 'Made at Stripe',
     attempts: (n) => (n === 1 ? 'tried once' : `tried ${n} times`),
     nextAttempt: (when) => `tried again ${when}`,
     open: 'Open',
@@ -305,9 +302,7 @@ export const T = {
     eventUnknown: 'There is no such message',
     eventUnknownTodo: ['Messages are kept for 31 days. One that concerns nobody of ours is never kept.'],
     more: 'Show more',
-    type: 'Type',
     object: 'About',
-    filters: 'Filter',
   },
 
   list: {
@@ -363,7 +358,6 @@ export const T = {
     emptyTodo: 'Take away a filter. Here would stand who did what to whom, when, and why.',
     parent: 'part of another act',
     rows: (n) => `${n} on this page`,
-    finished: (when) => `known ${when}`,
     request: (id) => `Request ${id}`,
   },
   verbs: {
@@ -391,7 +385,6 @@ export const T = {
   },
 
   session: {
-    signIn: 'Sign in',
     signOut: 'Sign out',
     signedInAs: (user) => `Signed in as ${user}`,
     title: 'Sign in',
@@ -411,8 +404,6 @@ export const T = {
     signedOut: 'You are signed out here.',
     signedOutThere: 'Your login may still know you.',
     signOutThere: 'Sign out there too',
-    leaving: 'On to your login …',
-    returning: 'Coming back from your login …',
     failed: 'The sign-in did not work.',
     errors: {
       access_denied: ['The login said no, or the sign-in was broken off there.', 'Try again. If it says no again, ask whoever manages your login.'],
@@ -502,7 +493,6 @@ export const PROBLEMS = {
 export const FIELD_PROBLEMS = {
   reason_unknown: 'Choose a reason.',
   reference_invalid: 'At most 40 letters, digits and . _ / - without spaces.',
-  amount_too_large: 'More than is left to pay back.',
 };
 
 /** What became of an act, by its outcome; others are told by their state. */
@@ -601,9 +591,6 @@ export const ACTS = {
     id: 'Subscription at Stripe',
     idHint: 'sub_…, from its page at Stripe.',
     idWrong: 'A subscription’s id begins with sub_.',
-    user: 'Member',
-    userHint: 'Her user id.',
-    userMissing: 'Say whose it shall be.',
     plan: 'Plan',
     planHint: 'Empty: the plan that its price belongs to.',
     found: {
@@ -638,7 +625,6 @@ export const ACTS = {
     reference: 'Reference',
     referenceHint: 'If there is one: the number of a ticket, a minute, a voucher. Letters, digits and . _ / - only, at most 40. No names: it is kept for ever.',
     preview: 'See what will happen',
-    previewing: 'Looking at what would happen …',
     previewTitle: 'This will happen',
     previewNone: 'Nothing would change.',
     careful: 'Careful',
@@ -661,7 +647,6 @@ export const ACTS = {
     nothing: 'nothing',
     butCancel: (state) => ` But not the cancellation: ${state}`,
     restored: 'You are signed in again. Your form is as you left it.',
-    reload: 'It has changed. The page shows it as it is now.',
   },
   refundForm: {
     payment: 'Which payment',
