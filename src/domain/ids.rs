@@ -84,6 +84,10 @@ uuid_id! {
     EntryId
 }
 uuid_id! {
+    /// What an operator did, where no client has named it.
+    ActionId
+}
+uuid_id! {
     /// Our row of a customer at Stripe: one for each user and currency.
     CustomerId
 }

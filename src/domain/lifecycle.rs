@@ -41,9 +41,11 @@ pub struct Rules {
 /// Money came for what is over.
 pub const PAID_AFTER_END: &str =
     "an invoice of a subscription that has ended was paid: give the money back, or sell anew";
-const QUANTITY_OUT_OF_RANGE: &str = "the subscription at Stripe bills a quantity that a line can't have (zero, for one): \
+/// A quantity that no line can have.
+pub const QUANTITY_OUT_OF_RANGE: &str = "the subscription at Stripe bills a quantity that a line can't have (zero, for one): \
      the quantity stays as it was";
-const PART_OF_SEVERAL: &str = "a part of the payment for several of a kind went back: how many are left is not told, so \
+/// Nobody can say how many are left.
+pub const PART_OF_SEVERAL: &str = "a part of the payment for several of a kind went back: how many are left is not told, so \
      the quantity stays as it was";
 /// Nobody can say which line a claim is for.
 pub const PART_DISPUTED: &str = "a dispute claims a part of a payment for several, and names none of them: all stay as they \

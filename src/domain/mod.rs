@@ -8,8 +8,9 @@ pub mod history;
 pub mod ids;
 pub mod invalid;
 pub mod lifecycle;
+pub mod listing;
 pub mod plan;
 pub mod records;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod subscription;

@@ -18,7 +18,7 @@ pub(super) fn at(seconds: i64) -> OffsetDateTime {
 pub(super) const PAYMENT: &str = "pi_0";
 
 /// A line that nothing has happened to.
-pub(super) fn line(recurring: bool) -> Subscription {
+pub(crate) fn line(recurring: bool) -> Subscription {
     let plan = Plan {
         code: "plan".into(),
         kind: Kind::Membership,

@@ -10,7 +10,7 @@ use crate::domain::subscription::{Basket, Subscription};
 use crate::storage::baskets::Draft;
 
 /// Why a person should look, when a price belongs to no plan.
-pub(super) const UNKNOWN_PRICE: &str =
+pub(crate) const UNKNOWN_PRICE: &str =
     "the subscription at Stripe is on a price that no plan has: the plan stays as it was";
 /// Why a person should look, when the plan can't be taken over.
 pub(crate) const HELD_ALREADY: &str = "the subscription at Stripe is on the price of a plan that the member holds \

@@ -19,7 +19,8 @@ mod session;
 mod subscription;
 
 pub(crate) use self::adopt::{Adopted, Adoption};
-pub(crate) use self::follow::{Followed, HELD_ALREADY, Judging, keep_plans};
+pub(crate) use self::follow::{Followed, HELD_ALREADY, Judging, UNKNOWN_PRICE, keep_plans};
+pub(crate) use self::payment::NOT_ADOPTED;
 pub(crate) use self::repair::{Repaired, SKEW};
 pub(crate) use self::rows::{Knowing, Left, MAX_TRIES, tell};
 

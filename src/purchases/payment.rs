@@ -12,7 +12,8 @@ use crate::stripe::objects::{Expandable, time_of};
 use crate::stripe::observe::{News, Observer};
 
 /// Why a person should look.
-const NOT_ADOPTED: &str = "the payment is of a purchase of ours, but none of our rows takes it";
+pub(crate) const NOT_ADOPTED: &str =
+    "the payment is of a purchase of ours, but none of our rows takes it";
 
 impl Purchases {
     /// Reads all that Stripe says of a payment (refunds, disputes) and applies it.

@@ -45,6 +45,22 @@ pub async fn find_stripe_customers(
     .await?)
 }
 
+/// The same with the currency of each.
+pub async fn find_all_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+) -> Result<Vec<(String, String)>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT currency, stripe_customer_id FROM customers WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+          UNION SELECT currency, stripe_customer_id FROM checkouts
+                 WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+          ORDER BY 1, 2",
+    )
+    .bind(user.as_str())
+    .fetch_all(db)
+    .await?)
+}
+
 /// Records Stripe's answer for that generation, unless it has a customer already, as an adoption gives one; a later
 /// generation's is left alone. Returns whom the generation has, none where it is over.
 ///

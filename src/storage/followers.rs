@@ -342,6 +342,44 @@ pub async fn find_parked(
     .await?)
 }
 
+/// A member whose rows wait, with the follower that refuses them.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns' comments say it")]
+pub struct ParkedAnywhere {
+    pub name: String,
+    pub user_id: String,
+    /// How many rows wait.
+    pub waiting: i32,
+    pub attempts: i32,
+    pub since: OffsetDateTime,
+    pub next_attempt_at: OffsetDateTime,
+    pub last_error: String,
+}
+
+from_row!(ParkedAnywhere {
+    name,
+    user_id,
+    waiting,
+    attempts,
+    since,
+    next_attempt_at,
+    last_error,
+});
+
+/// Members whose rows wait with whichever follower, at most `limit`.
+pub async fn find_all_parked(
+    db: impl PgExecutor<'_>,
+    limit: i64,
+) -> Result<Vec<ParkedAnywhere>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT name, user_id, cardinality(positions) AS waiting, attempts, since, next_attempt_at, last_error
+           FROM followers_parked WHERE name >= '' ORDER BY name, user_id LIMIT $1",
+    )
+    .bind(limit)
+    .fetch_all(db)
+    .await?)
+}
+
 /// How many members' rows wait.
 pub async fn count_parked(db: impl PgExecutor<'_>, name: &str) -> Result<i64, StorageError> {
     Ok(

@@ -21,10 +21,12 @@ pub mod cursors;
 pub mod customers;
 pub mod feed;
 pub mod followers;
+pub mod objects;
 pub mod parts;
 pub mod schema;
 pub mod status_changes;
 pub mod subscriptions;
+pub mod today;
 pub mod transactions;
 pub mod webhook_events;
 

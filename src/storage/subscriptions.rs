@@ -26,6 +26,12 @@ macro_rules! columns {
     };
 }
 
+mod listed;
+
+pub use self::listed::{
+    ALL, BY_END, BY_JOINING, BY_USER, BY_WHAT_IT_IS, Found, find_anybodys, list,
+};
+
 /// A row as the database holds it.
 #[expect(clippy::struct_excessive_bools, reason = "as the table has them")]
 pub(super) struct SubscriptionRow {
@@ -383,32 +389,6 @@ pub async fn find_one_of_user(
     .fetch_optional(db)
     .await?;
     row.map(SubscriptionRow::into_line).transpose()
-}
-
-/// Whose an object at Stripe is, and by which line, where a foreign key of ours names it.
-pub async fn find_owner_of(
-    db: impl PgExecutor<'_>,
-    object: &str,
-) -> Result<Option<(UserId, SubscriptionId)>, StorageError> {
-    let owner: Option<(String, Uuid)> = sqlx::query_as(
-        "SELECT user_id, id FROM subscriptions WHERE stripe_subscription_id = $1
-          UNION ALL
-         SELECT user_id, id FROM subscriptions WHERE stripe_payment_intent_id = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM checkouts c JOIN subscriptions s ON s.checkout_id = c.id
-          WHERE c.stripe_session_id = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id
-          WHERE t.stripe_reference = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id
-          WHERE t.stripe_payment_intent_id = $1
-          LIMIT 1",
-    )
-    .bind(object)
-    .fetch_optional(db)
-    .await?;
-    Ok(owner.map(|(user, id)| (UserId::new(user), SubscriptionId(id))))
 }
 
 /// What tells a line of a payment as one of a user's: every foreign key, and what it was bought as.

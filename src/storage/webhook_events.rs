@@ -6,6 +6,10 @@ use time::OffsetDateTime;
 
 use super::StorageError;
 
+mod listed;
+
+pub use self::listed::{LIST, list};
+
 /// What became of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EventState {

@@ -72,6 +72,12 @@ operations! {
     RetrievePaymentIntent = "GET /v1/payment_intents/{intent}",
     /// List charges.
     ListCharges = "GET /v1/charges",
+    /// Read a charge.
+    RetrieveCharge = "GET /v1/charges/{charge}",
+    /// Read a refund.
+    RetrieveRefund = "GET /v1/refunds/{refund}",
+    /// Read a dispute.
+    RetrieveDispute = "GET /v1/disputes/{dispute}",
     /// List the refunds of a payment.
     ListRefunds = "GET /v1/refunds",
     /// Pay back.
@@ -88,6 +94,10 @@ operations! {
     ListProducts = "GET /v1/products",
     /// List customers.
     ListCustomers = "GET /v1/customers",
+    /// Find customers by what they are called.
+    SearchCustomers = "GET /v1/customers/search",
+    /// Read a customer.
+    RetrieveCustomer = "GET /v1/customers/{customer}",
     /// Change a customer.
     UpdateCustomer = "POST /v1/customers/{customer}",
     /// List subscriptions.

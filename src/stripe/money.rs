@@ -13,6 +13,9 @@ use crate::domain::facts::{
 use crate::domain::ids::SubscriptionId;
 use crate::domain::subscription::{self, DisputeState, RefundProgress};
 
+/// Why a person should look, when a part of a basket's price went back and nobody said for what.
+pub const UNNAMED: &str = "a partial refund of a basket names no line in its metadata";
+
 /// Everything that Stripe says of one payment now.
 #[derive(Clone, Debug)]
 pub struct PaymentNow {
@@ -205,10 +208,7 @@ impl Observer {
         ));
         let mut observation = by_payment(Some(now.intent.id.clone()), at, facts);
         observation.freshness = Freshness::Live;
-        (
-            observation,
-            unnamed.then_some("a partial refund of a basket names no line in its metadata"),
-        )
+        (observation, unnamed.then_some(UNNAMED))
     }
 }
 

@@ -9,6 +9,7 @@ mod catalogue;
 mod checkout;
 mod payments;
 mod self_service;
+mod tracing;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,6 +25,7 @@ pub use self::catalogue::*;
 pub use self::checkout::*;
 pub use self::payments::*;
 pub use self::self_service::*;
+pub use self::tracing::*;
 
 /// Key-value pairs of an object.
 pub type Metadata = BTreeMap<String, String>;

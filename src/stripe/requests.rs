@@ -6,8 +6,10 @@ pub mod catalogue;
 pub mod checkout;
 mod events;
 pub mod payments;
+mod people;
 pub mod portal;
 pub mod subscriptions;
+pub mod tracing;
 
 use std::collections::HashMap;
 

@@ -6,9 +6,14 @@ mod adoptions;
 mod asking;
 mod console;
 mod event_acts;
+mod events;
+mod filters;
 mod me;
+mod members;
 mod refunds;
+mod search;
 mod subscriptions;
+mod today;
 
 pub(super) use self::console::console;
 
@@ -18,12 +23,19 @@ use crate::http::edge::state::AppState;
 
 /// For operators, answered from our own rows.
 pub(super) fn from_rows() -> OpenApiRouter<AppState> {
-    me::routes().merge(actions::routes())
+    me::routes()
+        .merge(members::looking())
+        .merge(subscriptions::routes())
+        .merge(events::routes())
+        .merge(actions::routes())
+        .merge(today::routes())
 }
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    acts::routes()
+    search::routes()
+        .merge(members::revealing())
+        .merge(acts::routes())
         .merge(refunds::routes())
         .merge(adoptions::routes())
         .merge(event_acts::routes())

@@ -19,7 +19,7 @@ use crate::domain::ids::CheckoutId;
 use crate::domain::subscription::Basket;
 use crate::purchases::Error;
 use crate::storage::baskets::{self, Question};
-use crate::storage::{StorageError, checkouts, cursors, transactions};
+use crate::storage::{StorageError, checkouts, cursors, today, transactions};
 use crate::stripe::objects::{List, id_of};
 use crate::stripe::observe::{News, Unknown};
 
@@ -52,11 +52,33 @@ pub struct Compared {
     pub errors: Vec<String>,
     /// Whether it has come to the end.
     pub is_whole: bool,
+    /// What was found and not mended, by its direction.
+    #[serde(skip)]
+    left: LeftOver,
+}
+
+/// How much a comparison found and did not mend, from its beginning on.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+struct LeftOver {
+    paid_not_here: i64,
+    here_not_paid: i64,
+}
+
+impl LeftOver {
+    fn count(&mut self, drift: &Drift) {
+        let counted = match drift.direction {
+            Direction::PaidNotActive => &mut self.paid_not_here,
+            Direction::ActiveNotPaid => &mut self.here_not_paid,
+            Direction::Other => return,
+        };
+        *counted += i64::from(!drift.mended);
+    }
 }
 
 impl Compared {
     fn tell(&mut self, drift: Vec<Drift>) {
         for one in drift {
+            self.left.count(&one);
             if self.drift.len() < MOST_TOLD {
                 self.drift.push(one);
             } else {
@@ -117,6 +139,9 @@ struct Place {
     part: Part,
     /// The last object of that part that is done.
     after: Option<String>,
+    /// What was found so far: several processes, one after the other, may make one comparison.
+    #[serde(default)]
+    left: LeftOver,
 }
 
 impl How {
@@ -134,6 +159,7 @@ impl Place {
             asked: how.asked(),
             part: Part::Subscriptions,
             after: None,
+            left: LeftOver::default(),
         }
     }
 
@@ -184,6 +210,7 @@ impl Events {
         let stored = stored.and_then(|text| serde_json::from_str(&text).ok());
         let stored = stored.filter(|place: &Place| place.asked == how.asked());
         let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how));
+        compared.left = place.left;
         while !stop.is_cancelled() {
             let goes_on = self
                 .compare_page(&mut place, how.apply, &mut compared)
@@ -191,9 +218,11 @@ impl Events {
             progress(&compared);
             if !goes_on {
                 compared.is_whole = true;
+                self.keep_found(compared.left).await?;
                 cursors::delete(&self.pool, CURSOR).await?;
                 break;
             }
+            place.left = compared.left;
             let position = serde_json::to_string(&place).unwrap_or_default();
             cursors::update(&self.pool, CURSOR, &position, self.clock.now()).await?;
         }
@@ -219,15 +248,28 @@ impl Events {
         if place.began() > now {
             return Ok(None);
         }
-        let mut compared = Compared::default();
-        if !self.compare_page(&mut place, apply, &mut compared).await? {
+        let mut compared = Compared {
+            left: place.left,
+            ..Compared::default()
+        };
+        if self.compare_page(&mut place, apply, &mut compared).await? {
+            place.left = compared.left;
+        } else {
             compared.is_whole = true;
+            self.keep_found(compared.left).await?;
             place = Place::beginning(now.max(place.began() + Duration::DAY), how);
         }
         let position = serde_json::to_string(&place).unwrap_or_default();
         // Another replica that took the same page meanwhile, because it took long, has gone on from there.
         cursors::go_on(&self.pool, CURSOR, &stored, &position).await?;
         Ok(Some(compared))
+    }
+
+    /// Keeps what a comparison has found that came to its end.
+    async fn keep_found(&self, left: LeftOver) -> Result<(), Error> {
+        let now = self.clock.now();
+        today::update_compared(&self.pool, now, left.paid_not_here, left.here_not_paid).await?;
+        Ok(())
     }
 
     /// Compares what the next page says; false when there is none.

@@ -7,7 +7,7 @@ pub mod ingest;
 mod queue;
 pub mod reconcile;
 pub mod replay;
-mod settle;
+pub(in crate::services) mod settle;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

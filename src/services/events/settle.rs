@@ -16,10 +16,10 @@ use crate::storage::webhook_events::{self, Deferred, Settled};
 use crate::stripe::event::{EventType, Reading};
 
 /// Why a person should look.
-const NO_SUCH_OBJECT: &str =
+pub(in crate::services) const NO_SUCH_OBJECT: &str =
     "Stripe knows no such object any more, though it belongs to a purchase of ours";
 
-const UNREADABLE: &str = "Stripe's copy of the event can't be read";
+pub(in crate::services) const UNREADABLE: &str = "Stripe's copy of the event can't be read";
 
 /// A worker that dies gives its events back after so long.
 const LEASE: Duration = Duration::minutes(2);

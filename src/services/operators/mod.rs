@@ -1,9 +1,16 @@
-//! What operators do: look at a whole deployment, and adopt what another system sold.
+//! What operators do: find and understand what members hold, look at a whole deployment, and adopt what another system
+//! sold.
 
 pub mod actions;
 pub mod acts;
 pub mod adopt;
+pub mod describe;
 pub mod doctor;
+pub mod events;
+mod lists;
+pub mod members;
+pub mod search;
+pub mod today;
 
 use std::sync::Arc;
 

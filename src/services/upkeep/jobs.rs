@@ -31,7 +31,7 @@ struct Job {
 
 impl Upkeep {
     /// All jobs. To add one, add a row.
-    fn jobs(&self) -> [Job; 13] {
+    fn jobs(&self) -> [Job; 14] {
         let worker = &self.settings.worker;
         let (often, rarely) = (worker.interval, worker.interval.max(RARELY));
         [
@@ -106,6 +106,12 @@ impl Upkeep {
                 every: worker.compare_interval,
                 woken: false,
                 run: |upkeep, _| Box::pin(async move { upkeep.compare_next().await }),
+            },
+            Job {
+                name: "count_today",
+                every: worker.compare_interval.min(COUNT_EVERY),
+                woken: false,
+                run: |upkeep, stop| Box::pin(async move { upkeep.count_today(&stop).await }),
             },
             Job {
                 name: "reconcile",
@@ -190,6 +196,8 @@ impl Vitals {
     }
 }
 
+/// What the page of the day shows is no older than two of these.
+const COUNT_EVERY: Duration = Duration::from_mins(1);
 /// What need not be looked at often.
 const RARELY: Duration = Duration::from_secs(30);
 

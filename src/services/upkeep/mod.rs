@@ -4,6 +4,7 @@
 mod jobs;
 mod looks;
 mod repair;
+mod today;
 
 use std::sync::Arc;
 

@@ -296,12 +296,18 @@ pub(super) fn request(
         .collect();
     let path = path.join("/");
     if method == "GET" {
-        return RequestBuilder::new(StripeMethod::Get, path).query(parameters);
+        let mut request = RequestBuilder::new(StripeMethod::Get, path).query(parameters);
+        request.query = request.query.filter(|query| is_something(query));
+        return request;
     }
     let mut request = RequestBuilder::new(StripeMethod::Post, path).form(parameters);
-    // No parameters at all are written as one without a name.
-    request.body = request.body.filter(|body| body != "=");
+    request.body = request.body.filter(|body| is_something(body));
     request
+}
+
+/// No parameters at all are written as one without a name.
+fn is_something(encoded: &str) -> bool {
+    !matches!(encoded, "" | "=")
 }
 
 #[cfg(test)]
