@@ -64,7 +64,7 @@ def main() -> int:
     shutil.rmtree(data, ignore_errors=True)
     os.makedirs(data)
     running = subprocess.Popen(
-        [demo, "--dir", data, "--port", "27310", "--set", "HTTP__MEMBER_REQUESTS_PER_MINUTE=100000"],
+        [demo, "--dir", data, "--port", "27310", "--empty", "--set", "HTTP__MEMBER_REQUESTS_PER_MINUTE=100000"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -83,9 +83,11 @@ def main() -> int:
         overdue.cancel()
         # Whatever it says from now on is read, so that it never waits for us.
         threading.Thread(target=running.stdout.read, daemon=True).start()
-        service = re.search(r"(http:\S+)/docs", said).group(1)
-        sandbox = re.search(r"Look at +(http:\S+)/", said).group(1)
-        token = re.search(r"^(ey\S+)$", said, re.MULTILINE).group(1)
+        page = re.search(r"^Open +(http://[^/\s]+)", said, re.MULTILINE).group(1)
+        config = call(f"{page}/config.json")
+        service, token = config["api_base"], config["token"]
+        links = {link["text"]: link["href"] for link in config["links"]}
+        sandbox = links["Payments sandbox"].rstrip("/")
         here = os.path.dirname(os.path.abspath(__file__))
         environment = os.environ | {
             REAL: bought(service, sandbox, token),

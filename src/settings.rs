@@ -172,7 +172,7 @@ pub struct Console {
     pub reasons: Vec<String>,
 }
 
-/// A login that speaks OpenID Connect.
+/// A login that speaks `OpenID` Connect.
 #[derive(Clone, Debug)]
 pub struct Login {
     /// What verifies its access tokens.

@@ -32,8 +32,37 @@ pub(crate) fn claim(dir: &Path) -> anyhow::Result<File> {
     }
 }
 
+/// A port for each part.
+pub(crate) struct Ports {
+    pub(crate) page: TcpListener,
+    pub(crate) service: TcpListener,
+    pub(crate) sandbox: TcpListener,
+    /// Mosaic's, where it is wanted.
+    pub(crate) beside: Option<TcpListener>,
+}
+
+impl Ports {
+    /// Takes them, one after the other.
+    pub(crate) async fn take(first: u16, with_mosaic: bool) -> anyhow::Result<Self> {
+        let page = bind(first, "the page").await?;
+        let service = bind(port_of(&page)?.saturating_add(1), "the service").await?;
+        let sandbox = bind(port_of(&service)?.saturating_add(1), "the sandbox").await?;
+        let beside = if with_mosaic {
+            Some(bind(port_of(&sandbox)?.saturating_add(1), "Mosaic").await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            page,
+            service,
+            sandbox,
+            beside,
+        })
+    }
+}
+
 /// The wanted port or the next free one, and a word about it when it is another.
-pub(crate) async fn bind(wanted: u16, whose: &str) -> anyhow::Result<TcpListener> {
+async fn bind(wanted: u16, whose: &str) -> anyhow::Result<TcpListener> {
     for port in wanted..=wanted.saturating_add(PORTS) {
         match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
             Ok(listener) => {
@@ -52,7 +81,7 @@ pub(crate) async fn bind(wanted: u16, whose: &str) -> anyhow::Result<TcpListener
     bail!("all ports from {wanted} on are taken: choose another with --port")
 }
 
-pub(crate) fn port_of(listener: &TcpListener) -> std::io::Result<u16> {
+fn port_of(listener: &TcpListener) -> std::io::Result<u16> {
     listener
         .local_addr()
         .map(|address: SocketAddr| address.port())

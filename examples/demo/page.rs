@@ -11,7 +11,8 @@ use tower::ServiceBuilder;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use super::{Login, Urls, project};
+use super::cli::project;
+use super::{Login, Urls};
 
 /// The membership page, and what it must know of the rest.
 pub(crate) fn page(login: Login, urls: Urls) -> Router {
@@ -27,6 +28,7 @@ pub(crate) fn page(login: Login, urls: Urls) -> Router {
             "token": token,
             "member": { "name": login.name },
             "links": [
+                { "text": "All that there is to see", "href": "/start" },
                 { "text": "Payments sandbox", "href": format!("{}/", urls.sandbox) },
                 { "text": "API", "href": format!("{}/docs", urls.service) },
             ],

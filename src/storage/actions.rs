@@ -412,6 +412,34 @@ pub async fn list(
         .await?)
 }
 
+/// The newest acts to these subjects, on these payments, and those that concern a member, if she is named; newest first.
+pub async fn find_about(
+    db: impl PgExecutor<'_>,
+    subjects: &[String],
+    targets: &[String],
+    user: Option<&str>,
+    limit: i64,
+) -> Result<Vec<ActionRow>, StorageError> {
+    Ok(sqlx::query_as(FIND_ABOUT)
+        .bind(subjects)
+        .bind(targets)
+        .bind(user)
+        .bind(limit)
+        .fetch_all(db)
+        .await?)
+}
+
+/// See [`find_about`]. One by one, so that each is read from the end of its own part of an index.
+pub const FIND_ABOUT: &str = "SELECT * FROM (
+        SELECT a.* FROM unnest($1::text[]) AS s (id) CROSS JOIN LATERAL (
+            SELECT * FROM actions WHERE subject = s.id ORDER BY seq DESC LIMIT $4) AS a
+         UNION
+        SELECT a.* FROM unnest($2::text[]) AS t (id) CROSS JOIN LATERAL (
+            SELECT * FROM actions WHERE target = t.id ORDER BY seq DESC LIMIT $4) AS a
+         UNION
+        SELECT a.* FROM (SELECT * FROM actions WHERE user_id = $3 ORDER BY seq DESC LIMIT $4) AS a) AS found
+    ORDER BY seq DESC LIMIT $4";
+
 /// What is wrong with the chain, or its last entry where nothing is.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verified {

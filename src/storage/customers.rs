@@ -45,16 +45,20 @@ pub async fn find_stripe_customers(
     .await?)
 }
 
-/// The same with the currency of each.
-pub async fn find_all_of_user(
+/// Every customer at Stripe that a user ever had, each with its currency: of each currency first the one with whom she buys
+/// now, then those of her newest checkouts.
+pub async fn find_of_user_ever(
     db: impl PgExecutor<'_>,
     user: &UserId,
 ) -> Result<Vec<(String, String)>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT currency, stripe_customer_id FROM customers WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
-          UNION SELECT currency, stripe_customer_id FROM checkouts
-                 WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
-          ORDER BY 1, 2",
+        "SELECT currency, stripe_customer_id FROM (
+            SELECT currency, stripe_customer_id, 'infinity'::timestamptz AS used FROM customers
+             WHERE user_id = $1 AND stripe_customer_id IS NOT NULL
+             UNION ALL
+            SELECT currency, stripe_customer_id, created_at FROM checkouts
+             WHERE user_id = $1 AND stripe_customer_id IS NOT NULL) AS had
+          GROUP BY currency, stripe_customer_id ORDER BY currency, max(used) DESC, stripe_customer_id",
     )
     .bind(user.as_str())
     .fetch_all(db)

@@ -391,32 +391,6 @@ pub async fn find_one_of_user(
     row.map(SubscriptionRow::into_line).transpose()
 }
 
-/// Whose an object at Stripe is, and by which line, where a foreign key of ours names it.
-pub async fn find_owner_of(
-    db: impl PgExecutor<'_>,
-    object: &str,
-) -> Result<Option<(UserId, SubscriptionId)>, StorageError> {
-    let owner: Option<(String, Uuid)> = sqlx::query_as(
-        "SELECT user_id, id FROM subscriptions WHERE stripe_subscription_id = $1
-          UNION ALL
-         SELECT user_id, id FROM subscriptions WHERE stripe_payment_intent_id = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM checkouts c JOIN subscriptions s ON s.checkout_id = c.id
-          WHERE c.stripe_session_id = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id
-          WHERE t.stripe_reference = $1
-          UNION ALL
-         SELECT s.user_id, s.id FROM transactions t JOIN subscriptions s ON s.id = t.subscription_id
-          WHERE t.stripe_payment_intent_id = $1
-          LIMIT 1",
-    )
-    .bind(object)
-    .fetch_optional(db)
-    .await?;
-    Ok(owner.map(|(user, id)| (UserId::new(user), SubscriptionId(id))))
-}
-
 /// What tells a line of a payment as one of a user's: every foreign key, and what it was bought as.
 #[derive(Clone, Debug)]
 pub struct OwnLine {
@@ -546,6 +520,77 @@ pub async fn find_shares_held(
     )
     .bind(user.as_str())
     .bind(on)
+    .fetch_all(db)
+    .await?)
+}
+
+/// A line, whose it is, and its basket.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The line, without its disputes.
+    pub line: Subscription,
+    /// Whose it is.
+    pub user: UserId,
+    /// Its basket.
+    pub checkout: CheckoutId,
+}
+
+fn placed(row: &PgRow) -> Result<Placed, StorageError> {
+    let (user, line) = with_user(row)?;
+    Ok(Placed {
+        line,
+        user: UserId::new(user),
+        checkout: CheckoutId(row.try_get("checkout_id")?),
+    })
+}
+
+/// One line, whosever it is.
+pub async fn find_placed(
+    db: impl PgExecutor<'_>,
+    id: SubscriptionId,
+) -> Result<Option<Placed>, StorageError> {
+    let row = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", user_id, checkout_id FROM subscriptions WHERE id = $1"
+    ))
+    .bind(id.0)
+    .fetch_optional(db)
+    .await?;
+    row.as_ref().map(placed).transpose()
+}
+
+/// The newest lines of a user, newest first.
+pub async fn find_placed_of_user(
+    db: impl PgExecutor<'_>,
+    user: &UserId,
+    limit: i64,
+) -> Result<Vec<Placed>, StorageError> {
+    let rows = sqlx::query(concat!(
+        "SELECT ",
+        columns!(),
+        ", user_id, checkout_id FROM subscriptions WHERE user_id = $1 ORDER BY id DESC LIMIT $2"
+    ))
+    .bind(user.as_str())
+    .bind(limit)
+    .fetch_all(db)
+    .await?;
+    rows.iter().map(placed).collect()
+}
+
+/// Of these subscriptions at Stripe, and of these ids of ours, those that are lines of anybody: the line's id, its
+/// subscription at Stripe, and its user.
+pub async fn find_users_of(
+    db: impl PgExecutor<'_>,
+    stripe_subscriptions: &[&str],
+    ids: &[Uuid],
+) -> Result<Vec<(Uuid, Option<String>, String)>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT id, stripe_subscription_id, user_id FROM subscriptions WHERE stripe_subscription_id = ANY ($1)
+          UNION SELECT id, stripe_subscription_id, user_id FROM subscriptions WHERE id = ANY ($2)",
+    )
+    .bind(stripe_subscriptions)
+    .bind(ids)
     .fetch_all(db)
     .await?)
 }

@@ -203,3 +203,70 @@ pub async fn find_payments(
     .fetch_all(db)
     .await?)
 }
+
+/// A transaction as an operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the columns' comments say it")]
+pub struct TransactionRow {
+    pub id: Uuid,
+    pub subscription_id: Uuid,
+    pub kind: String,
+    pub state: Option<String>,
+    pub stripe_reference: String,
+    pub stripe_payment_intent_id: Option<String>,
+    pub occurred_at: OffsetDateTime,
+    pub created_at: OffsetDateTime,
+}
+
+from_row!(TransactionRow {
+    id,
+    subscription_id,
+    kind,
+    state,
+    stripe_reference,
+    stripe_payment_intent_id,
+    occurred_at,
+    created_at,
+});
+
+/// The newest transactions of these lines, newest first.
+pub async fn find_of_lines(
+    db: impl PgExecutor<'_>,
+    lines: &[Uuid],
+    limit: i64,
+) -> Result<Vec<TransactionRow>, StorageError> {
+    Ok(sqlx::query_as(FIND_OF_LINES)
+        .bind(lines)
+        .bind(limit)
+        .fetch_all(db)
+        .await?)
+}
+
+/// See [`find_of_lines`].
+pub const FIND_OF_LINES: &str = "SELECT t.* FROM unnest($1::uuid[]) AS l (id) CROSS JOIN LATERAL (
+        SELECT id, subscription_id, kind, state, stripe_reference, stripe_payment_intent_id, occurred_at, created_at
+          FROM transactions WHERE subscription_id = l.id ORDER BY occurred_at DESC, id DESC LIMIT $2) AS t
+    ORDER BY t.occurred_at DESC, t.id DESC LIMIT $2";
+
+/// Whatever is recorded of these payments or under these references, whosever it is, with its user.
+pub async fn find_of_objects(
+    db: impl PgExecutor<'_>,
+    payments: &[&str],
+    references: &[&str],
+) -> Result<Vec<(String, TransactionRow)>, StorageError> {
+    let rows = sqlx::query(FIND_OF_OBJECTS)
+        .bind(payments)
+        .bind(references)
+        .fetch_all(db)
+        .await?;
+    let with_user = |row: &PgRow| Ok((row.try_get("user_id")?, TransactionRow::from_row(row)?));
+    rows.iter().map(with_user).collect()
+}
+
+/// See [`find_of_objects`].
+pub const FIND_OF_OBJECTS: &str = "SELECT s.user_id, t.* FROM (
+        SELECT id, subscription_id, kind, state, stripe_reference, stripe_payment_intent_id, occurred_at, created_at
+          FROM transactions WHERE stripe_payment_intent_id = ANY ($1)
+         UNION
+        SELECT id, subscription_id, kind, state, stripe_reference, stripe_payment_intent_id, occurred_at, created_at
+          FROM transactions WHERE stripe_reference = ANY ($2)) AS t JOIN subscriptions s ON s.id = t.subscription_id";

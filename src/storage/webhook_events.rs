@@ -311,6 +311,29 @@ pub async fn find_by_id(
         .await?)
 }
 
+/// Events about these objects, and those with these ids: first those that are not at their end or that somebody took off
+/// the list, then the newest.
+pub async fn find_about(
+    db: impl PgExecutor<'_>,
+    objects: &[String],
+    ids: &[String],
+    limit: i64,
+) -> Result<Vec<EventRow>, StorageError> {
+    Ok(sqlx::query_as(FIND_ABOUT)
+        .bind(objects)
+        .bind(ids)
+        .bind(limit)
+        .fetch_all(db)
+        .await?)
+}
+
+/// See [`find_about`].
+pub const FIND_ABOUT: &str = "SELECT * FROM (
+        SELECT * FROM webhook_events WHERE object_id = ANY ($1)
+         UNION SELECT * FROM webhook_events WHERE id = ANY ($2)) AS e
+    ORDER BY (state IN ('applied', 'ignored') AND NOT starts_with(coalesce(last_error, ''), 'dismissed')),
+             received_at DESC, id LIMIT $3";
+
 /// When the newest event of that type about an object was made.
 pub async fn find_newest(
     db: impl PgExecutor<'_>,

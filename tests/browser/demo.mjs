@@ -10,7 +10,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 
 export const PROJECT = path.resolve(import.meta.dirname, '../..');
 
-const PROGRAM =
+export const PROGRAM =
   process.env.DEMO ??
   path.resolve(import.meta.dirname, '../../', process.env.CARGO_TARGET_DIR ?? 'target', 'debug/examples/demo');
 
@@ -22,14 +22,24 @@ export async function scratch() {
 
 /** A running demo: what it printed, where its parts are, and how to stop it. */
 export class Demo {
-  static async start(directory, ...options) {
+  /** One in which nothing has happened: a year behind it takes its time, and most tests want to know all that is there. */
+  static start(directory, ...options) {
+    return Demo.lived(directory, '--empty', ...options);
+  }
+
+  /** One as somebody at a terminal starts it, with a year behind it. */
+  static async lived(directory, ...options) {
     const demo = new Demo();
     // Away from the usual ports, where a developer's own demo may run; a taken one is the demo's own business.
     const port = ['--port', String(20000 + Math.floor(Math.random() * 20000))];
     const words = ['--dir', directory, ...(options.includes('--port') ? [] : port), ...options];
     demo.process = spawn(PROGRAM, words, { stdio: ['ignore', 'pipe', 'pipe'] });
     demo.output = '';
-    demo.ended = new Promise((done) => demo.process.once('exit', (code, signal) => done(code ?? signal)));
+    demo.ended = new Promise((done) => {
+      demo.process.once('exit', (code, signal) => done(code ?? signal));
+      // It is not built, or built elsewhere.
+      demo.process.once('error', ({ message }) => done(message));
+    });
     const up = new Promise((done) => {
       const read = (chunk) => {
         demo.output += chunk;
@@ -40,14 +50,15 @@ export class Demo {
     });
     const ended = await Promise.race([up, demo.ended.then((code) => `it ended with ${code}`)]);
     if (ended) throw new Error(`the demo did not start, ${ended}:\n${demo.output}`);
-    const address = (label) => demo.output.match(new RegExp(`${label} +(http://127\\.0\\.0\\.1:\\d+)`))[1];
-    demo.page = address('Open');
-    demo.sandbox = address('Look at');
-    demo.service = demo.output.match(/(http:\S+)\/docs/)[1];
+    demo.start = demo.output.match(/^Open +(http:\S+)/m)[1];
+    demo.page = new URL(demo.start).origin;
+    const config = await (await fetch(`${demo.page}/config.json`)).json();
+    demo.service = config.api_base;
+    demo.sandbox = new URL(config.links.find(({ text }) => text === 'Payments sandbox').href).origin;
+    demo.token = config.token;
     // With --mosaic alone.
     demo.mosaic = demo.output.match(/^Mosaic +(http:\S+)\/ /m)?.[1];
     demo.client = demo.output.match(/(http:\S+\/client\/\S+)/)?.[1];
-    demo.token = demo.output.match(/^(ey\S+)$/m)[1];
     return demo;
   }
 
@@ -84,12 +95,16 @@ export class Demo {
   }
 
   /** Somebody who has not bought anything yet. */
-  async newcomer(name) {
+  newcomer(name) {
+    return this.member(`${name}-${Math.random().toString(36).slice(2)}`, name);
+  }
+
+  /** Somebody of this id. */
+  async member(user, name) {
     const settings = await readFile(path.join(PROJECT, 'config/development.toml'), 'utf8');
     const secret = settings.match(/^hs256_secret = "(.+)"/m)[1];
     const [header, body] = this.token.split('.');
     const claims = JSON.parse(Buffer.from(body, 'base64url'));
-    const user = `${name}-${Math.random().toString(36).slice(2)}`;
     const signed = `${header}.${Buffer.from(JSON.stringify({ ...claims, sub: user })).toString('base64url')}`;
     const signature = createHmac('sha256', secret).update(signed).digest('base64url');
     return new Member(this, `${signed}.${signature}`, name, user);

@@ -5,6 +5,7 @@ mod cut_off;
 mod lists;
 mod login;
 mod search;
+mod story;
 mod today;
 
 use serde_json::Value;

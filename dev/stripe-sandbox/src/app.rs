@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub stop: CancellationToken,
     /// Where the state is saved.
     pub state: Option<PathBuf>,
+    /// Nothing is saved for now.
+    pub in_memory: AtomicBool,
     /// What a reset starts from again.
     pub start: StartingPoint,
 }
@@ -36,6 +39,7 @@ pub(crate) struct App {
 pub(crate) struct StartingPoint {
     pub catalogue: Option<String>,
     pub webhook: Option<Webhook>,
+    pub clock_start: Option<i64>,
     pub set_up: bool,
 }
 
@@ -104,6 +108,9 @@ impl App {
     /// Saves the state where there is a file for it and something has changed.
     pub(crate) fn save(&self) {
         let Some(path) = &self.state else { return };
+        if self.in_memory.load(Ordering::Relaxed) {
+            return;
+        }
         let text = {
             let mut world = self.world();
             if !std::mem::take(&mut world.dirty) {
@@ -138,6 +145,12 @@ fn hold_events(world: &mut World) {
 impl StartingPoint {
     /// Adds what the options name and is not there yet.
     pub(crate) fn apply(&self, world: &mut World) -> Result<(), StartError> {
+        // What is there has its times already, and would then be of the future.
+        if let Some(start) = self.clock_start
+            && world.store.is_empty()
+        {
+            world.clock.begin_at(start);
+        }
         if let Some(text) = &self.catalogue {
             seed::apply(world, text).map_err(StartError::Catalogue)?;
         }

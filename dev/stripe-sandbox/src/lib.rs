@@ -59,6 +59,9 @@ pub struct Options {
     pub secret_key: String,
     /// A webhook endpoint to start with.
     pub webhook: Option<Webhook>,
+    /// Where its clock begins, in seconds since 1970, while nothing is there yet; a state that was saved keeps its own clock.
+    /// For who wants a past to live through up to today: the clock goes forwards only.
+    pub clock_start: Option<i64>,
     /// Starts as an operator leaves an account that is set up: the portal's settings are saved, and the endpoint to start
     /// with has the newest version.
     pub set_up: bool,
@@ -84,6 +87,7 @@ impl Default for Options {
             catalogue: None,
             secret_key: "sk_test_sandbox".to_owned(),
             webhook: None,
+            clock_start: None,
             set_up: false,
         }
     }

@@ -67,6 +67,14 @@ struct Serve {
     #[arg(long, env = "STRIPE_SANDBOX_WEBHOOK_SECRET", value_name = "SECRET", value_delimiter = ',', num_args = 1..,
           requires = "webhook_url", hide_env_values = true)]
     webhook_secret: Vec<String>,
+    /// Let the clock begin there, in seconds since 1970, unless a state is loaded.
+    #[arg(
+        long,
+        env = "STRIPE_SANDBOX_CLOCK_START",
+        value_name = "SECONDS",
+        allow_negative_numbers = true
+    )]
+    clock_start: Option<i64>,
     /// Start with the portal's settings saved, and with the newest version for the endpoint.
     #[arg(long, env = "STRIPE_SANDBOX_SET_UP")]
     set_up: bool,
@@ -92,6 +100,7 @@ impl Serve {
             catalogue: self.catalogue,
             secret_key: self.secret_key,
             webhook,
+            clock_start: self.clock_start,
             set_up: self.set_up,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,9 +56,9 @@ fn load(path: Option<&Path>) -> Result<World, StartError> {
     };
     let mut world: World = serde_json::from_str(&text).map_err(|error| failed(error.into()))?;
     world.store.reindex();
-    world.events_held = world.store.all("event").len();
     world.idempotency.retain(|_, stored| stored.is_answered());
     world.deliveries.reindex();
+    world.forget_old_events();
     Ok(world)
 }
 
@@ -96,6 +97,7 @@ impl Sandbox {
         let start = StartingPoint {
             catalogue: catalogue.transpose()?,
             webhook: options.webhook,
+            clock_start: options.clock_start,
             set_up: options.set_up,
         };
         start.apply(&mut world)?;
@@ -119,6 +121,7 @@ impl Sandbox {
             client: client.map_err(StartError::Client)?,
             stop: CancellationToken::new(),
             state: options.state,
+            in_memory: AtomicBool::new(false),
             start,
         });
         let rooms = pages::router(Arc::clone(&app)).merge(control::router(Arc::clone(&app)));
@@ -132,6 +135,18 @@ impl Sandbox {
     /// Where it is reached, as `http://127.0.0.1:PORT`.
     pub fn url(&self) -> String {
         self.url.clone()
+    }
+
+    /// Saves nothing until [`Self::save`]: for who makes a past that is worth keeping only when it is whole.
+    pub fn keep_in_memory(&self) {
+        self.app.in_memory.store(true, Ordering::Relaxed);
+    }
+
+    /// Saves its state now, without the events that the API no longer shows, and from now on again by itself.
+    pub fn save(&self) {
+        self.app.world().forget_old_events();
+        self.app.in_memory.store(false, Ordering::Relaxed);
+        self.app.save();
     }
 
     /// Stops it and saves its state.

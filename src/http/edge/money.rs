@@ -20,6 +20,11 @@ const LONGEST_TAG: usize = 35;
 pub(in crate::http) struct Language(Locale);
 
 impl Language {
+    /// For sentences that are English.
+    pub(in crate::http) fn english() -> Self {
+        Self(icu_locale_core::locale!("en"))
+    }
+
     /// The one that was asked for, else the first that the browser prefers, else English.
     pub(in crate::http) fn of(asked: Option<&str>, headers: &HeaderMap) -> Result<Self, ApiError> {
         if let Some(asked) = asked {
@@ -42,11 +47,6 @@ impl Language {
         let first = Some(first).filter(|first| first.len() <= LONGEST_TAG);
         let parsed = first.and_then(|first| first.parse().ok());
         Ok(Self(parsed.unwrap_or(Locale::UNKNOWN)))
-    }
-
-    /// English, whoever reads it.
-    pub(in crate::http) fn english() -> Self {
-        Self(Locale::UNKNOWN)
     }
 
     /// An amount of minor units, as `1.234,50 €`; a currency that the language has no sign for by its code.

@@ -1,7 +1,6 @@
 //! Acts on one subscription: take over what Stripe says, cancel, resume, settle. Refunds have a file of their own.
 
 use axum::extract::State;
-use axum::http::HeaderMap;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use utoipa::ToSchema;
@@ -10,7 +9,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::asking::{ACTING, ActionState, Asker, Why, to_its_end};
-use super::subscriptions::Subscription;
+use super::subscriptions::OperatorSubscription;
 use crate::domain::ids::SubscriptionId;
 use crate::http::edge::codes::Code;
 use crate::http::edge::errors::{DATABASE, STRIPE};
@@ -22,6 +21,7 @@ use crate::http::edge::state::AppState;
 use crate::purchases::cancel::CancelAt;
 use crate::services::events::compare::Drift;
 use crate::services::operators::acts::{Acted, Preview, SettlePreview};
+use crate::services::operators::describe;
 
 /// Why an operator acts, and whether she only wants to see what would happen.
 #[derive(Debug, Deserialize, Serialize, ToSchema)]
@@ -101,7 +101,7 @@ pub(super) struct ActAnswer {
     /// What would happen; null for what was done.
     pub preview: Option<ActPreview>,
     /// As it is now; null where there is none yet.
-    pub subscription: Option<Subscription>,
+    pub subscription: Option<OperatorSubscription>,
 }
 
 /// What would happen.
@@ -291,14 +291,13 @@ async fn settle(
     State(state): State<AppState>,
     asker: Asker<Money>,
     Path(id): Path<Uuid>,
-    headers: HeaderMap,
     Json(body): Json<SettleAct>,
 ) -> Result<Json<ActAnswer>, ApiError> {
     let (id, operators) = (SubscriptionId(id), state.services.operators.clone());
     let invoice = body.invoice.clone();
     if body.dry_run {
         let preview = operators.preview_settle(id, invoice.as_deref()).await?;
-        return seen(&state, id, preview, &Language::of(None, &headers)?).await;
+        return seen(&state, id, preview, &Language::english()).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("settle {id}"), &body)?;
     let act = async move { operators.settle(id, invoice.as_deref(), &ask).await };
@@ -324,7 +323,7 @@ has_why!(JustAct, CancelAct, SettleAct);
 /// What came of an act.
 pub(super) async fn done(state: &AppState, acted: &Acted) -> Result<Json<ActAnswer>, ApiError> {
     let subscription = match acted.line {
-        Some(id) => Subscription::read(state, id).await?,
+        Some(id) => subscription(state, id).await?,
         None => None,
     };
     Ok(Json(ActAnswer {
@@ -344,8 +343,16 @@ pub(super) async fn seen(
     Ok(Json(ActAnswer {
         action: None,
         preview: ActPreview::of(preview, language),
-        subscription: Subscription::read(state, id).await?,
+        subscription: subscription(state, id).await?,
     }))
+}
+
+async fn subscription(
+    state: &AppState,
+    id: SubscriptionId,
+) -> Result<Option<OperatorSubscription>, ApiError> {
+    let described = state.services.operators.describe(id).await?;
+    Ok(described.as_ref().map(OperatorSubscription::of))
 }
 
 async fn resumed(
@@ -360,7 +367,7 @@ async fn resumed(
             text: vec!["It renews again by itself, as before it was cancelled.".to_owned()],
             warnings: Vec::new(),
         })),
-        subscription: Subscription::read(state, id).await?,
+        subscription: subscription(state, id).await?,
     }))
 }
 
@@ -421,7 +428,10 @@ impl EndsPreview {
     fn of(at: Option<OffsetDateTime>) -> Self {
         let (text, warnings) = match at {
             Some(at) => (
-                format!("It goes on until {}, and does not renew.", day(at)),
+                format!(
+                    "It goes on until {}, and does not renew.",
+                    describe::day(at)
+                ),
                 Vec::new(),
             ),
             None => (
@@ -459,9 +469,4 @@ impl SettleBody {
             },
         }
     }
-}
-
-/// A day for people, as 3 March 2027.
-pub(super) fn day(at: OffsetDateTime) -> String {
-    format!("{} {} {}", at.day(), at.month(), at.year())
 }

@@ -12,6 +12,7 @@ mod me;
 mod members;
 mod refunds;
 mod search;
+mod story;
 mod subscriptions;
 mod today;
 
@@ -28,15 +29,17 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
         .merge(members::looking())
         .merge(subscriptions::routes())
         .merge(events::routes())
+        .merge(actions::routes())
         .merge(today::routes())
 }
 
 /// For operators, answered by Stripe.
 pub(super) fn from_stripe() -> OpenApiRouter<AppState> {
-    acts::routes()
+    search::routes()
+        .merge(members::revealing())
+        .merge(acts::routes())
         .merge(refunds::routes())
         .merge(adoptions::routes())
         .merge(event_acts::routes())
-        .merge(search::routes())
-        .merge(members::revealing())
+        .merge(story::routes())
 }

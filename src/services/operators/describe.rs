@@ -361,7 +361,10 @@ mod tests {
         assert_eq!(acts(&paid), ["sync", "cancel"]);
         paid.refund = Refund::None;
         let mut owed = paid.clone();
-        (owed.reason, owed.stripe) = (Reason::PaymentRetrying, Some(held(StripeStatus::PastDue, 31)));
+        (owed.reason, owed.stripe) = (
+            Reason::PaymentRetrying,
+            Some(held(StripeStatus::PastDue, 31)),
+        );
         assert_eq!(acts(&owed), ["sync", "refund", "cancel", "settle"]);
         let mut cancelled = paid.clone();
         cancelled.status = Status::Cancelled;

@@ -60,7 +60,7 @@ impl Operators {
             ..Wanted::default()
         };
         let subscriptions = self.list(&wanted).await?;
-        let customers = customers::find_all_of_user(&self.pool, user).await?;
+        let customers = customers::find_of_user_ever(&self.pool, user).await?;
         let is_known = !subscriptions.is_empty() || !customers.is_empty();
         Ok(is_known.then(|| Member {
             subscriptions: subscriptions.into_iter().map(|(_, one)| one).collect(),

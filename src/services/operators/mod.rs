@@ -10,6 +10,7 @@ pub mod events;
 mod lists;
 pub mod members;
 pub mod search;
+pub mod story;
 pub mod today;
 
 use std::sync::Arc;

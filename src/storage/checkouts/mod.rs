@@ -107,6 +107,43 @@ pub async fn lock_neglected(
     Ok(rows.into_iter().map(|(id,)| CheckoutId(id)).collect())
 }
 
+/// How a checkout stands, and by what Stripe knows it.
+#[derive(Clone, Debug)]
+#[expect(missing_docs, reason = "the columns' comments say it")]
+pub struct CheckoutRow {
+    pub id: Uuid,
+    pub currency: String,
+    pub mode: String,
+    pub status: String,
+    pub stripe_customer_id: Option<String>,
+    pub stripe_session_id: Option<String>,
+    pub expires_at: OffsetDateTime,
+}
+
+from_row!(CheckoutRow {
+    id,
+    currency,
+    mode,
+    status,
+    stripe_customer_id,
+    stripe_session_id,
+    expires_at,
+});
+
+/// These checkouts.
+pub async fn find_by_ids(
+    db: impl PgExecutor<'_>,
+    ids: &[Uuid],
+) -> Result<Vec<CheckoutRow>, StorageError> {
+    Ok(sqlx::query_as(
+        "SELECT id, currency, mode, status, stripe_customer_id, stripe_session_id, expires_at FROM checkouts
+          WHERE id = ANY ($1)",
+    )
+    .bind(ids)
+    .fetch_all(db)
+    .await?)
+}
+
 /// When the first checkout was recorded.
 pub async fn find_oldest(db: impl PgExecutor<'_>) -> Result<Option<OffsetDateTime>, StorageError> {
     let row: Option<(OffsetDateTime,)> =

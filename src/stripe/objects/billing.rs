@@ -183,6 +183,8 @@ pub struct Invoice {
     /// The same before 2025-03-31, for the whole.
     #[serde(default, deserialize_with = "or_default")]
     pub paid_out_of_band: bool,
+    /// Unix seconds; none when Stripe does not try again.
+    pub next_payment_attempt: Option<i64>,
     /// Minor units of credit notes after it was paid.
     pub post_payment_credit_notes_amount: Option<i64>,
     /// Its page: a bearer link, never logged.
@@ -505,6 +507,12 @@ pub struct CreditNote {
     pub refund: Option<Expandable<Reference>>,
     /// What it takes back.
     pub lines: Option<List<CreditNoteLine>>,
+    /// Unix seconds.
+    pub created: Option<i64>,
+    /// ISO 4217, lower case.
+    pub currency: Option<String>,
+    /// Minor units.
+    pub amount: Option<i64>,
 }
 
 /// A line of a credit note.

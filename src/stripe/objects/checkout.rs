@@ -39,6 +39,10 @@ pub struct Session {
     pub url: Option<String>,
     /// Unix seconds.
     pub expires_at: Option<i64>,
+    /// When it was opened: Unix seconds.
+    pub created: Option<i64>,
+    /// ISO 4217, lower case.
+    pub currency: Option<String>,
 }
 
 /// A line of a Checkout Session.

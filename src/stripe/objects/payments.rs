@@ -80,6 +80,16 @@ pub struct Charge {
     pub refunds: Option<List<Refund>>,
     /// The number of the receipt that Stripe mailed, if it did.
     pub receipt_number: Option<String>,
+    /// How it was paid.
+    pub payment_method_details: Option<PaymentMethodDetails>,
+}
+
+/// How a charge was paid: the kind alone, neither card nor account.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PaymentMethodDetails {
+    /// `card`, `sepa_debit`, …
+    #[serde(rename = "type")]
+    pub kind: Option<String>,
 }
 
 impl Charge {
@@ -137,4 +147,13 @@ pub struct Dispute {
     pub amount: Option<i64>,
     /// `fraudulent`, `duplicate`, `product_not_received`, …
     pub reason: Option<String>,
+    /// Until when it can be answered.
+    pub evidence_details: Option<EvidenceDetails>,
+}
+
+/// How a dispute can be answered.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct EvidenceDetails {
+    /// Unix seconds.
+    pub due_by: Option<i64>,
 }

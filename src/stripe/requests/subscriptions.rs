@@ -102,6 +102,19 @@ impl Stripe {
             .await
     }
 
+    /// The newest subscriptions of a customer, ended or not.
+    pub async fn list_subscriptions_of_customer(
+        &self,
+        customer: &str,
+    ) -> Result<Answer<List<Subscription>>, StripeError> {
+        let request = ListSubscription::new()
+            .customer(customer)
+            .status(ListSubscriptionStatus::All)
+            .limit(PAGE);
+        self.call(Operation::ListSubscriptions, request.build(), None)
+            .await
+    }
+
     /// Writes our ids into a subscription's metadata, beside what is there.
     pub async fn tag_subscription(
         &self,

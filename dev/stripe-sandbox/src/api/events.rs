@@ -4,16 +4,14 @@ use serde_json::Value;
 
 use super::listing;
 use super::{Call, Route, route};
-use crate::world::World;
 use crate::world::error::{ApiError, ApiResult};
 use crate::world::json::Json;
+use crate::world::{EVENTS_KEPT, World};
 
 pub(super) const ROUTES: &[Route] = &[
     route("GET", "/v1/events", "event", index),
     route("GET", "/v1/events/{}", "event", retrieve),
 ];
-
-const KEPT_SECONDS: i64 = 30 * 86_400;
 
 fn retrieve(world: &mut World, call: &Call) -> ApiResult {
     let event = world.require("event", call.id())?;
@@ -25,7 +23,7 @@ fn retrieve(world: &mut World, call: &Call) -> ApiResult {
 }
 
 fn is_kept(world: &World, event: &Value) -> bool {
-    world.now() - event.int("created") <= KEPT_SECONDS
+    world.now() - event.int("created") <= EVENTS_KEPT
 }
 
 fn index(world: &mut World, call: &Call) -> ApiResult {

@@ -117,7 +117,8 @@ async fn show_clock(State(app): Shared) -> Body<Value> {
 }
 
 fn clock_of(world: &World) -> Value {
-    json!({"now": world.now(), "offset": world.clock.offset})
+    let next = world.schedule.first_key_value();
+    json!({"now": world.now(), "offset": world.clock.offset, "next_due": next.map(|((at, _), _)| at)})
 }
 
 #[derive(Deserialize)]

@@ -25,7 +25,7 @@ pub(crate) fn wall() -> i64 {
 /// The clock that `created`, expiries and the `Date` header follow.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Clock {
-    /// Seconds ahead of wall time.
+    /// Seconds ahead of wall time; fewer than none where it began in the past.
     pub offset: i64,
     /// The moment that due work is executed at.
     #[serde(skip)]
@@ -33,6 +33,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
+    /// Lets it stand at a moment, which may have passed.
+    pub(crate) fn begin_at(&mut self, start: i64) {
+        self.offset = start - wall();
+    }
+
     /// Seconds since 1970 in the sandbox.
     pub(crate) fn now(&self) -> i64 {
         self.frozen.unwrap_or_else(|| wall() + self.offset)

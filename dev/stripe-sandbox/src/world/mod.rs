@@ -15,7 +15,7 @@ pub(crate) mod searchable;
 pub(crate) mod settings;
 pub(crate) mod store;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -36,6 +36,9 @@ pub(crate) use self::schedule::Task;
 
 /// The API version whose shapes the objects have.
 pub(crate) const API_VERSION: &str = "2026-10-28.endive";
+
+/// Seconds for which Stripe shows an event.
+pub(crate) const EVENTS_KEPT: i64 = 30 * 86_400;
 
 /// Who asked, as `event.request` tells.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +96,21 @@ impl World {
     /// Seconds since 1970 in the sandbox.
     pub(crate) fn now(&self) -> i64 {
         self.clock.now()
+    }
+
+    /// Forgets the events that the API no longer shows, and how they were delivered: most of what a long past weighs.
+    pub(crate) fn forget_old_events(&mut self) {
+        let oldest = self.now() - EVENTS_KEPT;
+        let open = self.deliveries.unsettled();
+        let open: HashSet<String> = open.map(|delivery| delivery.event.clone()).collect();
+        self.store.forget("event", |event| {
+            event.int("created") < oldest && !open.contains(event.text("id"))
+        });
+        let store = &self.store;
+        self.deliveries
+            .retain(|delivery| delivery.body.is_some() || store.get(&delivery.event).is_some());
+        self.events_held = self.store.all("event").len();
+        self.dirty = true;
     }
 
     /// Notes work for later.

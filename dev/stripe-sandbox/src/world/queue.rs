@@ -58,6 +58,15 @@ impl Deliveries {
         }
     }
 
+    /// Keeps those that are wanted.
+    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Delivery) -> bool) {
+        for (_, delivery) in std::mem::take(self).all {
+            if is_wanted(&delivery) {
+                self.insert(delivery);
+            }
+        }
+    }
+
     /// Changes a delivery and finds its place again.
     pub(crate) fn change(&mut self, id: u64, edit: impl FnOnce(&mut Delivery)) {
         let Some(delivery) = self.all.get_mut(&id) else {

@@ -69,6 +69,19 @@ impl Store {
         }
     }
 
+    /// Whether nothing was ever added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.tables.is_empty()
+    }
+
+    /// Takes objects of a kind out for good.
+    pub(crate) fn forget(&mut self, kind: &str, is_gone: impl Fn(&Value) -> bool) {
+        if let Some(rows) = self.tables.get_mut(kind) {
+            rows.retain(|row| !is_gone(row));
+            self.reindex();
+        }
+    }
+
     /// Adds an object under the kind that it names itself.
     pub(crate) fn insert(&mut self, object: Value) {
         let kind = object.text("object").to_owned();

@@ -135,3 +135,48 @@ async fn the_state_survives_a_restart() {
     again.sandbox.stop().await;
     std::fs::remove_file(path).unwrap();
 }
+
+#[tokio::test]
+async fn an_empty_sandbox_begins_where_it_is_told_and_a_saved_one_goes_on() {
+    let path = temporary("past.json");
+    let options = Options {
+        state: Some(path.clone()),
+        clock_start: Some(1_700_000_000),
+        ..Options::default()
+    };
+    let bench = Bench::with(options.clone()).await;
+    let clock = bench.look("clock").await;
+    let began = clock["now"].as_i64().unwrap();
+    assert!((1_700_000_000..1_700_000_060).contains(&began), "{clock}");
+    let product = bench.post("/v1/products", "name=Old").await.ok();
+    assert!(product["created"].as_i64().unwrap() >= began);
+    assert_eq!(clock["next_due"], json!(null), "nobody has bought anything");
+    let session = bench.session("payment", "share", "").await;
+    let due = bench.look("clock").await["next_due"].clone();
+    assert_eq!(due, session["expires_at"]);
+    let today = json!({"seconds": -clock["offset"].as_i64().unwrap()});
+    let clock = bench.control("clock/advance", today).await;
+    let ahead = clock["offset"].as_i64().unwrap();
+    assert!((-1..=0).contains(&ahead), "today is today: {clock}");
+    bench.sandbox.stop().await;
+
+    let again = Bench::with(options).await;
+    let clock = again.look("clock").await;
+    assert_eq!(clock["offset"], ahead, "what is there keeps its time");
+    let kinds = again.look("objects/event").await;
+    let kinds = kinds.as_array().unwrap().iter();
+    assert!(
+        kinds
+            .clone()
+            .all(|event| event["created"].as_i64().unwrap() > began + 30 * 86_400),
+        "what the API no longer shows is forgotten"
+    );
+    again.control("reset", json!({})).await;
+    let clock = again.look("clock").await;
+    assert!(
+        clock["now"].as_i64().unwrap() < 1_700_000_060,
+        "a reset begins as the start did: {clock}"
+    );
+    again.sandbox.stop().await;
+    std::fs::remove_file(path).unwrap();
+}

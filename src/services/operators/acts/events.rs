@@ -9,13 +9,13 @@ use crate::storage::webhook_events::EventRow;
 
 impl Operators {
     /// An event that is to be acted on, and whose it is.
-    async fn event(&self, id: &str, ask: &Ask) -> Result<Whose, ActError> {
-        let event = self.events.find(id).await?.ok_or(ActError::NotFound)?;
-        let user = self.owner_of(&event.object_id).await?.map(|owner| owner.0);
+    async fn event_for(&self, id: &str, ask: &Ask) -> Result<(EventRow, Option<UserId>), ActError> {
+        let described = self.event(id).await?.ok_or(ActError::NotFound)?;
+        let user = described.user.map(UserId::new);
         if let Some(user) = &user {
             super::may_act_on(&ask.staff, user)?;
         }
-        Ok(Whose { event, user })
+        Ok((described.event, user))
     }
 
     /// Applies an event again, whatever became of it before.
@@ -23,8 +23,8 @@ impl Operators {
         if let Some(action) = self.repeated(ask).await? {
             return Ok(Acted { action, line: None });
         }
-        let whose = self.event(id, ask).await?;
-        let about = About::new(Verb::Replay, id, whose.user.as_ref());
+        let (_, user) = self.event_for(id, ask).await?;
+        let about = About::new(Verb::Replay, id, user.as_ref());
         if let Some(action) = self.begin(ask, &about).await? {
             return Ok(Acted { action, line: None });
         }
@@ -43,11 +43,11 @@ impl Operators {
         if let Some(action) = self.repeated(ask).await? {
             return Ok(Acted { action, line: None });
         }
-        let whose = self.event(id, ask).await?;
-        if !matches!(whose.event.state.as_str(), "failed" | "flagged") {
+        let (event, user) = self.event_for(id, ask).await?;
+        if !matches!(event.state.as_str(), "failed" | "flagged") {
             return Err(ActError::EventSettled);
         }
-        let about = About::new(Verb::Dismiss, id, whose.user.as_ref());
+        let about = About::new(Verb::Dismiss, id, user.as_ref());
         if let Some(action) = self.begin(ask, &about).await? {
             return Ok(Acted { action, line: None });
         }
@@ -62,10 +62,4 @@ impl Operators {
         let action = self.conclude(ask.key, ended).await?;
         Ok(Acted { action, line: None })
     }
-}
-
-/// An event, and the member whom it concerns, where one of our rows says so.
-struct Whose {
-    event: EventRow,
-    user: Option<UserId>,
 }

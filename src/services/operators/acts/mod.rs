@@ -26,8 +26,8 @@ use crate::domain::invalid::Invalid;
 use crate::purchases::line::{Line, Obstacle, WishError};
 use crate::purchases::{Error, Trouble};
 use crate::services::events::compare::Drift;
+use crate::storage::StorageError;
 use crate::storage::actions::{self, ActionRow, BeginError, NewAction, Outcome};
-use crate::storage::{StorageError, subscriptions};
 use crate::stripe::StripeError;
 
 /// An act that has not reached Stripe by then will not, and whoever cut it off is gone.
@@ -368,14 +368,6 @@ impl Operators {
         tracing::info!(action_id = %id, state = ended.state, outcome = ended.outcome, "an operator's act has ended");
         let row = actions::find(&self.pool, id).await?;
         row.ok_or(ActError::NotFound)
-    }
-
-    /// Whose an object at Stripe is, and by which line, where one of our rows names it.
-    pub(in crate::services::operators) async fn owner_of(
-        &self,
-        object: &str,
-    ) -> Result<Option<(UserId, SubscriptionId)>, StorageError> {
-        subscriptions::find_owner_of(&self.pool, object).await
     }
 
     /// Writes down how an act ended that may have failed; what is our own database's fault is left to be settled later.

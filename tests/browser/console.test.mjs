@@ -1,0 +1,489 @@
+// The operator's console: find, understand, put right; alone at a keyboard, on a phone, and with a colleague at the same row.
+
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
+import { Operator, Stripe, orders, until } from './console.mjs';
+import { accessible, everywhere, focused, launch, open, reads } from './browser.mjs';
+import { Demo, scratch } from './demo.mjs';
+
+const NO_FUNDS = '4000000000009995';
+const BASKET = { lines: [{ plan: 'membership-annual' }, { plan: 'share', quantity: 2 }, { plan: 'donation', amount: 1000 }] };
+
+let home;
+let demo;
+let browser;
+let stripe;
+let page;
+let complaints;
+let close;
+let grace;
+let rosa;
+
+before(async () => {
+  home = await scratch();
+  [demo, browser] = await Promise.all([Demo.start(home.directory), launch()]);
+  stripe = new Stripe(demo);
+});
+
+after(async () => {
+  await browser?.close();
+  await demo?.stop();
+  await home?.remove();
+});
+
+beforeEach(async () => {
+  ({ page, complaints, close } = await open(browser));
+  grace = await Operator.at(page, demo);
+  rosa = await demo.newcomer('rosa');
+});
+
+afterEach(() => close());
+
+const heading = (name) => page.getByRole('heading', { level: 1, name, exact: true });
+const badge = () => page.locator('.state .badge');
+const alert = () => grace.form.getByRole('alert');
+const preview = () => page.locator('.preview');
+const statusOf = async (member, plan) => (await member.held()).find((one) => one.plan === plan).status;
+/** Answers of the service that the page provokes on purpose are no complaint. */
+const odd = () => complaints.filter((one) => !/status of (401|403|404|409|422)/.test(one));
+
+describe('finding', () => {
+  test('a payment is found by each of its ids, by the member’s id and by her e-mail, and it is said by which', async () => {
+    const email = `${rosa.user}@example.org`;
+    const { session, ids } = await orders(rosa, { plan: 'membership-annual' }, { card: '4242424242424242', email, name: 'Rosa Lind' });
+    await rosa.until(async () => (await statusOf(rosa, 'membership-annual')) === 'ACTIVE', 'it is hers');
+    const customer = await stripe.customer(rosa);
+    const mine = (all) => all.find((one) => one.customer === customer.id);
+    const [subscription, invoice, charge] = await Promise.all(['subscription', 'invoice', 'charge'].map(async (kind) => mine(await stripe.objects(kind))));
+    await grace.signIn();
+    for (const id of [ids[0], subscription.id, session, invoice.id, charge.payment_intent, charge.id]) {
+      await grace.search(id);
+      await reads(heading('Annual membership'), 'Annual membership');
+      await reads(page.locator('.under'), rosa.user);
+      assert.notEqual(await page.locator('.found').textContent(), '');
+      assert.ok(!page.url().includes(id) || id === ids[0], 'what was searched for is in no address');
+      await page.getByRole('link', { name: 'Today', exact: true }).click();
+      await heading('Today').waitFor();
+    }
+    for (const text of [rosa.user, email, customer.id]) {
+      await grace.search(text);
+      await heading(rosa.user).waitFor();
+      assert.notEqual(await page.locator('.found').textContent(), '');
+      await page.getByRole('link', { name: 'Today', exact: true }).click();
+      await heading('Today').waitFor();
+    }
+    const kept = await page.evaluate(() => JSON.stringify([{ ...sessionStorage }, { ...localStorage }, history.state]));
+    assert.ok(!kept.includes(email), kept);
+    assert.deepEqual(complaints, []);
+  });
+
+  test('what is not there is told with what to do next', async () => {
+    await grace.signIn();
+    await grace.search('in_NeverHeardOf');
+    await reads(page.locator('#results'), 'Nothing was found');
+    await reads(page.locator('#results'), 'an e-mail must be exactly what she paid with');
+    await everywhere(page, 'console-nothing');
+    assert.deepEqual(complaints, []);
+  });
+});
+
+describe('understanding', () => {
+  test('why a payment failed is told in plain words, with what she can do', async () => {
+    const { status } = await orders(rosa, { plan: 'membership-annual' }, { card: NO_FUNDS });
+    assert.equal(status, 402);
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    await reads(badge(), 'Not paid yet');
+    await reads(page.locator('.story'), 'There was not enough money in the account.');
+    await page.locator('.story .advice').first().waitFor();
+    await everywhere(page, 'console-declined');
+    assert.deepEqual(complaints, []);
+  });
+
+  test('a name is shown only when it is asked for, and that is in the log', async () => {
+    await orders(rosa, { plan: 'credits-20' }, { card: '4242424242424242', email: 'rosa@example.org', name: 'Rosa Lind' });
+    await grace.signIn();
+    await grace.search(rosa.user);
+    await heading(rosa.user).waitFor();
+    assert.equal(await page.getByText('rosa@example.org').count(), 0);
+    await page.getByRole('button', { name: 'Show name' }).click();
+    await page.getByText('rosa@example.org').waitFor();
+    await everywhere(page, 'console-member');
+    const { body } = await grace.call('GET', `/actions?user=${rosa.user}`);
+    assert.deepEqual(body.data.map(({ verb, actor }) => [verb, actor]), [['reveal', grace.user]]);
+  });
+});
+
+describe('putting right', () => {
+  test('a lost message is made up for: what differs is shown, and taken over', async () => {
+    await demo.control('chaos', { drop: 1 });
+    await orders(rosa, { plan: 'membership-annual' });
+    await demo.control('chaos', {});
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    await reads(badge(), 'Not paid yet');
+    await reads(page.locator('.differences'), /Stripe says otherwise/);
+    await everywhere(page, 'console-differs');
+    await grace.act('sync').click();
+    await reads(preview(), 'In force');
+    await grace.reason('not_received', 'T-100');
+    await everywhere(page, 'console-sync');
+    await grace.does.click();
+    await grace.done('Take over what Stripe says:');
+    await focused(page.locator('#done'));
+    await reads(badge(), 'In force');
+    assert.equal(await statusOf(rosa, 'membership-annual'), 'ACTIVE');
+    await reads(page.locator('.story'), 'T-100');
+    assert.deepEqual(complaints, []);
+  });
+
+  test('a part of a basket is paid back: its preview warns of the capital, and a double press is one refund', async () => {
+    await rosa.buy(BASKET);
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    await grace.act('refund').click();
+    await grace.form.getByLabel('A part of it').check();
+    const share = grace.form.getByLabel('To pay back for Supporter share');
+    await share.fill('25,005');
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await reads(grace.form, 'with at most 2 decimals');
+    await focused(share);
+    await share.fill('25');
+    await reads(grace.form, 'Together: €25.00');
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await reads(preview(), 'capital');
+    await reads(grace.does, 'Refund €25.00');
+    await focused(preview());
+    await everywhere(page, 'console-refund');
+    await grace.does.click();
+    await reads(grace.form, 'Choose a reason.');
+    await grace.reason('member_request', 'T-4711');
+    await grace.does.dblclick();
+    await grace.done('Refund: The money is on its way back.');
+    const refunds = (await stripe.objects('refund')).filter(({ metadata }) => metadata.dues_action_id);
+    assert.deepEqual(refunds.map(({ amount }) => amount), [2500]);
+    await reads(page.locator('.story'), 'T-4711');
+    assert.deepEqual(odd(), []);
+  });
+
+  test('what was paid back meanwhile is seen before more is', async () => {
+    await rosa.buy({ plan: 'credits-20' });
+    await grace.signIn();
+    await grace.opens(rosa, 'credits-20');
+    await grace.act('refund').click();
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await reads(grace.does, 'Refund €20.00');
+    await grace.reason('duplicate');
+    const charge = (await stripe.objects('charge')).at(-1);
+    await stripe.call('POST', '/v1/refunds', { charge: charge.id, amount: '500' });
+    await grace.does.click();
+    await reads(alert(), 'Something was paid back since you looked.');
+    await reads(grace.does, 'Refund €15.00');
+    await grace.does.click();
+    await grace.done('on its way back');
+  });
+
+  test('a refund and a cancellation are one form and two acts', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    await grace.act('refund').click();
+    await grace.form.getByLabel('End now').check();
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await reads(preview(), 'ends at once');
+    await grace.reason('goodwill');
+    await grace.does.click();
+    await grace.done('on its way back');
+    await reads(badge(), 'Ended');
+    const { body } = await grace.call('GET', `/actions?user=${rosa.user}`);
+    const [second, first] = body.data;
+    assert.deepEqual([first.verb, second.verb, second.parent], ['refund', 'cancel', first.id]);
+    await page.locator('#done').getByRole('link', { name: 'See it in the log' }).click();
+    await heading('Log').waitFor();
+    await everywhere(page, 'console-log');
+  });
+
+  test('an answer that does not come is asked for again, under the same key', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    const keys = [];
+    await page.route('**/cancel', async (route) => {
+      const request = route.request();
+      if (request.postDataJSON().dry_run) return route.continue();
+      keys.push(request.headers()['idempotency-key']);
+      if (keys.length > 1) return route.continue();
+      // It reaches the service; its answer is lost.
+      await route.fetch();
+      return route.abort();
+    });
+    await grace.act('cancel').click();
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await grace.reason('member_request');
+    await grace.does.click();
+    await reads(alert(), 'We don’t know whether it happened');
+    await reads(grace.does, 'Look again');
+    await everywhere(page, 'console-unknown');
+    await grace.does.click();
+    await grace.done('It will not renew.');
+    assert.equal(keys.length, 2);
+    assert.equal(keys[0], keys[1]);
+    await reads(badge(), 'will not renew');
+    await grace.act('resume').click();
+    await grace.reason('mistake');
+    await grace.does.click();
+    await grace.done('It renews again.');
+  });
+
+  test('what was sold by hand at Stripe becomes a member’s', async () => {
+    const sold = await stripe.soldByHand('Anton Berger', 'anton@example.org');
+    await grace.signIn(`member?id=${rosa.user}`);
+    await reads(page.locator('main'), 'Nothing is known of this member');
+    await everywhere(page, 'console-nobody');
+    await page.getByRole('button', { name: 'Adopt a subscription' }).click();
+    await grace.form.getByLabel('Subscription at Stripe').fill(sold.id);
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await reads(preview(), 'Monthly membership');
+    await grace.reason('mistake');
+    await everywhere(page, 'console-adopt');
+    await grace.does.click();
+    await grace.done('It is hers here, too.');
+    await reads(page.locator('.holding'), 'Monthly membership');
+    assert.equal(await statusOf(rosa, 'membership-monthly'), 'ACTIVE');
+  });
+
+  test('a message that failed is replayed, once its cause is gone', async () => {
+    const { session } = await orders(rosa, { plan: 'credits-20' });
+    await rosa.until(async () => (await statusOf(rosa, 'credits-20')) === 'ACTIVE', 'it is hers');
+    const { payment_intent: payment } = await stripe.call('GET', `/v1/checkout/sessions/${session}`);
+    await demo.control('faults', { kind: 'forbidden', method: 'GET', path: `/v1/payment_intents/${payment}`, times: 1000 });
+    await demo.control('disputes', { payment_intent: payment, reason: 'fraudulent' });
+    const failed = await until(async () => {
+      await demo.later(0.5);
+      const { body } = await grace.call('GET', '/events?state=failed');
+      return body.data.find(({ user_id: user }) => user === rosa.user);
+    }, 'it has failed');
+    await grace.signIn('look/failed');
+    const card = page.locator(`[data-event="${failed.id}"]`);
+    await card.waitFor();
+    await everywhere(page, 'console-failed');
+    await fetch(`${demo.sandbox}/_sandbox/faults`, { method: 'DELETE' });
+    await card.getByRole('button', { name: 'Replay' }).click();
+    await grace.reason('mistake');
+    await grace.does.click();
+    await grace.done('Replay this message:');
+    assert.equal(await card.count(), 0);
+    assert.equal(await statusOf(rosa, 'credits-20'), 'ON_HOLD');
+  });
+
+  test('a message that was refused is dismissed, with a reason', async () => {
+    const { session } = await orders(rosa, BASKET);
+    await rosa.until(async () => (await statusOf(rosa, 'share')) === 'ACTIVE', 'it is hers');
+    const { invoice } = await stripe.call('GET', `/v1/checkout/sessions/${session}`);
+    const { data } = await stripe.call('GET', `/v1/invoice_payments?invoice=${invoice}`);
+    // A part of a basket goes back, and nobody says of which line.
+    await stripe.call('POST', '/v1/refunds', { payment_intent: data[0].payment.payment_intent, amount: '500' });
+    const flagged = await until(async () => {
+      const { body } = await grace.call('GET', '/events?state=flagged');
+      return body.data.find(({ user_id: user }) => user === rosa.user);
+    }, 'it is flagged');
+    await grace.signIn();
+    await page.getByRole('link', { name: 'Messages refused' }).click();
+    await heading('Needs a look').waitFor();
+    const card = page.locator(`[data-event="${flagged.id}"]`);
+    await card.waitFor();
+    await everywhere(page, 'console-flagged');
+    await card.getByRole('button', { name: 'Dismiss' }).click();
+    await grace.reason('other', 'T-5');
+    await grace.does.click();
+    await grace.done('It is put aside.');
+    assert.equal(await card.count(), 0);
+  });
+});
+
+describe('who may', () => {
+  test('a reader sees everything but names, and no button', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    const ruth = await Operator.at(page, demo, 'reader');
+    await ruth.signIn();
+    await ruth.opens(rosa, 'membership-annual');
+    await reads(page.locator('#acts'), 'You may look, but not act.');
+    assert.equal(await page.locator('[data-verb]').count(), 0);
+    await ruth.search('Rosa Lind');
+    await reads(page.locator('#results [role=alert]'), 'Your role does not allow this.');
+    await page.getByRole('link', { name: 'Needs a look' }).click();
+    await heading('Needs a look').waitFor();
+    assert.equal(await page.locator('[data-verb]').count(), 0);
+  });
+
+  test('who lacks a role sees which', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    const sami = await Operator.at(page, demo, 'support');
+    await sami.signIn();
+    await sami.opens(rosa, 'membership-annual');
+    assert.equal(await sami.act('refund').getAttribute('aria-disabled'), 'true');
+    await reads(page.locator('#acts'), 'Needs the role treasurer or operator.');
+    await accessible(page);
+    await sami.act('cancel').click();
+    await sami.form.waitFor();
+  });
+
+  test('nobody acts on her own', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    const self = await Operator.at(page, demo, 'support', { user: rosa.user });
+    await self.signIn();
+    await self.opens(rosa, 'membership-annual');
+    await self.act('cancel').click();
+    await self.form.getByRole('button', { name: 'See what will happen' }).click();
+    await self.reason('member_request');
+    await self.does.click();
+    await reads(alert(), 'This is your own subscription.');
+  });
+
+  test('without a role there is nothing to see', async () => {
+    const nobody = await Operator.at(page, demo, 'nothing');
+    await page.goto(nobody.address);
+    await everywhere(page, 'console-sign-in');
+    await page.getByLabel('Development token').fill(nobody.token);
+    await page.getByRole('button', { name: 'Use this token' }).click();
+    await reads(page.getByRole('alert'), 'you have no role here');
+    await accessible(page);
+  });
+
+  test('a session that ends in the middle of a form loses nothing', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    // The service allows clocks to differ by half a minute.
+    const brief = await Operator.at(page, demo, 'operator', { user: grace.user, seconds: -18 });
+    await brief.signIn();
+    await brief.opens(rosa, 'membership-annual');
+    await brief.act('cancel').click();
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await brief.reason('member_request', 'T-77');
+    await until(async () => (await brief.call('GET', '/me')).status === 401, 'the token is too old');
+    await brief.does.click();
+    await page.getByRole('heading', { name: 'Your sign-in has expired' }).waitFor();
+    await everywhere(page, 'console-expired');
+    await page.getByLabel('Development token').fill(grace.token);
+    await page.getByRole('button', { name: 'Use this token' }).click();
+    await grace.done('It will not renew.');
+    await reads(page.locator('.story'), 'T-77');
+    assert.deepEqual(odd(), []);
+  });
+
+  test('two at one row: the second one sees what the first has done', async () => {
+    await rosa.buy({ plan: 'membership-annual' });
+    await grace.signIn();
+    await grace.opens(rosa, 'membership-annual');
+    await grace.act('cancel').click();
+    await grace.form.getByRole('button', { name: 'See what will happen' }).click();
+    await grace.reason('member_request');
+    const { page: other, close: closeOther } = await open(browser);
+    const sami = await Operator.at(other, demo, 'support');
+    await sami.signIn();
+    await sami.opens(rosa, 'membership-annual');
+    await sami.act('cancel').click();
+    await sami.form.getByRole('button', { name: 'See what will happen' }).click();
+    await sami.reason('goodwill');
+    await sami.does.click();
+    await sami.done('It will not renew.');
+    await closeOther();
+    await grace.does.click();
+    await reads(alert(), 'It has changed since you looked');
+    await page.keyboard.press('Escape');
+    await reads(badge(), 'will not renew');
+  });
+});
+
+describe('pages', () => {
+  test('a list keeps its filters in the address, and is exported as it is seen', async () => {
+    await rosa.buy({ plan: 'credits-50' });
+    await grace.signIn('subscriptions?plan=credits-50');
+    const table = page.getByRole('table');
+    await reads(table, rosa.user);
+    await everywhere(page, 'console-list');
+    await page.getByRole('button', { name: 'Export this list' }).click();
+    await reads(page.getByRole('dialog'), /subscriptions?, as of/);
+    await accessible(page);
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Save as CSV' }).click()]);
+    const lines = await readFile(await download.path(), 'utf8');
+    const listed = (await grace.call('GET', '/subscriptions?plan=credits-50&limit=100')).body.data;
+    assert.equal(lines.trim().split('\r\n').length, listed.length + 1);
+    assert.ok(lines.includes(rosa.user));
+    await page.getByRole('button', { name: 'Close' }).click();
+    await page.getByLabel('State').selectOption('ENDED');
+    await page.getByRole('button', { name: 'Show' }).click();
+    await page.waitForURL(/status=ENDED/);
+    await reads(page.locator('#results'), 'No subscription is like this');
+    await page.goBack();
+    await reads(table, rosa.user);
+    assert.deepEqual(complaints, []);
+  });
+
+  test('every page is without fault by day and by night, on a desk and on a phone', async () => {
+    await grace.signIn();
+    await page.locator('.zeros').first().waitFor();
+    await everywhere(page, 'console-today');
+    for (const [name, link] of [['look', 'Needs a look'], ['subscriptions', 'Subscriptions'], ['log', 'Log']]) {
+      await page.getByRole('link', { name: link, exact: true }).click();
+      await heading(link).waitFor();
+      await everywhere(page, `console-${name}`);
+    }
+    for (const tab of ['Failed', 'Waiting', 'Not told on', 'Acts unknown']) {
+      await page.getByRole('link', { name: 'Needs a look', exact: true }).click();
+      await page.locator('.tabs').getByRole('link', { name: tab }).click();
+      await page.getByRole('heading', { level: 2, name: tab }).waitFor();
+      await everywhere(page, `console-look-${tab.toLowerCase().replaceAll(' ', '-')}`);
+    }
+    await page.locator('#search').press('Enter');
+    await heading('Find').waitFor();
+    await everywhere(page, 'console-find');
+    await grace.signIn('there/is/no/such/page');
+    await heading('There is no such page').waitFor();
+    await everywhere(page, 'console-no-page');
+    assert.deepEqual(complaints, []);
+  });
+
+  test('with the keyboard alone she finds, reads and puts right', async () => {
+    await demo.control('chaos', { drop: 1 });
+    await orders(rosa, { plan: 'membership-annual' });
+    await demo.control('chaos', {});
+    await page.goto(grace.address);
+    const keyboard = page.keyboard;
+    const tabTo = async (target) => {
+      for (let presses = 0; presses < 60; presses += 1) {
+        if (await target.evaluate((element) => element === document.activeElement)) return;
+        await keyboard.press('Tab');
+      }
+      assert.fail(`the keyboard never comes to ${target}`);
+    };
+    const token = page.getByLabel('Development token');
+    await token.waitFor();
+    await tabTo(token);
+    await keyboard.insertText(grace.token);
+    await keyboard.press('Tab');
+    await keyboard.press('Enter');
+    await heading('Today').waitFor();
+    await keyboard.press('/');
+    await focused(page.locator('#search'));
+    await keyboard.type(rosa.user);
+    await keyboard.press('Enter');
+    await focused(heading(rosa.user));
+    const link = page.locator('.holding a').first();
+    await link.waitFor();
+    await tabTo(link);
+    await keyboard.press('Enter');
+    await badge().waitFor();
+    await tabTo(grace.act('sync'));
+    await keyboard.press('Enter');
+    await focused(preview());
+    await tabTo(grace.form.getByLabel('Reason'));
+    await keyboard.type('Not');
+    await tabTo(grace.does);
+    await keyboard.press('Enter');
+    await grace.done('Take over what Stripe says:');
+    await focused(page.locator('#done'));
+    await reads(badge(), 'In force');
+    assert.deepEqual(complaints, []);
+  });
+});

@@ -1,0 +1,117 @@
+// The story of a member or a subscription: ours at once, complete when Stripe has answered.
+
+import { get, isGone, withQuery } from './api.js';
+import { button, fill, h, newId } from './dom.js';
+import { actorWords, time, told } from './parts.js';
+import { to } from './router.js';
+import { T } from './texts.js';
+
+const S = T.story;
+
+/**
+ * A story's place on a page, which fills itself; `onLines` is told the lines each time there are more. `sync` is a button
+ * that takes over what differs, if that can be done; `differences` says so, and may stand elsewhere on the page. A member's story names each subscription, from `titles`.
+ */
+export function story(place, path, { onLines = () => {}, titles = null, sync } = {}) {
+  const titleId = newId('story');
+  const state = h('p', { class: 'hint', role: 'status' });
+  const differences = h('div', { class: 'differences', hidden: true });
+  const problem = h('div', { class: 'notice', role: 'alert', hidden: true });
+  const filter = h('div', { class: 'filters', role: 'group', 'aria-label': S.filter });
+  const list = h('ol', { class: 'story' });
+  const element = h('section', { 'aria-labelledby': titleId }, h('h2', { id: titleId }, S.title), state, differences, problem, filter, list);
+  let shown = 'all';
+  let lines = [];
+
+  function draw() {
+    const kinds = [...new Set(lines.map(({ kind }) => kind))];
+    if (shown !== 'all' && !kinds.includes(shown)) shown = 'all';
+    const options = kinds.length > 1 ? ['all', ...kinds] : [];
+    const chips = options.map((kind) => {
+      const pressed = String(kind === shown);
+      return button(kind === 'all' ? S.all : (S.kinds[kind] ?? kind), () => choose(kind), { class: 'chip', 'aria-pressed': pressed, data: { kind } });
+    });
+    fill(filter, chips);
+    const seen = lines.filter(({ kind }) => shown === 'all' || kind === shown);
+    fill(list, seen.map((line) => storyLine(line, titles)));
+    const differing = lines.filter(({ differs }) => differs).length;
+    differences.hidden = !differing;
+    if (differing) {
+      const jump = button(S.toDifference, () => {
+        choose('all');
+        const first = list.querySelector('[data-differs]');
+        first.scrollIntoView({ block: 'center' });
+        first.focus({ preventScroll: true });
+      }, { class: 'plain' });
+      fill(differences, h('p', {}, h('strong', {}, S.differences(differing)), ' ', sync && S.differencesTodo), h('p', { class: 'actions' }, jump, sync?.()));
+    }
+  }
+
+  function choose(kind) {
+    shown = kind;
+    draw();
+    filter.querySelector(`[data-kind="${kind}"]`)?.focus();
+  }
+
+  function take(answer) {
+    lines = answer.data;
+    draw();
+    onLines(lines);
+  }
+
+  async function load() {
+    problem.hidden = true;
+    list.setAttribute('aria-busy', 'true');
+    state.textContent = T.loading;
+    // Both are asked at once: whichever comes last and is complete stays.
+    let isComplete = false;
+    const ours = get(withQuery(path, { from: 'rows' }), place).then((answer) => {
+      if (isComplete) return;
+      take(answer);
+      state.textContent = lines.length ? S.asking : '';
+    });
+    try {
+      const [whole] = await Promise.all([get(path, place).then((answer) => {
+        isComplete = true;
+        return answer;
+      }), ours.catch(() => null)]);
+      take(whole);
+      const said = whole.complete ? S.complete : [S.incomplete, whole.missing].filter(Boolean).join(' ');
+      state.textContent = lines.length || !whole.complete ? said : S.empty;
+      state.classList.toggle('missing', !whole.complete);
+    } catch (error) {
+      if (isGone(error) || place.signal.aborted) return;
+      await ours.catch(() => null);
+      state.textContent = lines.length ? S.failed : '';
+      fill(problem, told(error), h('p', { class: 'actions' }, button(T.tryAgain, load, { class: 'plain' }))).hidden = false;
+    } finally {
+      list.removeAttribute('aria-busy');
+    }
+  }
+
+  return { element, differences, load };
+}
+
+/** One line: when, what, why, by whom, and what can be done about it. */
+function storyLine(line, titles) {
+  const { at, kind, text, cause, actor, role, reference, differs, advice, subscription_id: subscription } = line;
+  const meta = [
+    cause && [S.cause, cause],
+    actor && [S.by, actorWords(actor, role)],
+    reference && [S.ref, h('code', {}, reference)],
+    titles && subscription && [S.about, h('a', { href: to('subscriptions', subscription) }, titles.get(subscription) ?? T.ids.subscription)],
+  ].filter(Boolean);
+  return h(
+    'li',
+    { data: { kind, differs: differs ? 'yes' : null }, tabindex: differs ? '-1' : null },
+    h('div', { class: 'when' }, time(at), h('span', { class: 'kind' }, S.kinds[kind] ?? kind)),
+    h(
+      'div',
+      { class: 'what' },
+      h('p', { class: 'said' }, text),
+      meta.length > 0 && h('p', { class: 'meta' }, meta.map(([name, value]) => h('span', {}, `${name}: `, value))),
+      differs && h('p', { class: 'differs' }, h('strong', {}, S.differs), ' ', differs),
+      advice && h('p', { class: 'advice' }, h('strong', {}, S.advice), ' ', advice),
+    ),
+  );
+}
