@@ -29,7 +29,6 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
         .merge(members::looking())
         .merge(subscriptions::routes())
         .merge(events::routes())
-        .merge(actions::routes())
         .merge(today::routes())
 }
 
