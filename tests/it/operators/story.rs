@@ -57,9 +57,6 @@ pub(super) async fn from_rows(app: &TestApp, id: &str) -> Story {
 impl Story {
     fn of(answer: &Answer) -> Self {
         let story = Self(answer.json());
-        if std::env::var_os("SHOW").is_some() {
-            eprintln!("{}", crate::operators::story::shown(&story.0));
-        }
         let times: Vec<&str> = { story.entries().iter() }
             .filter_map(|entry| entry["at"].as_str())
             .map(|at| &at[..19])
@@ -547,26 +544,4 @@ async fn events_that_are_not_at_their_end_are_told_and_that_old_ones_are_gone() 
     let story = from_rows(&app, &purchase.subscription).await;
     let note = story.entry("What Stripe told us one by one before");
     assert_eq!(note["kind"], "note");
-}
-
-pub(super) fn shown(v: &Value) -> String {
-    let mut out = format!("== complete {} missing {}\n", v["complete"], v["missing"]);
-    for e in v["data"].as_array().unwrap() {
-        out += &format!(
-            "{} [{}] {}\n      cause: {} actor: {} ref: {}\n",
-            e["at"].as_str().unwrap(),
-            e["kind"].as_str().unwrap(),
-            e["text"].as_str().unwrap(),
-            e["cause"],
-            e["actor"],
-            e["reference"]
-        );
-        if !e["differs"].is_null() {
-            out += &format!("      DIFFERS {}\n", e["differs"]);
-        }
-        if !e["advice"].is_null() {
-            out += &format!("      ADVICE {}\n", e["advice"]);
-        }
-    }
-    out
 }

@@ -77,7 +77,7 @@ impl Rows {
             entry.order.at = entry.at;
         }
         entry.advice = line
-            .filter(|line| is_newest && line.status.as_str() == row.to_status)
+            .filter(|line| is_newest && line.reason.as_str() == row.reason)
             .and_then(|line| sentences::what_to_do(line.status, line.reason, line.recurring))
             .map(str::to_owned);
         entry
