@@ -10,6 +10,7 @@ mod judge;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::judge::{Direction, Drift};
 
@@ -19,7 +20,7 @@ use crate::domain::ids::CheckoutId;
 use crate::domain::subscription::Basket;
 use crate::purchases::Error;
 use crate::storage::baskets::{self, Question};
-use crate::storage::{StorageError, checkouts, cursors, today, transactions};
+use crate::storage::{StorageError, checkouts, cursors, differing, today, transactions};
 use crate::stripe::objects::{List, id_of};
 use crate::stripe::observe::{News, Unknown};
 
@@ -212,13 +213,15 @@ impl Events {
         let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how));
         compared.left = place.left;
         while !stop.is_cancelled() {
+            let known = compared.drift.len();
             let goes_on = self
                 .compare_page(&mut place, how.apply, &mut compared)
                 .await?;
+            self.keep_differing(&place, &compared, known).await?;
             progress(&compared);
             if !goes_on {
                 compared.is_whole = true;
-                self.keep_found(compared.left).await?;
+                self.keep_found(place.began(), compared.left).await?;
                 cursors::delete(&self.pool, CURSOR).await?;
                 break;
             }
@@ -252,11 +255,13 @@ impl Events {
             left: place.left,
             ..Compared::default()
         };
-        if self.compare_page(&mut place, apply, &mut compared).await? {
+        let goes_on = self.compare_page(&mut place, apply, &mut compared).await?;
+        self.keep_differing(&place, &compared, 0).await?;
+        if goes_on {
             place.left = compared.left;
         } else {
             compared.is_whole = true;
-            self.keep_found(compared.left).await?;
+            self.keep_found(place.began(), compared.left).await?;
             place = Place::beginning(now.max(place.began() + Duration::DAY), how);
         }
         let position = serde_json::to_string(&place).unwrap_or_default();
@@ -265,9 +270,30 @@ impl Events {
         Ok(Some(compared))
     }
 
+    /// Keeps which subscriptions a page has found, beyond the first `known` that were told, and not mended.
+    async fn keep_differing(
+        &self,
+        place: &Place,
+        compared: &Compared,
+        known: usize,
+    ) -> Result<(), Error> {
+        let new = compared.drift.iter().skip(known);
+        let found: Vec<(Uuid, &str)> = { new.filter(|drift| !drift.mended) }
+            .filter_map(|drift| {
+                let direction = drift.direction.in_the_list()?;
+                Some((drift.subscription_id.parse().ok()?, direction))
+            })
+            .collect();
+        if !found.is_empty() {
+            differing::upsert(&self.pool, &found, place.began(), self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
     /// Keeps what a comparison has found that came to its end.
-    async fn keep_found(&self, left: LeftOver) -> Result<(), Error> {
+    async fn keep_found(&self, began: OffsetDateTime, left: LeftOver) -> Result<(), Error> {
         let now = self.clock.now();
+        differing::delete_older(&self.pool, began).await?;
         today::update_compared(&self.pool, now, left.paid_not_here, left.here_not_paid).await?;
         Ok(())
     }
