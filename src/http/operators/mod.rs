@@ -31,7 +31,6 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
         .merge(subscriptions::routes())
         .merge(events::routes())
         .merge(differing::routes())
-        .merge(actions::routes())
         .merge(today::routes())
 }
 
