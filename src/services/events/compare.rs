@@ -53,33 +53,11 @@ pub struct Compared {
     pub errors: Vec<String>,
     /// Whether it has come to the end.
     pub is_whole: bool,
-    /// What was found and not mended, by its direction.
-    #[serde(skip)]
-    left: LeftOver,
-}
-
-/// How much a comparison found and did not mend, from its beginning on.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct LeftOver {
-    paid_not_here: i64,
-    here_not_paid: i64,
-}
-
-impl LeftOver {
-    fn count(&mut self, drift: &Drift) {
-        let counted = match drift.direction {
-            Direction::PaidNotActive => &mut self.paid_not_here,
-            Direction::ActiveNotPaid => &mut self.here_not_paid,
-            Direction::Other => return,
-        };
-        *counted += i64::from(!drift.mended);
-    }
 }
 
 impl Compared {
     fn tell(&mut self, drift: Vec<Drift>) {
         for one in drift {
-            self.left.count(&one);
             if self.drift.len() < MOST_TOLD {
                 self.drift.push(one);
             } else {
@@ -140,9 +118,6 @@ struct Place {
     part: Part,
     /// The last object of that part that is done.
     after: Option<String>,
-    /// What was found so far: several processes, one after the other, may make one comparison.
-    #[serde(default)]
-    left: LeftOver,
 }
 
 impl How {
@@ -160,7 +135,6 @@ impl Place {
             asked: how.asked(),
             part: Part::Subscriptions,
             after: None,
-            left: LeftOver::default(),
         }
     }
 
@@ -211,7 +185,6 @@ impl Events {
         let stored = stored.and_then(|text| serde_json::from_str(&text).ok());
         let stored = stored.filter(|place: &Place| place.asked == how.asked());
         let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how));
-        compared.left = place.left;
         while !stop.is_cancelled() {
             let known = compared.drift.len();
             let goes_on = self
@@ -221,11 +194,10 @@ impl Events {
             progress(&compared);
             if !goes_on {
                 compared.is_whole = true;
-                self.keep_found(place.began(), compared.left).await?;
+                self.keep_found(place.began()).await?;
                 cursors::delete(&self.pool, CURSOR).await?;
                 break;
             }
-            place.left = compared.left;
             let position = serde_json::to_string(&place).unwrap_or_default();
             cursors::update(&self.pool, CURSOR, &position, self.clock.now()).await?;
         }
@@ -251,17 +223,12 @@ impl Events {
         if place.began() > now {
             return Ok(None);
         }
-        let mut compared = Compared {
-            left: place.left,
-            ..Compared::default()
-        };
+        let mut compared = Compared::default();
         let goes_on = self.compare_page(&mut place, apply, &mut compared).await?;
         self.keep_differing(&place, &compared, 0).await?;
-        if goes_on {
-            place.left = compared.left;
-        } else {
+        if !goes_on {
             compared.is_whole = true;
-            self.keep_found(place.began(), compared.left).await?;
+            self.keep_found(place.began()).await?;
             place = Place::beginning(now.max(place.began() + Duration::DAY), how);
         }
         let position = serde_json::to_string(&place).unwrap_or_default();
@@ -291,10 +258,9 @@ impl Events {
     }
 
     /// Keeps what a comparison has found that came to its end.
-    async fn keep_found(&self, began: OffsetDateTime, left: LeftOver) -> Result<(), Error> {
-        let now = self.clock.now();
+    async fn keep_found(&self, began: OffsetDateTime) -> Result<(), Error> {
         differing::delete_older(&self.pool, began).await?;
-        today::update_compared(&self.pool, now, left.paid_not_here, left.here_not_paid).await?;
+        today::update_compared(&self.pool, self.clock.now()).await?;
         Ok(())
     }
 
