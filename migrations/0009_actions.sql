@@ -38,6 +38,8 @@ CREATE INDEX actions_open ON actions (at) WHERE state IN ('started', 'unknown');
 CREATE INDEX actions_subject ON actions (subject, seq DESC);
 CREATE INDEX actions_user ON actions (user_id, seq DESC) WHERE user_id IS NOT NULL;
 CREATE INDEX actions_actor ON actions (actor, seq DESC);
+-- What was done about a payment is told in the story of whose it is.
+CREATE INDEX actions_target ON actions (target, seq DESC) WHERE target IS NOT NULL;
 COMMENT ON TABLE actions IS 'What operators did, each once: no amounts, no names, no prose';
 COMMENT ON COLUMN actions.id IS 'The client''s Idempotency-Key; also in the metadata of what it made at Stripe';
 COMMENT ON COLUMN actions.seq IS 'Of its beginning in action_log: the order in which they were begun';

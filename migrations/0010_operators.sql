@@ -1,21 +1,5 @@
 -- What operators look at: lists of everything, and counts that answer at once.
 
--- One index for plan, kind, provider, status and reason, alone or together: the few combinations that there are, are
--- found by leaping from one to the next, and each is read newest first. A renewal changes none of its columns.
-CREATE INDEX subscriptions_listed ON subscriptions (kind, plan, provider, status, status_reason, id);
--- What Stripe will end by itself, those first that end first. Not by current_period_end, which every renewal moves.
-CREATE INDEX subscriptions_ending ON subscriptions (cancel_at, id)
-    WHERE status <> 'ENDED' AND (cancel_at IS NOT NULL OR cancel_at_period_end);
-CREATE INDEX subscriptions_joined ON subscriptions (first_paid_at, id) WHERE first_paid_at IS NOT NULL;
-
--- What is settled stands in no index of its own: every webhook would write it.
-DROP INDEX webhook_events_unsettled;
-CREATE INDEX webhook_events_unsettled ON webhook_events (state, received_at, id)
-    WHERE state IN ('deferred', 'failed', 'flagged', 'ignored');
--- Those that come with every renewal are so many that whoever wants them finds them among the newest.
-CREATE INDEX webhook_events_rarer ON webhook_events (type, received_at, id)
-    WHERE type NOT IN ('invoice.paid', 'invoice_payment.paid', 'customer.subscription.updated');
-
 CREATE TABLE in_force_days (
     plan text NOT NULL,
     day  date NOT NULL,
@@ -67,7 +51,7 @@ COMMENT ON TABLE last_comparison IS 'When the last comparison with Stripe came t
 
 -- Whose subscriptions are meant: who looks after members wants to know.
 CREATE TABLE differing (
-    subscription_id uuid PRIMARY KEY REFERENCES subscriptions (id) ON DELETE CASCADE,
+    subscription_id uuid PRIMARY KEY,
     direction       text NOT NULL CHECK (direction IN ('paid_not_here', 'here_not_paid')),
     began           timestamptz NOT NULL,
     found_at        timestamptz NOT NULL
@@ -75,6 +59,7 @@ CREATE TABLE differing (
 CREATE INDEX differing_found ON differing (found_at DESC, subscription_id);
 CREATE INDEX differing_direction ON differing (direction);
 COMMENT ON TABLE differing IS 'Subscriptions of which Stripe says something else than our row, as a comparison has found them, until the next one or until somebody takes over what Stripe says';
+COMMENT ON COLUMN differing.subscription_id IS 'Not a foreign key: what came to nothing is purged';
 COMMENT ON COLUMN differing.direction IS 'paid_not_here: paid at Stripe and not in force here; here_not_paid: the reverse';
 COMMENT ON COLUMN differing.began IS 'Beginning of the comparison that found it last';
 COMMENT ON COLUMN differing.found_at IS 'When it was found first';

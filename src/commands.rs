@@ -14,6 +14,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use dues::app;
+use dues::domain::ids::ActionId;
 use dues::services::events::Events as Told;
 use dues::services::events::compare::{Compared, How};
 use dues::services::events::replay::types;
@@ -150,9 +151,10 @@ pub(crate) async fn events(command: Events) -> anyhow::Result<()> {
             replay(&told, &ids).await?;
         }
         Events::Dismiss { id, why } => {
-            let (services, _) =
-                app::build_services(Arc::new(Settings::from_environment()?)).await?;
-            let ask = why.ask(&services.operators, &format!("dismiss {id}"))?;
+            let settings = Arc::new(Settings::from_environment()?);
+            let (services, clock) = app::build_services(settings).await?;
+            let key = ActionId::new(clock.now());
+            let ask = why.ask(&services.operators, key, &format!("dismiss {id}"))?;
             let acted = services.operators.dismiss(&id, &ask).await;
             told(acted, &id)?;
         }

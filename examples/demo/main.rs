@@ -45,7 +45,7 @@ const START_AFRESH: &str = "`cargo demo --reset` starts afresh, without what was
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(&cli).await {
+    match Box::pin(run(&cli)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("demo: {error:#}");

@@ -6,12 +6,11 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use dues::app;
 use dues::domain::actor::{Role, Staff};
-use dues::domain::ids::UserId;
+use dues::domain::ids::{ActionId, UserId};
 use dues::services::operators::Operators;
 use dues::services::operators::actions::{ActFilter, Chain};
 use dues::services::operators::acts::{ActError, Acted, Ask};
 use dues::settings::Settings;
-use uuid::Uuid;
 
 /// What to do with what operators did.
 #[derive(Subcommand)]
@@ -58,7 +57,12 @@ pub(crate) struct Why {
 
 impl Why {
     /// The whole question, under a key of its own.
-    pub(crate) fn ask(self, operators: &Operators, request: &str) -> anyhow::Result<Ask> {
+    pub(crate) fn ask(
+        self,
+        operators: &Operators,
+        key: ActionId,
+        request: &str,
+    ) -> anyhow::Result<Ask> {
         let wrong = operators.what_is_wrong_with(Some(&self.reason), self.reference.as_deref());
         if let Some(wrong) = wrong.first() {
             anyhow::bail!("--{}: {}", wrong.field, wrong.detail);
@@ -68,7 +72,7 @@ impl Why {
             "--as: a user id has 1 to 255 bytes"
         );
         Ok(Ask {
-            key: Uuid::now_v7(),
+            key: key.0,
             staff: Staff {
                 member: None,
                 user: UserId::new(self.actor),

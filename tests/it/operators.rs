@@ -7,6 +7,7 @@ mod login;
 mod search;
 mod story;
 mod today;
+mod traps;
 
 use serde_json::Value;
 use sqlx::AssertSqlSafe;

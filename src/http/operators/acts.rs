@@ -415,7 +415,10 @@ impl EndsPreview {
     fn of(at: CancelAt, until: Option<OffsetDateTime>) -> Self {
         let (text, warnings) = match (at, until) {
             (CancelAt::PeriodEnd, Some(until)) => (
-                format!("It goes on until {}, and does not renew.", describe::day(until)),
+                format!(
+                    "It goes on until {}, and does not renew.",
+                    describe::day(until)
+                ),
                 Vec::new(),
             ),
             (CancelAt::PeriodEnd, None) => (
@@ -424,7 +427,10 @@ impl EndsPreview {
             ),
             (CancelAt::Now, _) => (
                 "It ends at once.".to_owned(),
-                vec!["What is paid already does not go back by itself: refund it, if that is meant.".to_owned()],
+                vec![
+                    "What is paid already does not go back by itself: refund it, if that is meant."
+                        .to_owned(),
+                ],
             ),
         };
         Self {

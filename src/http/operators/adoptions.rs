@@ -102,9 +102,9 @@ async fn adopt(
     Json(body): Json<Adoption>,
 ) -> Result<Json<ActAnswer>, ApiError> {
     let operators = state.services.operators.clone();
-    let asked = body.asked()?;
+    let wish = body.wish()?;
     if body.dry_run {
-        let preview = operators.preview_adoption(&asked).await?;
+        let preview = operators.preview_adoption(&wish).await?;
         return Ok(Json(ActAnswer {
             action: None,
             preview: ActPreview::of(preview, &Language::english()),
@@ -117,13 +117,13 @@ async fn adopt(
         version: None,
     };
     let ask = asker.ask(&state, &why, "adopt", &body)?;
-    let act = async move { operators.adopt_one_for(&asked, &ask).await };
+    let act = async move { operators.adopt_one_for(&wish, &ask).await };
     let acted = to_its_end(act).await?;
     done(&state, &acted).await
 }
 
 impl Adoption {
-    fn asked(&self) -> Result<AdoptionAsked, ApiError> {
+    fn wish(&self) -> Result<AdoptionAsked, ApiError> {
         let invalid =
             |field, detail| Err(ApiError::validation_failed().field(field, "invalid", detail));
         let id = self.stripe_subscription_id.trim();

@@ -170,9 +170,9 @@ async fn refund(
             "Ending a subscription needs the role for acting on members beside the one for money.";
         return Err(ApiError::new(Code::Forbidden).detail(detail));
     }
-    let asked = body.asked()?;
+    let wish = body.wish()?;
     if body.dry_run {
-        let preview = operators.preview_refund(id, &asked).await?;
+        let preview = operators.preview_refund(id, &wish).await?;
         return seen(&state, id, preview, &Language::english()).await;
     }
     let why = Why {
@@ -181,12 +181,12 @@ async fn refund(
         version: body.version,
     };
     let ask = asker.ask(&state, &why, &format!("refund {id}"), &body)?;
-    let acted = to_its_end(async move { operators.refund(id, &asked, &ask).await }).await?;
+    let acted = to_its_end(async move { operators.refund(id, &wish, &ask).await }).await?;
     done(&state, &acted).await
 }
 
 impl RefundAct {
-    fn asked(&self) -> Result<RefundAsked, ApiError> {
+    fn wish(&self) -> Result<RefundAsked, ApiError> {
         let wrong =
             |field, code, detail| Err(ApiError::validation_failed().field(field, code, detail));
         if self.amount.is_some() && self.lines.is_some() {

@@ -59,11 +59,7 @@ impl Operators {
     pub(in crate::services) async fn log_head(&self) -> Result<usize, Error> {
         let (seq, hash) = self.last_entry().await?;
         if seq > 0 {
-            tracing::info!(
-                seq,
-                hash,
-                "the record of what operators did"
-            );
+            tracing::info!(seq, hash, "the record of what operators did");
         }
         Ok(0)
     }

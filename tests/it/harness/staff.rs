@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dues::auth::mint_development_token;
+use dues::domain::ids::ActionId;
 use reqwest::Method;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,6 +18,11 @@ impl TestApp {
         let life = Duration::from_hours(1);
         mint_development_token(&self.settings, &self.clock, user, &roles, life)
             .expect("tests run in development, with a secret")
+    }
+
+    /// A key that nobody has used.
+    pub(crate) fn key(&self) -> Uuid {
+        ActionId::new(self.clock.now()).0
     }
 
     /// Grace, who may everything.
@@ -44,7 +50,7 @@ impl TestApp {
     pub(crate) async fn grace_does(&self, path: &str, body: Value) -> Answer {
         let mut body = body;
         body["reason"] = json!("member_request");
-        self.staff_act(&self.grace(), path, Uuid::now_v7(), body)
+        self.staff_act(&self.grace(), path, self.key(), body)
             .send()
             .await
     }

@@ -4,7 +4,6 @@ use dues::services::events::compare::How;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use crate::harness::TestApp;
 use crate::harness::lifecycle::{DAY, busy, forgetful, text};
@@ -157,7 +156,7 @@ async fn a_refund_that_was_asked_for_twice_is_made_once_and_a_stale_page_refunds
     let intent = app.payment_of(&purchase).await;
     let path = format!("subscriptions/{}/refund", purchase.subscription);
     let (grace, tom) = (app.grace(), app.staff("tom", &["treasurer"]));
-    let key = Uuid::now_v7();
+    let key = app.key();
     let body =
         json!({ "amount": 100, "already_refunded": 0, "reason": "goodwill", "reference": "T-1" });
     let ask = |token: &str| app.staff_act(token, &path, key, body.clone()).send();
@@ -179,10 +178,7 @@ async fn a_refund_that_was_asked_for_twice_is_made_once_and_a_stale_page_refunds
         .assert_problem(422, "idempotency_key_reused");
     // Tom's page was read before.
     let stale = json!({ "amount": 100, "already_refunded": 0, "reason": "goodwill" });
-    let moved = app
-        .staff_act(&tom, &path, Uuid::now_v7(), stale)
-        .send()
-        .await;
+    let moved = app.staff_act(&tom, &path, app.key(), stale).send().await;
     moved.assert_problem(409, "already_refunded_moved");
     assert_eq!(refunds(&app, &intent).await.len(), 1);
     let actions = app.look("actions?verb=refund").await;
@@ -218,15 +214,13 @@ async fn of_two_operators_on_one_payment_one_is_first() {
     app.fault(slow).await;
     let body = json!({ "amount": 100, "already_refunded": 0, "reason": "goodwill" });
     let (grace, tom) = (app.grace(), app.staff("tom", &["treasurer"]));
-    let first = app
-        .staff_act(&grace, &path, Uuid::now_v7(), body.clone())
-        .send();
+    let first = app.staff_act(&grace, &path, app.key(), body.clone()).send();
     let second = async {
         app.until("the first has begun", async || {
             (app.count("actions").await == 1).then_some(())
         })
         .await;
-        app.staff_act(&tom, &path, Uuid::now_v7(), body.clone())
+        app.staff_act(&tom, &path, app.key(), body.clone())
             .send()
             .await
     };
@@ -320,12 +314,21 @@ async fn money_back_and_the_end_are_one_form_and_two_acts() {
     );
     stripe_says_the_same(&app).await;
     // A year later the story tells who did it, as what, and why.
-    let story = app.look(&format!("subscriptions/{}/story?from=rows", purchase.subscription)).await;
+    let story = app
+        .look(&format!(
+            "subscriptions/{}/story?from=rows",
+            purchase.subscription
+        ))
+        .await;
     let acts: Vec<(Value, Value)> = { story["data"].as_array().expect("a list").iter() }
         .filter(|entry| entry["kind"] == "action")
         .map(|entry| (entry["actor"].clone(), entry["role"].clone()))
         .collect();
-    assert_eq!(acts, vec![(json!("grace"), json!("operator")); 2], "{story}");
+    assert_eq!(
+        acts,
+        vec![(json!("grace"), json!("operator")); 2],
+        "{story}"
+    );
     // She who may only move money can't end anything.
     let other = app
         .buy_with(&app.member("bob"), "membership-monthly", GOOD_CARD)
@@ -333,10 +336,7 @@ async fn money_back_and_the_end_are_one_form_and_two_acts() {
     let path = format!("subscriptions/{}/refund", other.subscription);
     let body = json!({ "also_cancel": "now", "already_refunded": 0, "reason": "goodwill" });
     let tom = app.staff("tom", &["treasurer"]);
-    let refused = app
-        .staff_act(&tom, &path, Uuid::now_v7(), body)
-        .send()
-        .await;
+    let refused = app.staff_act(&tom, &path, app.key(), body).send().await;
     refused.assert_problem(403, "forbidden");
 }
 
@@ -400,10 +400,7 @@ async fn what_was_paid_in_cash_settles_the_open_invoice_at_stripe() {
     );
     let support = app.staff("sue", &["support"]);
     let body = json!({ "reason": "not_received" });
-    let refused = app
-        .staff_act(&support, &path, Uuid::now_v7(), body)
-        .send()
-        .await;
+    let refused = app.staff_act(&support, &path, app.key(), body).send().await;
     refused.assert_problem(403, "forbidden");
     let answer = app
         .grace_does(&path, json!({ "reference": "V-2026-041" }))
@@ -542,7 +539,7 @@ async fn who_may_not_act_is_told_so_and_nothing_is_begun() {
     let purchase = app.sell("membership-annual", GOOD_CARD).await;
     let path = |verb: &str| format!("subscriptions/{}/{verb}", purchase.subscription);
     let body = json!({ "reason": "goodwill" });
-    let key = Uuid::now_v7();
+    let key = app.key();
     for (roles, verb) in [
         (&["reader"][..], "sync"),
         (&["reader"], "cancel"),

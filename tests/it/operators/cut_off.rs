@@ -111,10 +111,10 @@ async fn a_refund_of_lines_that_is_cut_off_anywhere_moves_money_once_or_not_at_a
             already_refunded: Some(already_refunded(&app, &intent).await),
             ..RefundAsked::default()
         };
-        let key = Uuid::now_v7();
+        let key = app.key();
         let ask = ask(key);
         let work = operators.refund(line(&lines[0]), &asked, &ask);
-        if cut_off_after(work, waits).await.is_some() {
+        if cut_off_after(Box::pin(work), waits).await.is_some() {
             came_to_its_end += 1;
         }
         all_acts_end(&app).await;
@@ -170,9 +170,9 @@ async fn a_refund_with_the_end_that_is_cut_off_anywhere_says_of_both_what_became
             also_cancel: Some(CancelAt::Now),
             ..RefundAsked::default()
         };
-        let key = Uuid::now_v7();
+        let key = app.key();
         let ask = ask(key);
-        let ended = cut_off_after(operators.refund(id, &asked, &ask), waits).await;
+        let ended = cut_off_after(Box::pin(operators.refund(id, &asked, &ask)), waits).await;
         all_acts_end(&app).await;
         let is_back = already_refunded(&app, &intent).await > 0;
         let is_over =

@@ -141,7 +141,7 @@ impl Operators {
                 Ok(_) => {}
                 // The row and the subscription's mark are what counts.
                 Err(error) => {
-                    tracing::warn!(%error, "a customer could not be marked as the member's")
+                    tracing::warn!(%error, "a customer could not be marked as the member's");
                 }
             }
         }
@@ -174,7 +174,10 @@ impl Operators {
         // Whoever made the customer may have said whose it is, where our rows don't.
         if let Some(customer) = id_of(answer.body.customer.as_ref()) {
             let person = client.retrieve_customer(&customer).await?;
-            if person.user().is_some_and(|user| user != asked.user.as_str()) {
+            if person
+                .user()
+                .is_some_and(|user| user != asked.user.as_str())
+            {
                 return Err(ActError::OtherCustomer);
             }
         }

@@ -32,7 +32,7 @@ use crate::storage::actions::{self, ActionRow, BeginError, NewAction, Outcome};
 use crate::stripe::StripeError;
 
 /// An act that has not reached Stripe by then will not, and whoever cut it off is gone.
-const REACHES_STRIPE_WITHIN: Duration = Duration::from_secs(60);
+const REACHES_STRIPE_WITHIN: Duration = Duration::from_mins(1);
 
 /// Longest reference to a ticket, minute or voucher.
 const REFERENCE: usize = 40;

@@ -20,9 +20,7 @@ const BATCH: i64 = 20;
 
 impl Operators {
     /// Settles acts that have no end; returns how many.
-    pub(in crate::services) async fn settle_actions(
-        &self,
-    ) -> Result<usize, Error> {
+    pub(in crate::services) async fn settle_actions(&self) -> Result<usize, Error> {
         let now = self.purchases.clock.now();
         let open = actions::find_open(&self.pool, now - STILL_AT_WORK, BATCH).await?;
         let mut settled = 0;
@@ -59,11 +57,7 @@ impl Operators {
     }
 
     /// How an act ended, by what is to be seen of it; none while it may still be under way.
-    async fn find_end(
-        &self,
-        action: &ActionRow,
-        is_late: bool,
-    ) -> Result<Option<Ended>, ActError> {
+    async fn find_end(&self, action: &ActionRow, is_late: bool) -> Result<Option<Ended>, ActError> {
         let line = || action.subject.parse::<SubscriptionId>().ok();
         Ok(match (action.verb.as_str(), line()) {
             ("refund", _) => self.refund_ended(action, is_late).await?,

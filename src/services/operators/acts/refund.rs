@@ -9,10 +9,10 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{About, ActError, Acted, Ask, Began, Ended, Preview, Verb, cancel};
+use crate::domain::actor::By;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::invalid::Invalid;
 use crate::domain::plan::Kind;
-use crate::domain::actor::By;
 use crate::domain::subscription::{Basket, DisputeState, Subscription};
 use crate::purchases::Error;
 use crate::purchases::cancel::CancelAt;
@@ -20,8 +20,8 @@ use crate::purchases::line::Line;
 use crate::services::operators::Operators;
 use crate::storage::actions::ActionRow;
 use crate::storage::transactions::{self, LinePayment};
-use crate::stripe::objects::{Charge, Expandable, LineItem, Refund};
 use crate::stripe::money::dispute_state;
+use crate::stripe::objects::{Charge, Expandable, LineItem, Refund};
 use crate::stripe::requests::ACTION_KEY;
 use crate::stripe::requests::payments::NewRefund;
 
@@ -355,7 +355,9 @@ impl Operators {
         refund: &Result<ActionRow, ActError>,
         ask: &Ask,
     ) -> Result<(), ActError> {
-        let refund = refund.as_ref().map(|action| (action.state.as_str(), action.outcome.as_deref()));
+        let refund = refund
+            .as_ref()
+            .map(|action| (action.state.as_str(), action.outcome.as_deref()));
         let ended = match refund {
             Ok(("done", Some("refunded"))) => {
                 let line = self.purchases.line(id).await?.ok_or(ActError::NotFound)?;
@@ -413,7 +415,9 @@ impl Operators {
         // What the bank has taken back, or may yet, would be paid back twice.
         if charge.disputed {
             let disputes = client.list_disputes(&intent).await?.body.data;
-            let states = disputes.iter().filter_map(|dispute| dispute_state(dispute.status.as_deref()?));
+            let states = disputes
+                .iter()
+                .filter_map(|dispute| dispute_state(dispute.status.as_deref()?));
             if { states }.any(|state| state != DisputeState::Won) {
                 return Err(ActError::NothingToRefund);
             }
@@ -522,8 +526,7 @@ impl Operators {
         let id = action.to_string();
         let of_action = refunds.iter().filter(|refund| {
             let metadata = refund.metadata.as_ref();
-            metadata.and_then(|metadata| metadata.get(ACTION_KEY))
-                == Some(&id)
+            metadata.and_then(|metadata| metadata.get(ACTION_KEY)) == Some(&id)
         });
         Ok(of_action.count())
     }

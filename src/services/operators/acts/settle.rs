@@ -91,9 +91,10 @@ impl Operators {
         meant: Option<&str>,
     ) -> Result<SettlePreview, ActError> {
         let Some(stripe) = &line.row.stripe_subscription else {
-            return Err(match line.row.recurring {
-                true => Obstacle::AwaitingPayment.into(),
-                false => ActError::NothingToSettle,
+            return Err(if line.row.recurring {
+                Obstacle::AwaitingPayment.into()
+            } else {
+                ActError::NothingToSettle
             });
         };
         let client = &self.purchases.account.client;

@@ -97,7 +97,10 @@ impl Operators {
         let client = &self.purchases.account.client;
         if named == Named::Customer {
             return match missing(client.retrieve_customer(id).await)? {
-                Some(person) => self.hits_of(vec![person], "Found by the customer.", false).await,
+                Some(person) => {
+                    self.hits_of(vec![person], "Found by the customer.", false)
+                        .await
+                }
                 None => Ok(said(UNKNOWN)),
             };
         }
@@ -240,12 +243,7 @@ impl Operators {
     }
 
     /// Customers at Stripe as hits: the members whom our rows, or else their metadata, name; or customers of nobody of ours.
-    async fn hits_of(
-        &self,
-        people: Vec<Person>,
-        why: &str,
-        called: bool,
-    ) -> Result<Found, Error> {
+    async fn hits_of(&self, people: Vec<Person>, why: &str, called: bool) -> Result<Found, Error> {
         let ids: Vec<String> = people.iter().map(|person| person.id.clone()).collect();
         let owned = objects::find_by_stripes(&self.pool, &ids).await?;
         let named = people.iter().filter_map(|person| person.user());
