@@ -126,7 +126,7 @@ function details(held) {
       [T.ids.checkout, id(held.checkout_id, T.ids.checkout)],
       [T.ids.stripe_subscription, id(stripe.subscription_id, T.ids.stripe_subscription)],
       [T.ids.customer, id(stripe.customer_id, T.ids.customer)],
-      [T.ids.payment_intent, id(stripe.payment_intent_id ?? stripe.payment_intent, T.ids.payment_intent)],
+      [T.ids.payment_intent, id(stripe.payment_intent_id, T.ids.payment_intent)],
       [T.ids.session, id(stripe.session_id, T.ids.session)],
       [T.ids.price, id(stripe.price_id, T.ids.price)],
     ]),
