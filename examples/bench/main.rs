@@ -13,6 +13,7 @@ mod fill;
 mod follow;
 mod load;
 mod meter;
+mod operators;
 mod options;
 mod pgbench;
 mod report;
@@ -184,6 +185,15 @@ async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
         None => None,
     };
 
+    let looked_at = match cli.sizes.last().filter(|_| cli.measures(Part::Operators)) {
+        Some(&size) => {
+            println!("\nOperators …");
+            let database = Database::create(&cluster, "looked_at", size, true).await?;
+            Some((size, operators::measure(&database).await?))
+        }
+        None => None,
+    };
+
     if let Some(purchases) = &purchases {
         report::purchases(purchases);
     }
@@ -192,6 +202,9 @@ async fn in_directory(cli: &Cli, scratch: &Path) -> anyhow::Result<()> {
     }
     if let Some(followed) = &followed {
         report::followed(followed);
+    }
+    if let Some((size, measured)) = &looked_at {
+        report::looked_at(*size, measured);
     }
     report::goals(cli, purchases.as_deref(), events.as_ref());
     sandbox.stop().await?;

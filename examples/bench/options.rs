@@ -56,6 +56,8 @@ pub(crate) enum Part {
     Subscribe,
     /// A follower that is as many rows behind as the largest size says
     Follow,
+    /// What operators look at, with as many rows as the largest size says
+    Operators,
 }
 
 /// What a process of this program can be.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::figures::{Figures, Results, Who, number};
 use crate::follow::Followed;
+use crate::operators::{self, Asked, Measured};
 use crate::options::{Cli, rows};
 use crate::servers;
 use crate::subscribe::Purchase;
@@ -51,6 +52,28 @@ pub(crate) fn followed(followed: &Followed) {
         "\nA follower, {} rows behind, is told {:.0} a second (bare requests, as many at once: {:.0}); peak memory {:.1} MB \
          after a tenth, {:.1} MB after all",
         followed.rows, followed.rate, followed.bare, early, late
+    );
+}
+
+/// What operators wait for.
+pub(crate) fn looked_at(size: u32, measured: &Measured) {
+    println!(
+        "\nOperators, {} rows, ms in Postgres, warm, and the indexes that are read:\n",
+        rows(size)
+    );
+    for Asked { what, ms, by } in &measured.asked {
+        let verdict = if *ms <= operators::GOAL {
+            ""
+        } else {
+            "  TOO LONG"
+        };
+        println!("  {what:<52} {ms:>8.2}{verdict}  {by}");
+    }
+    let (changes, took) = measured.walk;
+    println!(
+        "\n  the whole history for the first time: {changes} changes in {:.1} s; once a day, the sums held against the rows: {} ms",
+        took.as_secs_f64(),
+        measured.recount.as_millis()
     );
 }
 

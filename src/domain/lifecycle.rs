@@ -53,7 +53,7 @@ pub const PART_DISPUTED: &str = "a dispute claims a part of a payment for severa
 
 /// The invoice with which a subscription ends at once (`invoice_now`) is charged within an hour; what is paid later
 /// than this after the end was owed from before.
-const FINAL_INVOICE: Duration = Duration::DAY;
+pub const FINAL_INVOICE: Duration = Duration::DAY;
 /// A payment is told of soon after it was made: only then is it worth asking Stripe for the period that it covers.
 const FIRST_LOOK: Duration = Duration::DAY;
 /// Whatever is overdue is looked at again so often.

@@ -533,6 +533,8 @@ pub struct Placed {
     pub user: UserId,
     /// Its basket.
     pub checkout: CheckoutId,
+    /// Its place in it, from 0.
+    pub position: i16,
 }
 
 fn placed(row: &PgRow) -> Result<Placed, StorageError> {
@@ -541,6 +543,7 @@ fn placed(row: &PgRow) -> Result<Placed, StorageError> {
         line,
         user: UserId::new(user),
         checkout: CheckoutId(row.try_get("checkout_id")?),
+        position: row.try_get("position")?,
     })
 }
 
@@ -552,7 +555,7 @@ pub async fn find_placed(
     let row = sqlx::query(concat!(
         "SELECT ",
         columns!(),
-        ", user_id, checkout_id FROM subscriptions WHERE id = $1"
+        ", user_id, checkout_id, position FROM subscriptions WHERE id = $1"
     ))
     .bind(id.0)
     .fetch_optional(db)
@@ -569,7 +572,7 @@ pub async fn find_placed_of_user(
     let rows = sqlx::query(concat!(
         "SELECT ",
         columns!(),
-        ", user_id, checkout_id FROM subscriptions WHERE user_id = $1 ORDER BY id DESC LIMIT $2"
+        ", user_id, checkout_id, position FROM subscriptions WHERE user_id = $1 ORDER BY id DESC LIMIT $2"
     ))
     .bind(user.as_str())
     .bind(limit)

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, UnixStream};
 
 use crate::harness::TestApp;
+use crate::harness::purchase::GOOD_CARD;
 use crate::harness::replica::Replica;
 
 /// A wire to a Postgres, and the beginnings of what was asked through it: a text each round trip.
@@ -128,7 +129,7 @@ async fn message(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<([u8; 4
 }
 
 /// What a service asks when it starts: whether its tables are there, and what each job of its upkeep asks to find nothing.
-const FIRST_LOOK: usize = 20;
+const FIRST_LOOK: usize = 21;
 
 /// A second service beside the usual one, on a wire; its upkeep has looked once and won't for an hour.
 async fn on_a_wire(app: &TestApp) -> (Replica, Wire) {
@@ -228,4 +229,43 @@ async fn a_webhook_is_one_read_and_one_write() {
     foreign["data"]["object"]["metadata"] = json!({});
     deliver(&foreign).await;
     assert_eq!(wire.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn what_an_operator_looks_at_is_one_round_trip_or_two() {
+    let app = TestApp::start().await;
+    app.first_walk_is_over().await;
+    let bought = app.sell("membership-annual", GOOD_CARD).await;
+    let (replica, wire) = on_a_wire(&app).await;
+    let token = app.staff("boss", &["operator"]);
+    let subscription = &bought.subscription;
+    let search = async |q: &str| {
+        let call = replica.request(Method::POST, "/v1/operator/search");
+        call.bearer(&token).json(json!({ "q": q })).send().await
+    };
+    let look = async |path: &str| {
+        let call = replica.request(Method::GET, &format!("/v1/operator/{path}"));
+        call.bearer(&token).send().await
+    };
+    // Counted once, where nobody has yet.
+    look("today").await.assert_status(200);
+    wire.asked();
+    for (path, trips) in [
+        ("today".to_owned(), 1),
+        ("subscriptions".to_owned(), 1),
+        ("subscriptions?kind=membership&status=ACTIVE".to_owned(), 1),
+        (format!("subscriptions/{subscription}"), 1),
+        ("members/alice".to_owned(), 2),
+        ("events".to_owned(), 2),
+        ("parked".to_owned(), 1),
+    ] {
+        look(&path).await.assert_status(200);
+        let asked = wire.asked();
+        assert_eq!(asked.len(), trips, "{path}\n{}", told(&asked));
+    }
+    for q in [subscription.as_str(), &bought.session, "alice"] {
+        search(q).await.assert_status(200);
+        let asked = wire.asked();
+        assert_eq!(asked.len(), 1, "{q}\n{}", told(&asked));
+    }
 }

@@ -18,7 +18,17 @@ use crate::harness::{Call, TestSandbox, client, migrated_database, usual_variabl
 /// As the sandbox writes them where it was told to give wrong types.
 const PERSONAL: &str = "ada@example.org, +49 170 1234567, 4242 4242 4242 4242";
 /// None of these may be found in what the service wrote down.
-const MARKS: [&str; 5] = ["@", "170 1234567", "4242 4242", "+49", "ada%40"];
+const MARKS: [&str; 7] = [
+    "@",
+    "170 1234567",
+    "4242 4242",
+    "+49",
+    "ada%40",
+    NAME,
+    "%22Augusta",
+];
+/// What somebody is called.
+const NAME: &str = "Augusta Byron";
 
 /// Puts a text with personal data wherever a number stands, one at a time.
 fn confused(event: &Value) -> Vec<Value> {
@@ -53,6 +63,7 @@ struct Running {
     client: reqwest::Client,
     sandbox: TestSandbox,
     token: String,
+    staff: String,
     process: Child,
     log: JoinHandle<String>,
 }
@@ -90,11 +101,14 @@ impl Running {
         let clock = dues::app::machine_clock();
         let life = Duration::from_hours(1);
         let token = dues::auth::mint_development_token(&settings, &clock, "alice", &[], life);
+        let roles = ["dues:support".to_owned()];
+        let staff = dues::auth::mint_development_token(&settings, &clock, "sue", &roles, life);
         let running = Self {
             address,
             client: client(),
             sandbox,
             token: token.expect("tests run in development"),
+            staff: staff.expect("tests run in development"),
             process,
             log,
         };
@@ -144,6 +158,39 @@ impl Running {
             for token in [self.token.as_str(), "ada@example.org"] {
                 self.call(Method::GET, path).bearer(token).send().await;
             }
+        }
+    }
+
+    /// What operators look for, and what they are shown.
+    async fn operators_look(&self) {
+        for q in [
+            PERSONAL,
+            "ada@example.org",
+            "Ada@Example.org",
+            "+49 170 1234567",
+            "4242 4242 4242 4242",
+            NAME,
+            "https://example.org/members/ada@example.org",
+        ] {
+            let call = self.call(Method::POST, "/v1/operator/search");
+            let call = call.bearer(&self.staff).json(json!({ "q": q }));
+            call.send().await.assert_status(200);
+        }
+        for q in [json!(1), json!(format!("{PERSONAL}{}", "x".repeat(200)))] {
+            let call = self.call(Method::POST, "/v1/operator/search");
+            let call = call.bearer(&self.staff).json(json!({ "q": q }));
+            call.send().await.assert_status(422);
+        }
+        let call = self.call(Method::POST, "/v1/operator/members/alice/reveal");
+        call.bearer(&self.staff).send().await.assert_status(200);
+        for path in [
+            "/v1/operator/members/ada%40example.org",
+            "/v1/operator/subscriptions?plan=ada%40example.org",
+            "/v1/operator/events?object=ada%40example.org",
+            "/v1/operator/events/ada%40example.org",
+        ] {
+            let call = self.call(Method::GET, path).bearer(&self.staff);
+            call.send().await;
         }
     }
 
@@ -237,6 +284,7 @@ async fn nothing_that_a_run_of_all_flows_writes_holds_a_mail_address_a_phone_num
     let running = Running::start(database.url()).await;
     running.people_write().await;
     let id = running.sell().await;
+    running.operators_look().await;
     let events = running.sandbox.stripe("/v1/events?limit=100").await;
     running.stripe_is_confused(true).await;
     running.use_cases_read(&id).await;
@@ -253,6 +301,8 @@ async fn nothing_that_a_run_of_all_flows_writes_holds_a_mail_address_a_phone_num
         "status_changes",
         "customers",
         "cursors",
+        "actions",
+        "action_log",
     ] {
         let rows = format!("SELECT coalesce(jsonb_agg(t), '[]')::text FROM {table} t");
         let rows: String = sqlx::query_scalar(sqlx::AssertSqlSafe(rows))

@@ -137,7 +137,7 @@ async fn show(
     _: Allowed<See>,
     Path(id): Path<String>,
 ) -> Result<Json<OperatorEvent>, ApiError> {
-    let event = operators.event(&id).await?;
+    let event = operators.described_event(&id).await?;
     let event = event.ok_or_else(ApiError::not_found)?;
     Ok(Json(OperatorEvent::of(event)))
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::subscriptions::OperatorSubscription;
+use super::subscriptions::Subscription;
 use crate::domain::ids::UserId;
 use crate::http::edge::errors::{DATABASE, STRIPE};
 use crate::http::edge::extract::{Allowed, Json, Names, PATH, Path, RequestId, STAFF, See};
@@ -23,7 +23,7 @@ struct Known {
     /// The `sub` of her tokens.
     user_id: String,
     /// What she holds and held, newest first; at most 200.
-    subscriptions: Vec<OperatorSubscription>,
+    subscriptions: Vec<Subscription>,
     /// Each customer at Stripe that she ever was.
     customers: Vec<KnownCustomer>,
 }
@@ -83,11 +83,7 @@ async fn show(
     let customers = member.customers.into_iter();
     Ok(Json(Known {
         user_id: user,
-        subscriptions: member
-            .subscriptions
-            .iter()
-            .map(OperatorSubscription::of)
-            .collect(),
+        subscriptions: member.subscriptions.iter().map(Subscription::of).collect(),
         customers: customers
             .map(|(currency, stripe_customer_id)| KnownCustomer {
                 currency,

@@ -25,6 +25,7 @@ use crate::http::edge::state::AppState;
 /// For operators, answered from our own rows.
 pub(super) fn from_rows() -> OpenApiRouter<AppState> {
     me::routes()
+        .merge(actions::routes())
         .merge(members::looking())
         .merge(subscriptions::routes())
         .merge(events::routes())

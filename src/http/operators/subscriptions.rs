@@ -24,7 +24,8 @@ use crate::services::operators::describe::{self, Described};
 
 /// A subscription of anybody, with what is to be said of it.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct OperatorSubscription {
+#[schema(as = OperatorSubscription)]
+pub(super) struct Subscription {
     /// Ours.
     id: Uuid,
     /// The member whose it is.
@@ -150,36 +151,35 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
 
 /// Subscriptions of everybody, newest first unless a date is asked for.
 #[utoipa::path(get, path = "/v1/operator/subscriptions", tag = "operators", security(("bearer" = [])),
-    params(ListQuery), responses((status = 200, body = Page<OperatorSubscription>)))]
+    params(ListQuery), responses((status = 200, body = Page<Subscription>)))]
 async fn list(
     State(operators): State<Operators>,
     _: Allowed<See>,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<OperatorSubscription>>, ApiError> {
+) -> Result<Json<Page<Subscription>>, ApiError> {
     let limit = limit(query.limit)?;
-    let rows = operators.list(&wanted(query, limit + 1)?).await?;
+    let rows = operators.list(&wanted(&query, limit + 1)?).await?;
     let cursor = |(place, _): &(Place, Described)| match place.at {
         Some(at) => written(at, &place.id.to_string()),
         None => place.id.to_string(),
     };
-    let entry = |(_, described): (Place, Described)| OperatorSubscription::of(&described);
+    let entry = |(_, described): (Place, Described)| Subscription::of(&described);
     Ok(Json(page(rows, limit, cursor, entry)))
 }
 
 /// One subscription of anybody.
 #[utoipa::path(get, path = "/v1/operator/subscriptions/{id}", tag = "operators", security(("bearer" = [])),
-    params(("id" = Uuid, Path)), responses((status = 200, body = OperatorSubscription)))]
+    params(("id" = Uuid, Path)), responses((status = 200, body = Subscription)))]
 async fn show(
-    State(operators): State<Operators>,
+    State(state): State<AppState>,
     _: Allowed<See>,
     Path(id): Path<Uuid>,
-) -> Result<Json<OperatorSubscription>, ApiError> {
-    let described = operators.describe(SubscriptionId(id)).await?;
-    let described = described.ok_or_else(ApiError::not_found)?;
-    Ok(Json(OperatorSubscription::of(&described)))
+) -> Result<Json<Subscription>, ApiError> {
+    let read = Subscription::read(&state, SubscriptionId(id)).await?;
+    read.map(Json).ok_or_else(ApiError::not_found)
 }
 
-fn wanted(query: ListQuery, limit: i64) -> Result<Wanted, ApiError> {
+fn wanted(query: &ListQuery, limit: i64) -> Result<Wanted, ApiError> {
     let reason = |text: &str| Reason::parse(text).map(|reason| reason.as_str().to_owned());
     let mut wanted = Wanted {
         user: parsed("user", query.user.as_deref(), short)?.map(UserId::new),
@@ -210,7 +210,16 @@ fn wanted(query: ListQuery, limit: i64) -> Result<Wanted, ApiError> {
     Ok(wanted)
 }
 
-impl OperatorSubscription {
+impl Subscription {
+    /// As it stands in our rows now; none if there is none of that id.
+    pub(super) async fn read(
+        state: &AppState,
+        id: SubscriptionId,
+    ) -> Result<Option<Self>, ApiError> {
+        let described = state.services.operators.describe(id).await?;
+        Ok(described.as_ref().map(Self::of))
+    }
+
     /// As those read it who look after members.
     pub(super) fn of(described: &Described) -> Self {
         let line = &described.line;

@@ -289,16 +289,16 @@ mod tests {
         }
     }
 
-    fn held(status: StripeStatus, end: i64) -> Option<Held> {
+    fn held(status: StripeStatus, end: i64) -> Held {
         let end = Some(NOW + Duration::days(end));
-        Some(Held {
+        Held {
             status,
             at: NOW,
             current_period_end: end,
             cancel_at: None,
             cancel_at_period_end: false,
             collection: Collection::Running,
-        })
+        }
     }
 
     #[test]
@@ -320,12 +320,12 @@ mod tests {
     #[test]
     fn what_happens_next_has_its_date() {
         let mut paid = line(Status::Active, Reason::Paid);
-        paid.stripe = held(StripeStatus::Active, 31);
+        paid.stripe = Some(held(StripeStatus::Active, 31));
         let renews = next(&paid, NOW, None);
         assert_eq!(renews.text, "It renews on 1 February 1970.");
         assert_eq!(renews.at, Some(NOW + Duration::days(31)));
         let mut retrying = line(Status::Active, Reason::PaymentRetrying);
-        retrying.stripe = held(StripeStatus::PastDue, 31);
+        retrying.stripe = Some(held(StripeStatus::PastDue, 31));
         retrying.first_paid_at = Some(NOW);
         let tried = next(&retrying, NOW, Some(Duration::days(28)));
         assert!(
@@ -334,7 +334,7 @@ mod tests {
         );
         assert_eq!(next(&retrying, NOW, None).at, None);
         let mut cancelled = line(Status::Cancelled, Reason::CancelScheduled);
-        cancelled.stripe = held(StripeStatus::Active, 1);
+        cancelled.stripe = Some(held(StripeStatus::Active, 1));
         if let Some(held) = &mut cancelled.stripe {
             held.cancel_at_period_end = true;
         }
@@ -354,14 +354,17 @@ mod tests {
     fn what_can_be_done_follows_from_the_row() {
         let mut paid = line(Status::Active, Reason::Paid);
         paid.stripe_subscription = Some("sub_1".to_owned());
-        paid.stripe = held(StripeStatus::Active, 31);
+        paid.stripe = Some(held(StripeStatus::Active, 31));
         paid.first_paid_at = Some(NOW);
         assert_eq!(acts(&paid), ["sync", "refund", "cancel"]);
         paid.refund = Refund::Full;
         assert_eq!(acts(&paid), ["sync", "cancel"]);
         paid.refund = Refund::None;
         let mut owed = paid.clone();
-        (owed.reason, owed.stripe) = (Reason::PaymentRetrying, held(StripeStatus::PastDue, 31));
+        (owed.reason, owed.stripe) = (
+            Reason::PaymentRetrying,
+            Some(held(StripeStatus::PastDue, 31)),
+        );
         assert_eq!(acts(&owed), ["sync", "refund", "cancel", "settle"]);
         let mut cancelled = paid.clone();
         cancelled.status = Status::Cancelled;

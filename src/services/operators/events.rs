@@ -38,7 +38,7 @@ impl Operators {
     }
 
     /// One event.
-    pub async fn event(&self, id: &str) -> Result<Option<DescribedEvent>, Error> {
+    pub async fn described_event(&self, id: &str) -> Result<Option<DescribedEvent>, Error> {
         if id.contains('\0') {
             return Ok(None);
         }

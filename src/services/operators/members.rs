@@ -3,6 +3,7 @@
 use time::OffsetDateTime;
 
 use super::Operators;
+use super::acts::Verb;
 use super::describe::Described;
 use crate::domain::actor::Staff;
 use crate::domain::ids::{ActionId, UserId, is_external_id};
@@ -98,7 +99,7 @@ impl Operators {
         Ok(Some(called))
     }
 
-    /// Records that somebody looked at a name, once an hour.
+    /// Records that somebody looked at a name, once an hour: before it is shown.
     pub(super) async fn record_look(
         &self,
         look: Look<'_>,
@@ -114,7 +115,7 @@ impl Operators {
             role: look.staff.role.as_str(),
             request_id: Some(look.request_id),
             request_hash: &[],
-            verb: "reveal",
+            verb: Verb::Reveal.as_str(),
             subject,
             user_id: user,
             target: None,

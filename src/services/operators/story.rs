@@ -297,4 +297,19 @@ mod tests {
         other.after(second + time::Duration::DAY);
         assert_eq!(other.order.at, second);
     }
+
+    #[test]
+    fn of_more_than_a_hundred_the_newest_are_told_and_that_there_are_more() {
+        let second = time::Duration::SECOND;
+        let entries = (0..150).map(|n| {
+            let at = OffsetDateTime::UNIX_EPOCH + second * n;
+            Entry::new(EntryKind::Change, Rank::Change, at, Text::new("x", []))
+        });
+        let told = in_order(entries.collect());
+        assert_eq!(told.len(), MOST);
+        assert_eq!(told[0].at, OffsetDateTime::UNIX_EPOCH + second * 149);
+        let last = told.last().expect("there are a hundred");
+        assert_eq!(last.kind, EntryKind::Note);
+        assert_eq!(last.at, told[MOST - 2].at);
+    }
 }

@@ -321,7 +321,7 @@ async fn events_of_one_moment_are_told_once_over_pages() {
     app.by_hand(
         "INSERT INTO webhook_events (id, type, object_id, created, received_at, state)
          SELECT 'evt_' || n, CASE WHEN n % 2 = 0 THEN 'invoice.paid' ELSE 'refund.created' END, 'x', now(),
-                '2026-01-01', 'applied' FROM generate_series(1, 50) AS n",
+                now() - interval '1 day', 'applied' FROM generate_series(1, 50) AS n",
     )
     .await;
     for (filter, count) in [

@@ -254,6 +254,8 @@ async fn a_name_is_for_who_may_know_it_and_each_that_is_shown_is_recorded_once_a
     app.at_stripe(Method::POST, &path, &called).await;
     app.at_stripe(Method::POST, "/v1/customers", &[("name", "Adam Other")])
         .await;
+    // Stripe's search knows it a minute later.
+    app.advance(61).await;
     let reader = app.staff("rita", &["reader"]);
     asked(&app, &reader, "Ada")
         .await
@@ -310,6 +312,7 @@ async fn a_name_is_for_who_may_know_it_and_each_that_is_shown_is_recorded_once_a
     asked(&app, &support, "Ada").await.assert_status(200);
     assert_eq!(recorded().await.len(), 2, "once an hour");
     app.advance(3_600).await;
+    let support = app.staff("sue", &["support"]);
     asked(&app, &support, "\"Countess\" L")
         .await
         .assert_status(200);

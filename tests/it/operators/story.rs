@@ -57,9 +57,6 @@ pub(super) async fn from_rows(app: &TestApp, id: &str) -> Story {
 impl Story {
     fn of(answer: &Answer) -> Self {
         let story = Self(answer.json());
-        if std::env::var_os("SHOW").is_some() {
-            eprintln!("{}", crate::operators::story::shown(&story.0));
-        }
         let times: Vec<&str> = { story.entries().iter() }
             .filter_map(|entry| entry["at"].as_str())
             .map(|at| &at[..19])
@@ -289,6 +286,15 @@ async fn nobody_elses_objects_are_told_and_what_was_made_by_hand_is_found_with_i
     let by_hand = app
         .at_stripe(Method::POST, "/v1/subscriptions", &form)
         .await;
+    // As if somebody had copied the metadata too: what it names has its subscription.
+    let copied = [
+        ("customer", customer.as_str()),
+        ("items[0][price]", &app.price("membership_annual").await),
+        ("metadata[dues_subscription_id]", &own.subscription),
+    ];
+    let copied = app
+        .at_stripe(Method::POST, "/v1/subscriptions", &copied)
+        .await;
     let metadata = [
         ("customer", customer.as_str()),
         ("items[0][price]", &app.price("membership_annual").await),
@@ -302,6 +308,7 @@ async fn nobody_elses_objects_are_told_and_what_was_made_by_hand_is_found_with_i
     let story = story_of(&app, &own.subscription).await;
     for foreign in [
         &by_hand["id"],
+        &copied["id"],
         &claimed["id"],
         &json!(other.session),
         &json!(bobs.session),
@@ -315,10 +322,16 @@ async fn nobody_elses_objects_are_told_and_what_was_made_by_hand_is_found_with_i
     assert_eq!(story.all("Stripe took").len(), 1, "{:#}", story.0);
 
     let story = story_of_member(&app, "alice").await;
-    let found = story.entry("Of the same customer at Stripe, but not bought here: Stripe has a subscription for membership-annual");
-    assert_eq!(found["reference"], by_hand["id"]);
-    assert_eq!(found["subscription_id"], Value::Null);
-    assert_says(found, "advice", &format!("adopt {}", text(&by_hand["id"])));
+    let found = story.all("Of the same customer at Stripe, but not bought here: Stripe has a subscription for membership-annual");
+    assert_eq!(found.len(), 2, "{:#}", story.0);
+    for by_hand in [&by_hand["id"], &copied["id"]] {
+        let found = found
+            .iter()
+            .find(|entry| entry["reference"] == *by_hand)
+            .expect("it is found");
+        assert_eq!(found["subscription_id"], Value::Null);
+        assert_says(found, "advice", &format!("adopt {}", text(by_hand)));
+    }
     story.entry("Stripe took €3.00 from a card for membership-monthly");
     story.entry("Stripe took €25.00 from a card for share");
     let told = story.0.to_string();
@@ -374,6 +387,23 @@ async fn a_basket_is_one_payment_for_all_its_lines_and_each_line_knows_it() {
         .iter()
         .filter(|entry| entry["reference"] == payment);
     assert_eq!(once.count(), 1, "{:#}", story.0);
+}
+
+#[tokio::test]
+async fn what_another_system_sold_is_told_without_a_page_of_ours() {
+    let app = forgetful().await;
+    let purchase = app.sell("membership-monthly", GOOD_CARD).await;
+    let adopted =
+        "UPDATE checkouts SET mode = 'adopted', stripe_session_id = NULL WHERE id = $1::uuid";
+    let adopted = sqlx::query(adopted)
+        .bind(&purchase.checkout)
+        .execute(&app.pool);
+    assert_eq!(adopted.await.expect("it can be written").rows_affected(), 1);
+    let story = story_of(&app, &purchase.subscription).await;
+    story.assert_agreed();
+    story.entry("Stripe took €3.00 from a card for membership-monthly");
+    story.entry("Stripe has a subscription for membership-monthly: it is active");
+    assert!(story.all("A payment page").is_empty(), "{:#}", story.0);
 }
 
 #[tokio::test]
@@ -547,26 +577,4 @@ async fn events_that_are_not_at_their_end_are_told_and_that_old_ones_are_gone() 
     let story = from_rows(&app, &purchase.subscription).await;
     let note = story.entry("What Stripe told us one by one before");
     assert_eq!(note["kind"], "note");
-}
-
-pub(super) fn shown(v: &Value) -> String {
-    let mut out = format!("== complete {} missing {}\n", v["complete"], v["missing"]);
-    for e in v["data"].as_array().unwrap() {
-        out += &format!(
-            "{} [{}] {}\n      cause: {} actor: {} ref: {}\n",
-            e["at"].as_str().unwrap(),
-            e["kind"].as_str().unwrap(),
-            e["text"].as_str().unwrap(),
-            e["cause"],
-            e["actor"],
-            e["reference"]
-        );
-        if !e["differs"].is_null() {
-            out += &format!("      DIFFERS {}\n", e["differs"]);
-        }
-        if !e["advice"].is_null() {
-            out += &format!("      ADVICE {}\n", e["advice"]);
-        }
-    }
-    out
 }

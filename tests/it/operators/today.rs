@@ -95,6 +95,7 @@ async fn what_is_in_force_is_counted_by_plan_with_its_history() {
     assert_eq!(history_of(&page, "membership-monthly")[362..], [0, 0, 0, 1]);
     // Cancelled is still in force, and told as ending; ended is not.
     let path = format!("/v1/subscriptions/{}/cancel", bobs.subscription);
+    let bob = app.member("bob");
     app.post(&path)
         .bearer(&bob)
         .json(json!({}))
@@ -177,7 +178,7 @@ async fn what_is_wrong_is_counted() {
            ('evt_1', 'invoice.paid', 'in_x', now(), now(), 'failed', NULL),
            ('evt_2', 'invoice.paid', 'in_x', now(), now(), 'flagged', NULL),
            ('evt_3', 'invoice.paid', 'in_x', now(), now() - interval '20 minutes', 'deferred', '2126-01-01'),
-           ('evt_4', 'invoice.paid', 'in_x', now(), now() + interval '1 hour', 'deferred', '2126-01-01');
+           ('evt_4', 'invoice.paid', 'in_x', now(), now() + interval '9 years', 'deferred', '2126-01-01');
          INSERT INTO followers (name, kind, state, position, created_at) VALUES ('forum', 'webhook', 'following', 0, now());
          INSERT INTO followers_parked VALUES ('forum', 'alice', '{{3}}', 2, '2126-01-02', 'it said 400', now());
          INSERT INTO actions (id, seq, at, actor, role, request_hash, verb, subject, reason, state, outcome)

@@ -73,18 +73,18 @@ pub enum SearchError {
 }
 
 impl Operators {
-    /// Whatever the text leads to. `names` is who asks, where she may know what people are called.
-    pub async fn search(&self, text: &str, names: Option<Look<'_>>) -> Result<Found, SearchError> {
+    /// Whatever the text leads to. `look` is who asks, where she may know what people are called.
+    pub async fn search(&self, text: &str, look: Option<Look<'_>>) -> Result<Found, SearchError> {
         match Asked::of(text) {
             Asked::Nothing => Ok(said(UNREADABLE)),
             Asked::Stripes(named, id) => Ok(self.search_stripes(named, id).await?),
             Asked::Email(email) => Ok(self.search_email(&email).await?),
-            Asked::Text(id, text) => self.search_text(id, &text, names).await,
+            Asked::Text(id, text) => self.search_text(id, &text, look).await,
         }
     }
 
     async fn search_stripes(&self, named: Named, id: String) -> Result<Found, Error> {
-        let owned = self.owned(&[id.clone()]).await?;
+        let owned = self.owned(std::slice::from_ref(&id)).await?;
         if !owned.is_empty() {
             let why = format!("Found by {}.", noun(named));
             return Ok(found(owned, &why));
@@ -207,7 +207,7 @@ impl Operators {
         &self,
         id: Option<Uuid>,
         text: &str,
-        names: Option<Look<'_>>,
+        look: Option<Look<'_>>,
     ) -> Result<Found, SearchError> {
         let owned = objects::find_by_ours(&self.pool, id, text).await;
         let owned = owned.map_err(Error::from)?;
@@ -217,7 +217,7 @@ impl Operators {
         if id.is_some() {
             return Ok(said("Nothing of ours has that id."));
         }
-        let Some(look) = names else {
+        let Some(look) = look else {
             return Err(SearchError::NamesNotAllowed);
         };
         if text

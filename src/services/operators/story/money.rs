@@ -82,10 +82,9 @@ impl<'a> Teller<'a> {
             .or(charge.amount);
         let paid = money_of(taken, charge.currency.as_ref())?;
         let intent = intent_of(charge);
-        let invoice = self
-            .owned
-            .invoice_of(charge)
-            .map(|invoice| invoice.id.as_str());
+        let invoice = self.owned.invoice_of(charge);
+        let billed = invoice.and_then(|invoice| time_of(invoice.created?));
+        let invoice = invoice.map(|invoice| invoice.id.as_str());
         let is_it = |row: &TransactionRow| {
             let payment = row.stripe_payment_intent_id.as_deref();
             let by_invoice = payment.is_none() && Some(row.stripe_reference.as_str()) == invoice;
@@ -102,7 +101,7 @@ impl<'a> Teller<'a> {
         let reference = invoice.or(intent).unwrap_or(&charge.id);
         let mut entry = self.entry(Rank::Paid, at, (text, reference), lines, row.as_ref());
         let line = lines.iter().find_map(|id| self.rows.line(*id));
-        let needs = line.and_then(|line| self.rows.advice_for_payment(line, entry.at, true));
+        let needs = line.and_then(|line| self.rows.advice_for_payment(line, entry.at, billed));
         entry.advice = needs.filter(|_| !charge.refunded);
         if row.is_none() && !lines.is_empty() {
             entry.differs = Some(differs::paid(paid));

@@ -8,6 +8,7 @@ use super::rows::Rows;
 use super::sentences::{self, Who};
 use super::{Entry, EntryKind, Rank};
 use crate::domain::ids::SubscriptionId;
+use crate::domain::lifecycle::FINAL_INVOICE;
 use crate::domain::subscription::{Status, Subscription};
 use crate::storage::actions::ActionRow;
 use crate::storage::status_changes::ChangeRow;
@@ -77,7 +78,7 @@ impl Rows {
             entry.order.at = entry.at;
         }
         entry.advice = line
-            .filter(|line| is_newest && line.status.as_str() == row.to_status)
+            .filter(|line| is_newest && line.reason.as_str() == row.reason)
             .and_then(|line| sentences::what_to_do(line.status, line.reason, line.recurring))
             .map(str::to_owned);
         entry
@@ -160,7 +161,13 @@ impl Rows {
     pub(super) fn advice(&self, row: &TransactionRow, lines: &[SubscriptionId]) -> Option<String> {
         let line = lines.iter().find_map(|id| self.line(*id))?;
         if row.kind == "payment" {
-            return self.advice_for_payment(line, row.occurred_at, true);
+            let went_back = self.transactions.iter().any(|other| {
+                other.kind == "refund"
+                    && other.state.as_deref() != Some("failed")
+                    && other.stripe_payment_intent_id == row.stripe_payment_intent_id
+            });
+            let needed = self.advice_for_payment(line, row.occurred_at, None);
+            return needed.filter(|_| !went_back);
         }
         let is_over = line.status == Status::Ended;
         sentences::advice_of_transaction(&row.kind, row.state.as_deref(), is_over)
@@ -172,12 +179,17 @@ impl Rows {
         &self,
         line: &Subscription,
         at: OffsetDateTime,
-        is_first: bool,
+        billed: Option<OffsetDateTime>,
     ) -> Option<String> {
-        if line.recurring && line.ended_at.is_some_and(|ended| at > ended) {
+        // What is billed with the end is paid a moment after it; only Stripe knows when it was billed.
+        let is_late = |ended: OffsetDateTime| match billed {
+            Some(billed) => billed < ended && at > ended,
+            None => at > ended.saturating_add(FINAL_INVOICE),
+        };
+        if line.recurring && line.ended_at.is_some_and(is_late) {
             return Some(sentences::PAID_AFTER_THE_END.to_owned());
         }
-        let is_first = is_first && line.first_paid_at.is_none_or(|first| first >= at);
+        let is_first = line.first_paid_at.is_none_or(|first| first >= at);
         let before = self.paid_just_before(line).filter(|_| is_first)?;
         Some(sentences::paid_twice(before.id))
     }

@@ -143,8 +143,9 @@ impl<'a> Owned<'a> {
             }
         }
         // In the order of the basket, whatever comes first here.
+        let place = |id: &SubscriptionId| rows.lines.iter().position(|it| it.line.id == *id);
         for lines in self.lines.values_mut() {
-            lines.sort();
+            lines.sort_by_key(place);
         }
         let subscriptions: Vec<&str> = { read.subscriptions.iter() }
             .map(|(_, one)| one.id.as_str())

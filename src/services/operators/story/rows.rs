@@ -1,5 +1,6 @@
 //! Our rows of a story, each read to a bound.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
 use time::{Duration, OffsetDateTime};
@@ -37,7 +38,7 @@ pub(super) enum Wanted {
 pub(super) struct Rows {
     pub(super) wanted: Wanted,
     pub(super) user: UserId,
-    /// All lines of the member, newest first.
+    /// All lines of the member: the newest basket first, each basket in its order.
     pub(super) lines: Vec<Placed>,
     pub(super) checkouts: HashMap<Uuid, CheckoutRow>,
     /// Currency and `cus_…`.
@@ -85,9 +86,10 @@ impl Rows {
         operators: &Operators,
         wanted: Wanted,
         user: UserId,
-        lines: Vec<Placed>,
+        mut lines: Vec<Placed>,
     ) -> Result<Self, Error> {
         let pool = &operators.pool;
+        lines.sort_by_key(|placed| (Reverse(placed.checkout), placed.position));
         let told: Vec<Uuid> = { lines.iter() }
             .filter(|placed| wanted.is_of(placed.line.id))
             .map(|placed| placed.line.id.0)

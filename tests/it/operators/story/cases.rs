@@ -85,8 +85,11 @@ async fn declined() {
         "An invoice over €3.00 for membership-monthly is open: paying was tried once. Stripe tries again on ",
     );
     assert_eq!(open["kind"], "stripe");
-    let change = story.entry("membership-monthly: active, though a renewal failed");
-    assert_says(change, "advice", "Ask the member to pay it");
+    let active = story.entry("membership-monthly: active, paid.");
+    assert_eq!(active["advice"], json!(null), "that was before");
+    let rows = from_rows(&app, &purchase.subscription).await;
+    let failed = rows.entry("A payment for membership-monthly failed.");
+    assert_says(failed, "advice", "Ask the member to use another card");
     app.advance(ALL_RETRIES).await;
     let rows = from_rows(&app, &purchase.subscription).await;
     assert!(
