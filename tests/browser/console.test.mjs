@@ -1,4 +1,5 @@
-// The operator's console: find, understand, put right; alone at a keyboard, on a phone, and with a colleague at the same row.
+// The operator's console, with a year behind it: find, understand, put right; alone at a keyboard, on a phone, and with a
+// colleague at the same row.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -22,7 +23,7 @@ let rosa;
 
 before(async () => {
   home = await scratch();
-  [demo, browser] = await Promise.all([Demo.start(home.directory), launch()]);
+  [demo, browser] = await Promise.all([Demo.lived(home.directory), launch()]);
   stripe = new Stripe(demo);
 });
 
@@ -44,6 +45,11 @@ const heading = (name) => page.getByRole('heading', { level: 1, name, exact: tru
 const badge = () => page.locator('.state .badge');
 const alert = () => grace.form.getByRole('alert');
 const preview = () => page.locator('.preview');
+/** The only payment of somebody's. */
+const chargeOf = async (member) => {
+  const { id } = await stripe.customer(member);
+  return (await stripe.objects('charge')).find(({ customer }) => customer === id);
+};
 const statusOf = async (member, plan) => (await member.held()).find((one) => one.plan === plan).status;
 /** Answers of the service that the page provokes on purpose are no complaint. */
 const odd = () => complaints.filter((one) => !/status of (401|403|404|409|422)/.test(one));
@@ -117,12 +123,10 @@ describe('understanding', () => {
 
 describe('putting right', () => {
   test('a lost message is made up for: what differs is shown, and taken over', async () => {
-    await demo.control('chaos', { drop: 1 });
-    await orders(rosa, { plan: 'membership-annual' });
-    await demo.control('chaos', {});
+    const farid = await demo.member('member-farid', 'farid');
     await grace.signIn();
-    await grace.opens(rosa, 'membership-annual');
-    await reads(badge(), 'Not paid yet');
+    await grace.opens(farid, 'membership-annual', { by: 'farid.haddad@example.org' });
+    await reads(badge(), 'On hold');
     await reads(page.locator('.differences'), /Stripe says otherwise/);
     await everywhere(page, 'console-differs');
     await grace.act('sync').click();
@@ -133,7 +137,7 @@ describe('putting right', () => {
     await grace.done('Take over what Stripe says:');
     await focused(page.locator('#done'));
     await reads(badge(), 'In force');
-    assert.equal(await statusOf(rosa, 'membership-annual'), 'ACTIVE');
+    assert.equal(await statusOf(farid, 'membership-annual'), 'ACTIVE');
     await reads(page.locator('.story'), 'T-100');
     assert.deepEqual(complaints, []);
   });
@@ -161,7 +165,8 @@ describe('putting right', () => {
     await grace.reason('member_request', 'T-4711');
     await grace.does.dblclick();
     await grace.done('Refund: The money is on its way back.');
-    const refunds = (await stripe.objects('refund')).filter(({ metadata }) => metadata.dues_action_id);
+    const { id: hers } = await chargeOf(rosa);
+    const refunds = (await stripe.objects('refund')).filter(({ charge }) => charge === hers);
     assert.deepEqual(refunds.map(({ amount }) => amount), [2500]);
     await reads(page.locator('.story'), 'T-4711');
     assert.deepEqual(odd(), []);
@@ -175,7 +180,7 @@ describe('putting right', () => {
     await grace.form.getByRole('button', { name: 'See what will happen' }).click();
     await reads(grace.does, 'Refund €20.00');
     await grace.reason('duplicate');
-    const charge = (await stripe.objects('charge')).at(-1);
+    const charge = await chargeOf(rosa);
     await stripe.call('POST', '/v1/refunds', { charge: charge.id, amount: '500' });
     await grace.does.click();
     await reads(alert(), 'Something was paid back since you looked.');
@@ -237,8 +242,14 @@ describe('putting right', () => {
   });
 
   test('what was sold by hand at Stripe becomes a member’s', async () => {
-    const sold = await stripe.soldByHand('Anton Berger', 'anton@example.org');
-    await grace.signIn(`member?id=${rosa.user}`);
+    const anton = await demo.member('member-anton', 'anton');
+    const [by] = (await stripe.objects('customer')).filter(({ name }) => name === 'Anton Berger');
+    const sold = (await stripe.objects('subscription')).find(({ customer }) => customer === by.id);
+    await grace.signIn();
+    await grace.search(sold.id);
+    await reads(page.locator('#results'), 'adopt it');
+    await everywhere(page, 'console-not-ours');
+    await grace.signIn(`member?id=${anton.user}`);
     await reads(page.locator('main'), 'Nothing is known of this member');
     await everywhere(page, 'console-nobody');
     await page.getByRole('button', { name: 'Adopt a subscription' }).click();
@@ -250,44 +261,38 @@ describe('putting right', () => {
     await grace.does.click();
     await grace.done('It is hers here, too.');
     await reads(page.locator('.holding'), 'Monthly membership');
-    assert.equal(await statusOf(rosa, 'membership-monthly'), 'ACTIVE');
+    assert.equal(await statusOf(anton, 'membership-monthly'), 'ACTIVE');
   });
 
   test('a message that failed is replayed, once its cause is gone', async () => {
-    const { session } = await orders(rosa, { plan: 'credits-20' });
-    await rosa.until(async () => (await statusOf(rosa, 'credits-20')) === 'ACTIVE', 'it is hers');
-    const { payment_intent: payment } = await stripe.call('GET', `/v1/checkout/sessions/${session}`);
-    await demo.control('faults', { kind: 'forbidden', method: 'GET', path: `/v1/payment_intents/${payment}`, times: 1000 });
-    await demo.control('disputes', { payment_intent: payment, reason: 'fraudulent' });
-    const failed = await until(async () => {
-      await demo.later(0.5);
-      const { body } = await grace.call('GET', '/events?state=failed');
-      return body.data.find(({ user_id: user }) => user === rosa.user);
-    }, 'it has failed');
-    await grace.signIn('look/failed');
+    const samira = await demo.member('member-samira', 'samira');
+    const { body } = await grace.call('GET', '/events?state=failed');
+    const failed = body.data.find(({ user_id: user }) => user === samira.user);
+    await grace.signIn();
+    await page.getByRole('link', { name: 'Messages that failed' }).click();
+    await heading('Needs a look').waitFor();
     const card = page.locator(`[data-event="${failed.id}"]`);
     await card.waitFor();
     await everywhere(page, 'console-failed');
+    await card.getByRole('button', { name: 'Replay' }).click();
+    await grace.reason('mistake');
+    await grace.does.click();
+    await reads(alert(), 'Nothing has happened');
+    await everywhere(page, 'console-failed-again');
+    await page.keyboard.press('Escape');
     await fetch(`${demo.sandbox}/_sandbox/faults`, { method: 'DELETE' });
     await card.getByRole('button', { name: 'Replay' }).click();
     await grace.reason('mistake');
     await grace.does.click();
     await grace.done('Replay this message:');
     assert.equal(await card.count(), 0);
-    assert.equal(await statusOf(rosa, 'credits-20'), 'ON_HOLD');
+    assert.equal(await statusOf(samira, 'credits-50'), 'ACTIVE');
   });
 
   test('a message that was refused is dismissed, with a reason', async () => {
-    const { session } = await orders(rosa, BASKET);
-    await rosa.until(async () => (await statusOf(rosa, 'share')) === 'ACTIVE', 'it is hers');
-    const { invoice } = await stripe.call('GET', `/v1/checkout/sessions/${session}`);
-    const { data } = await stripe.call('GET', `/v1/invoice_payments?invoice=${invoice}`);
-    // A part of a basket goes back, and nobody says of which line.
-    await stripe.call('POST', '/v1/refunds', { payment_intent: data[0].payment.payment_intent, amount: '500' });
-    const flagged = await until(async () => {
-      const { body } = await grace.call('GET', '/events?state=flagged');
-      return body.data.find(({ user_id: user }) => user === rosa.user);
-    }, 'it is flagged');
+    const { body } = await grace.call('GET', '/events?state=flagged');
+    // A part of his basket went back, and nobody said of which line.
+    const flagged = body.data.find(({ user_id: user }) => user === 'member-otto');
     await grace.signIn();
     await page.getByRole('link', { name: 'Messages refused' }).click();
     await heading('Needs a look').waitFor();
@@ -411,9 +416,9 @@ describe('pages', () => {
     assert.equal(lines.trim().split('\r\n').length, listed.length + 1);
     assert.ok(lines.includes(rosa.user));
     await page.getByRole('button', { name: 'Close' }).click();
-    await page.getByLabel('State').selectOption('ENDED');
+    await page.getByLabel('State').selectOption('PENDING_COMPLETION');
     await page.getByRole('button', { name: 'Show' }).click();
-    await page.waitForURL(/status=ENDED/);
+    await page.waitForURL(/status=PENDING_COMPLETION/);
     await reads(page.locator('#results'), 'No subscription is like this');
     await page.goBack();
     await reads(table, rosa.user);
