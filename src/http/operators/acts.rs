@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::asking::{ACTING, ActionState, Asker, Why, to_its_end};
-use super::subscriptions::OperatorSubscription;
+use super::subscriptions::Subscription;
 use crate::domain::ids::SubscriptionId;
 use crate::http::edge::codes::Code;
 use crate::http::edge::errors::{DATABASE, STRIPE};
@@ -101,7 +101,7 @@ pub(super) struct ActAnswer {
     /// What would happen; null for what was done.
     pub preview: Option<ActPreview>,
     /// As it is now; null where there is none yet.
-    pub subscription: Option<OperatorSubscription>,
+    pub subscription: Option<Subscription>,
 }
 
 /// What would happen.
@@ -350,9 +350,9 @@ pub(super) async fn seen(
 async fn subscription(
     state: &AppState,
     id: SubscriptionId,
-) -> Result<Option<OperatorSubscription>, ApiError> {
+) -> Result<Option<Subscription>, ApiError> {
     let described = state.services.operators.describe(id).await?;
-    Ok(described.as_ref().map(OperatorSubscription::of))
+    Ok(described.as_ref().map(Subscription::of))
 }
 
 async fn resumed(

@@ -10,7 +10,7 @@ use crate::storage::webhook_events::EventRow;
 impl Operators {
     /// An event that is to be acted on, and whose it is.
     async fn event_for(&self, id: &str, ask: &Ask) -> Result<(EventRow, Option<UserId>), ActError> {
-        let described = self.event(id).await?.ok_or(ActError::NotFound)?;
+        let described = self.described_event(id).await?.ok_or(ActError::NotFound)?;
         let user = described.user.map(UserId::new);
         if let Some(user) = &user {
             super::may_act_on(&ask.staff, user)?;
