@@ -60,12 +60,20 @@ COMMENT ON COLUMN today.ending IS 'What ends within 30 days';
 COMMENT ON COLUMN today.history IS 'Of each plan how many were in force at the end of each of the last 366 days (UTC), the last one today';
 
 CREATE TABLE last_comparison (
-    one           boolean PRIMARY KEY DEFAULT true CHECK (one),
-    at            timestamptz NOT NULL,
-    paid_not_here bigint NOT NULL,
-    here_not_paid bigint NOT NULL
+    one boolean PRIMARY KEY DEFAULT true CHECK (one),
+    at  timestamptz NOT NULL
 );
-COMMENT ON TABLE last_comparison IS 'What the last comparison with Stripe that came to its end has found and not mended: one row';
-COMMENT ON COLUMN last_comparison.at IS 'When it came to its end';
-COMMENT ON COLUMN last_comparison.paid_not_here IS 'Paid at Stripe and not in force here';
-COMMENT ON COLUMN last_comparison.here_not_paid IS 'In force here and not paid at Stripe';
+COMMENT ON TABLE last_comparison IS 'When the last comparison with Stripe came to its end: one row';
+
+-- Whose subscriptions are meant: who looks after members wants to know.
+CREATE TABLE differing (
+    subscription_id uuid PRIMARY KEY REFERENCES subscriptions (id) ON DELETE CASCADE,
+    direction       text NOT NULL CHECK (direction IN ('paid_not_here', 'here_not_paid')),
+    began           timestamptz NOT NULL,
+    found_at        timestamptz NOT NULL
+);
+CREATE INDEX differing_found ON differing (found_at DESC, subscription_id);
+COMMENT ON TABLE differing IS 'Subscriptions of which Stripe says something else than our row, as a comparison has found them, until the next one or until somebody takes over what Stripe says';
+COMMENT ON COLUMN differing.direction IS 'paid_not_here: paid at Stripe and not in force here; here_not_paid: the reverse';
+COMMENT ON COLUMN differing.began IS 'Beginning of the comparison that found it last';
+COMMENT ON COLUMN differing.found_at IS 'When it was found first';

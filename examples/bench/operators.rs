@@ -106,209 +106,198 @@ async fn walk(pool: &PgPool) -> anyhow::Result<(i64, Duration)> {
     Ok((changes, began.elapsed()))
 }
 
+/// What is asked, of the member in the middle of all.
 async fn questions(pool: &PgPool, size: u32) -> anyhow::Result<Vec<Question>> {
     let middle = size / 2;
-    let one = async |text: &str| -> anyhow::Result<String> {
-        let text = text.replace("$1", &middle.to_string());
-        let found = sqlx::query_scalar(AssertSqlSafe(text)).fetch_one(pool);
-        Ok(found.await?)
-    };
-    let mut all = Vec::new();
-    for prefix in ["sub_", "cs_test_", "cus_", "pi_", "in_", "evt_0"] {
-        let id = one(&format!("SELECT '{prefix}' || bench_key($1)")).await?;
-        all.push(question(
-            format!("search {prefix}"),
-            objects::BY_STRIPES,
-            "(text[])",
-            format!("ARRAY ['{id}']"),
-        ));
-    }
-    for (what, kind) in [("checkout", 2), ("subscription", 3), ("transaction", 4)] {
-        let id = one(&format!("SELECT bench_uuid({kind}, $1)::text")).await?;
-        all.push(question(
-            format!("search our {what}"),
-            objects::BY_OURS,
-            "(uuid, text)",
-            format!("'{id}', '{id}'"),
-        ));
-    }
-    let member = format!("NULL, 'member-{middle}'");
+    let ids: Vec<String> = sqlx::query_scalar(
+        "SELECT prefix || bench_key($1) FROM unnest(ARRAY ['sub_', 'cs_test_', 'cus_', 'pi_', 'in_', 'evt_0']) AS prefix
+          UNION ALL SELECT bench_uuid(kind, $1)::text FROM unnest(ARRAY [2, 3, 4]) AS kind
+          UNION ALL SELECT bench_uuid(3, $1 / 5)::text",
+    )
+    .bind(i64::from(middle))
+    .fetch_all(pool)
+    .await?;
+    let (stripes, rest) = ids.split_at(6);
+    let (ours, deep) = rest.split_at(3);
+    let deep = deep.first().context("a place deep in the list")?;
+    let mut all = searches(stripes, ours, middle);
+    all.extend(lists(deep, middle));
+    all.extend(events(stripes.first().context("a subscription")?));
+    all.push(question("the page of the day", today::FIND, "", ""));
     all.push(question(
-        "search a member".to_owned(),
-        objects::BY_OURS,
-        "(uuid, text)",
-        member,
-    ));
-    all.push(question(
-        "search nobody".to_owned(),
-        objects::BY_OURS,
-        "(uuid, text)",
-        "NULL, 'x'".to_owned(),
-    ));
-    let deep = one("SELECT bench_uuid(3, $1 / 10)::text").await?;
-    let deep = format!("'3065-01-01', '{deep}', 21, NULL");
-    let what = &subscriptions::BY_WHAT_IT_IS;
-    for (name, filters) in [
-        ("plan", "NULL, 'membership-monthly', NULL, NULL, NULL"),
-        ("kind", "'membership', NULL, NULL, NULL, NULL"),
-        ("status", "NULL, NULL, NULL, 'ON_HOLD', NULL"),
-        ("reason", "NULL, NULL, NULL, NULL, 'disputed'"),
-        ("provider", "NULL, NULL, 'stripe', NULL, NULL"),
-        (
-            "plan, status and reason",
-            "NULL, 'membership-annual', NULL, 'ON_HOLD', 'disputed'",
-        ),
-        (
-            "nothing that is there",
-            "'share', NULL, NULL, 'ON_HOLD', NULL",
-        ),
-    ] {
-        for (page, place) in [("first", FIRST), ("deep", deep.as_str())] {
-            let values = format!("{filters}, NULL, NULL, {place}");
-            all.push(question(
-                format!("list by {name}, {page} page"),
-                what.with([false]),
-                LISTED,
-                values,
-            ));
-        }
-    }
-    let nothing = "NULL, NULL, NULL, NULL, NULL";
-    for (page, place) in [("first", FIRST), ("deep", deep.as_str())] {
-        let values = format!("{nothing}, NULL, NULL, {place}");
-        all.push(question(
-            format!("list all, {page} page"),
-            subscriptions::ALL,
-            LISTED,
-            values,
-        ));
-    }
-    let values = format!(
-        "{nothing}, NULL, NULL, {}",
-        FIRST.replace("NULL", &format!("'member-{middle}'"))
-    );
-    all.push(question(
-        "list by member".to_owned(),
-        subscriptions::BY_USER,
-        LISTED,
-        values,
-    ));
-    let ends = [
-        ("first", "'1970-01-01'"),
-        ("deep", "now() + interval '9 days'"),
-    ];
-    for (page, at) in ends {
-        let values = format!(
-            "{nothing}, now() + interval '30 days', NULL, {at}, '00000000-0000-0000-0000-000000000000', 21, NULL"
-        );
-        all.push(question(
-            format!("list by end, {page} page"),
-            subscriptions::BY_END,
-            LISTED,
-            values,
-        ));
-    }
-    let joined = "NULL, now() - interval '3 years'";
-    for (page, place) in [
-        ("first", FIRST.to_owned()),
-        (
-            "deep",
-            deep.replace("'3065-01-01'", "now() - interval '401 days'"),
-        ),
-    ] {
-        let values = format!("{nothing}, {joined}, {place}");
-        all.push(question(
-            format!("list by joining, {page} page"),
-            subscriptions::BY_JOINING,
-            LISTED,
-            values,
-        ));
-    }
-    let values = format!("NULL, NULL, NULL, 'ON_HOLD', NULL, {joined}, {FIRST}");
-    all.push(question(
-        "list by status and joining".to_owned(),
-        what.with([true]),
-        LISTED,
-        values,
-    ));
-    let values = format!("NULL, 'unknown', NULL, NULL, NULL, {joined}, {FIRST}");
-    all.push(question(
-        "list by joining long ago and a plan that nobody has".to_owned(),
-        subscriptions::BY_JOINING,
-        LISTED,
-        values,
-    ));
-    let object = one("SELECT 'sub_' || bench_key($1)").await?;
-    for (name, parts, values) in [
-        ("all", [false; 5], "NULL, NULL, NULL".to_owned()),
-        (
-            "failed",
-            [true, true, false, false, false],
-            "'failed', NULL, NULL".to_owned(),
-        ),
-        (
-            "applied",
-            [false, true, false, false, false],
-            "'applied', NULL, NULL".to_owned(),
-        ),
-        (
-            "a rarer type",
-            [false, false, true, true, false],
-            "NULL, 'charge.dispute.created', NULL".to_owned(),
-        ),
-        (
-            "a common type",
-            [false, false, false, true, false],
-            "NULL, 'customer.subscription.updated', NULL".to_owned(),
-        ),
-        (
-            "an object",
-            [false, false, false, false, true],
-            format!("NULL, NULL, '{object}'"),
-        ),
-    ] {
-        for (page, at) in [
-            ("first", "'3065-01-01'"),
-            ("deep", "now() - interval '15 days'"),
-        ] {
-            let text = webhook_events::LIST.with(parts);
-            let values = format!("{values}, {at}, '', 21");
-            all.push(question(
-                format!("events: {name}, {page} page"),
-                text,
-                EVENTS,
-                values,
-            ));
-        }
-    }
-    all.push(question(
-        "the page of the day".to_owned(),
-        today::FIND,
-        "",
-        String::new(),
-    ));
-    all.push(question(
-        "counting the page of the day".to_owned(),
+        "counting the page of the day",
         today::REFRESH,
         "(timestamptz, timestamptz, timestamptz, date, integer)",
-        "now(), now() - interval '15 minutes', now() + interval '30 days', current_date, 366"
-            .to_owned(),
+        "now(), now() - interval '15 minutes', now() + interval '30 days', current_date, 366",
     ));
     all.push(question(
-        "counting no new change".to_owned(),
+        "counting no new change",
         today::WALK,
         "(bigint)",
-        "5000".to_owned(),
+        "5000",
     ));
     Ok(all)
 }
 
-fn question(what: String, text: &'static str, types: &'static str, values: String) -> Question {
+fn searches(stripes: &[String], ours: &[String], middle: u32) -> Vec<Question> {
+    const OURS: &str = "(uuid, text)";
+    let by_stripes = stripes.iter().map(|id| {
+        let what = format!("search {}", id.split_once('_').unwrap_or_default().0);
+        question(
+            &what,
+            objects::BY_STRIPES,
+            "(text[])",
+            &format!("ARRAY ['{id}']"),
+        )
+    });
+    let by_ours = ours.iter().zip(["checkout", "subscription", "transaction"]);
+    let by_ours = by_ours.map(|(id, what)| {
+        question(
+            &format!("search our {what}"),
+            objects::BY_OURS,
+            OURS,
+            &format!("'{id}', '{id}'"),
+        )
+    });
+    let by_text = [
+        ("a member", format!("member-{middle}")),
+        ("nobody", "x".to_owned()),
+    ];
+    let by_text = by_text.map(|(what, text)| {
+        question(
+            &format!("search {what}"),
+            objects::BY_OURS,
+            OURS,
+            &format!("NULL, '{text}'"),
+        )
+    });
+    by_stripes.chain(by_ours).chain(by_text).collect()
+}
+
+fn lists(deep: &str, middle: u32) -> Vec<Question> {
+    const NOTHING: &str = "NULL, NULL, NULL, NULL, NULL";
+    let what = &subscriptions::BY_WHAT_IT_IS;
+    let deep = format!("'3065-01-01', '{deep}', 21, NULL");
+    let joined = "NULL, now() - interval '3 years'";
+    let mut all = Vec::new();
+    let mut ask = |name: &str, text, values: String| {
+        all.push(question(&format!("list {name}"), text, LISTED, &values));
+    };
+    for (page, place) in [("first", FIRST), ("deep", deep.as_str())] {
+        for (name, filters) in [
+            ("plan", "NULL, 'membership-monthly', NULL, NULL, NULL"),
+            ("kind", "'membership', NULL, NULL, NULL, NULL"),
+            ("status", "NULL, NULL, NULL, 'ON_HOLD', NULL"),
+            ("reason", "NULL, NULL, NULL, NULL, 'disputed'"),
+            ("provider", "NULL, NULL, 'stripe', NULL, NULL"),
+            (
+                "plan, status, reason",
+                "NULL, 'membership-annual', NULL, 'ON_HOLD', 'disputed'",
+            ),
+            ("what nobody has", "'share', NULL, NULL, 'ON_HOLD', NULL"),
+        ] {
+            let values = format!("{filters}, NULL, NULL, {place}");
+            ask(
+                &format!("by {name}, {page} page"),
+                what.with([false]),
+                values,
+            );
+        }
+        let values = format!("{NOTHING}, NULL, NULL, {place}");
+        ask(&format!("all, {page} page"), subscriptions::ALL, values);
+    }
+    for (page, at) in [
+        ("first", "'1970-01-01'"),
+        ("deep", "now() + interval '9 days'"),
+    ] {
+        let place = format!("{at}, '00000000-0000-0000-0000-000000000000', 21, NULL");
+        let values = format!("{NOTHING}, now() + interval '30 days', NULL, {place}");
+        ask(
+            &format!("by end, {page} page"),
+            subscriptions::BY_END,
+            values,
+        );
+    }
+    let among = deep.replace("'3065-01-01'", "now() - interval '401 days'");
+    for (page, place) in [("first", FIRST), ("deep", among.as_str())] {
+        let values = format!("{NOTHING}, {joined}, {place}");
+        ask(
+            &format!("by joining, {page} page"),
+            subscriptions::BY_JOINING,
+            values,
+        );
+    }
+    let of_few = format!("NULL, NULL, NULL, 'ON_HOLD', NULL, {joined}, {FIRST}");
+    ask("by status and joining", what.with([true]), of_few);
+    let nobodys = format!("NULL, 'unknown', NULL, NULL, NULL, {joined}, {FIRST}");
+    ask(
+        "by joining, of a plan that nobody has",
+        subscriptions::BY_JOINING,
+        nobodys,
+    );
+    let hers = FIRST.replace("NULL", &format!("'member-{middle}'"));
+    ask(
+        "by member",
+        subscriptions::BY_USER,
+        format!("{NOTHING}, NULL, NULL, {hers}"),
+    );
+    all
+}
+
+fn events(object: &str) -> Vec<Question> {
+    let about = format!("NULL, NULL, '{object}'");
+    let mut all = Vec::new();
+    for (page, at) in [
+        ("first", "'3065-01-01'"),
+        ("deep", "now() - interval '15 days'"),
+    ] {
+        for (name, parts, values) in [
+            ("all", [false; 5], "NULL, NULL, NULL"),
+            (
+                "failed",
+                [true, true, false, false, false],
+                "'failed', NULL, NULL",
+            ),
+            (
+                "applied",
+                [false, true, false, false, false],
+                "'applied', NULL, NULL",
+            ),
+            (
+                "a rarer type",
+                [false, false, true, true, false],
+                "NULL, 'charge.dispute.created', NULL",
+            ),
+            (
+                "a common type",
+                [false, false, false, true, false],
+                "NULL, 'customer.subscription.updated', NULL",
+            ),
+            (
+                "an object",
+                [false, false, false, false, true],
+                about.as_str(),
+            ),
+        ] {
+            let text = webhook_events::LIST.with(parts);
+            let values = format!("{values}, {at}, '', 21");
+            all.push(question(
+                &format!("events: {name}, {page} page"),
+                text,
+                EVENTS,
+                &values,
+            ));
+        }
+    }
+    all
+}
+
+fn question(what: &str, text: &'static str, types: &'static str, values: &str) -> Question {
     Question {
-        what,
+        what: what.to_owned(),
         text,
         types,
-        values,
+        values: values.to_owned(),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod baskets;
 pub mod checkouts;
 pub mod cursors;
 pub mod customers;
+pub mod differing;
 pub mod feed;
 pub mod followers;
 pub mod objects;

@@ -29,7 +29,7 @@ macro_rules! columns {
 mod listed;
 
 pub use self::listed::{
-    ALL, BY_END, BY_JOINING, BY_USER, BY_WHAT_IT_IS, Found, find_anybodys, list,
+    ALL, BY_END, BY_JOINING, BY_USER, BY_WHAT_IT_IS, Found, find_anybodys, find_listed, list,
 };
 
 /// A row as the database holds it.

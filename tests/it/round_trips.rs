@@ -129,7 +129,7 @@ async fn message(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<([u8; 4
 }
 
 /// What a service asks when it starts: whether its tables are there, and what each job of its upkeep asks to find nothing.
-const FIRST_LOOK: usize = 21;
+const FIRST_LOOK: usize = 22;
 
 /// A second service beside the usual one, on a wire; its upkeep has looked once and won't for an hour.
 async fn on_a_wire(app: &TestApp) -> (Replica, Wire) {

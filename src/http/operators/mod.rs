@@ -5,6 +5,7 @@ mod acts;
 mod adoptions;
 mod asking;
 mod console;
+mod differing;
 mod event_acts;
 mod events;
 mod filters;
@@ -29,7 +30,7 @@ pub(super) fn from_rows() -> OpenApiRouter<AppState> {
         .merge(members::looking())
         .merge(subscriptions::routes())
         .merge(events::routes())
-        .merge(actions::routes())
+        .merge(differing::routes())
         .merge(today::routes())
 }
 

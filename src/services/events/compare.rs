@@ -10,6 +10,7 @@ mod judge;
 use serde::{Deserialize, Serialize};
 use time::{Duration, OffsetDateTime};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 pub use self::judge::{Direction, Drift};
 
@@ -19,7 +20,7 @@ use crate::domain::ids::CheckoutId;
 use crate::domain::subscription::Basket;
 use crate::purchases::Error;
 use crate::storage::baskets::{self, Question};
-use crate::storage::{StorageError, checkouts, cursors, today, transactions};
+use crate::storage::{StorageError, checkouts, cursors, differing, today, transactions};
 use crate::stripe::objects::{List, id_of};
 use crate::stripe::observe::{News, Unknown};
 
@@ -52,33 +53,11 @@ pub struct Compared {
     pub errors: Vec<String>,
     /// Whether it has come to the end.
     pub is_whole: bool,
-    /// What was found and not mended, by its direction.
-    #[serde(skip)]
-    left: LeftOver,
-}
-
-/// How much a comparison found and did not mend, from its beginning on.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
-struct LeftOver {
-    paid_not_here: i64,
-    here_not_paid: i64,
-}
-
-impl LeftOver {
-    fn count(&mut self, drift: &Drift) {
-        let counted = match drift.direction {
-            Direction::PaidNotActive => &mut self.paid_not_here,
-            Direction::ActiveNotPaid => &mut self.here_not_paid,
-            Direction::Other => return,
-        };
-        *counted += i64::from(!drift.mended);
-    }
 }
 
 impl Compared {
     fn tell(&mut self, drift: Vec<Drift>) {
         for one in drift {
-            self.left.count(&one);
             if self.drift.len() < MOST_TOLD {
                 self.drift.push(one);
             } else {
@@ -139,9 +118,6 @@ struct Place {
     part: Part,
     /// The last object of that part that is done.
     after: Option<String>,
-    /// What was found so far: several processes, one after the other, may make one comparison.
-    #[serde(default)]
-    left: LeftOver,
 }
 
 impl How {
@@ -159,7 +135,6 @@ impl Place {
             asked: how.asked(),
             part: Part::Subscriptions,
             after: None,
-            left: LeftOver::default(),
         }
     }
 
@@ -210,19 +185,19 @@ impl Events {
         let stored = stored.and_then(|text| serde_json::from_str(&text).ok());
         let stored = stored.filter(|place: &Place| place.asked == how.asked());
         let mut place = stored.unwrap_or_else(|| Place::beginning(self.clock.now(), how));
-        compared.left = place.left;
         while !stop.is_cancelled() {
+            let known = compared.drift.len();
             let goes_on = self
                 .compare_page(&mut place, how.apply, &mut compared)
                 .await?;
+            self.keep_differing(&place, &compared, known).await?;
             progress(&compared);
             if !goes_on {
                 compared.is_whole = true;
-                self.keep_found(compared.left).await?;
+                self.keep_found(place.began()).await?;
                 cursors::delete(&self.pool, CURSOR).await?;
                 break;
             }
-            place.left = compared.left;
             let position = serde_json::to_string(&place).unwrap_or_default();
             cursors::update(&self.pool, CURSOR, &position, self.clock.now()).await?;
         }
@@ -248,15 +223,12 @@ impl Events {
         if place.began() > now {
             return Ok(None);
         }
-        let mut compared = Compared {
-            left: place.left,
-            ..Compared::default()
-        };
-        if self.compare_page(&mut place, apply, &mut compared).await? {
-            place.left = compared.left;
-        } else {
+        let mut compared = Compared::default();
+        let goes_on = self.compare_page(&mut place, apply, &mut compared).await?;
+        self.keep_differing(&place, &compared, 0).await?;
+        if !goes_on {
             compared.is_whole = true;
-            self.keep_found(compared.left).await?;
+            self.keep_found(place.began()).await?;
             place = Place::beginning(now.max(place.began() + Duration::DAY), how);
         }
         let position = serde_json::to_string(&place).unwrap_or_default();
@@ -265,10 +237,30 @@ impl Events {
         Ok(Some(compared))
     }
 
+    /// Keeps which subscriptions a page has found, beyond the first `known` that were told, and not mended.
+    async fn keep_differing(
+        &self,
+        place: &Place,
+        compared: &Compared,
+        known: usize,
+    ) -> Result<(), Error> {
+        let new = compared.drift.iter().skip(known);
+        let found: Vec<(Uuid, &str)> = { new.filter(|drift| !drift.mended) }
+            .filter_map(|drift| {
+                let direction = drift.direction.in_the_list()?;
+                Some((drift.subscription_id.parse().ok()?, direction))
+            })
+            .collect();
+        if !found.is_empty() {
+            differing::upsert(&self.pool, &found, place.began(), self.clock.now()).await?;
+        }
+        Ok(())
+    }
+
     /// Keeps what a comparison has found that came to its end.
-    async fn keep_found(&self, left: LeftOver) -> Result<(), Error> {
-        let now = self.clock.now();
-        today::update_compared(&self.pool, now, left.paid_not_here, left.here_not_paid).await?;
+    async fn keep_found(&self, began: OffsetDateTime) -> Result<(), Error> {
+        differing::delete_older(&self.pool, began).await?;
+        today::update_compared(&self.pool, self.clock.now()).await?;
         Ok(())
     }
 

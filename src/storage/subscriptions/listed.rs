@@ -138,6 +138,11 @@ const ONE: &str = concat!(
     " FROM subscriptions s WHERE id = $1"
 );
 
+const MANY: &str = concat!(
+    shown!("NULL::timestamptz"),
+    " FROM subscriptions s WHERE id = ANY ($1)"
+);
+
 impl FromRow<'_, PgRow> for Found {
     fn from_row(row: &PgRow) -> Result<Self, sqlx::Error> {
         let line = SubscriptionRow::from_row(row)?.into_line();
@@ -212,4 +217,13 @@ pub async fn find_anybodys(
     id: SubscriptionId,
 ) -> Result<Option<Found>, StorageError> {
     Ok(sqlx::query_as(ONE).bind(id.0).fetch_optional(db).await?)
+}
+
+/// Those with these ids, in no order.
+pub async fn find_listed(
+    db: impl PgExecutor<'_>,
+    ids: &[SubscriptionId],
+) -> Result<Vec<Found>, StorageError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    Ok(sqlx::query_as(MANY).bind(ids).fetch_all(db).await?)
 }

@@ -138,7 +138,9 @@ from_row!(Row {
 /// What the page of the day shows.
 pub const FIND: &str = "
     SELECT t.counted_at, c.at AS compared_at, (SELECT max(received_at) FROM webhook_events) AS last_webhook_at, t.failed,
-           t.flagged, t.deferred_too_long, t.parked, t.actions_unknown, c.paid_not_here, c.here_not_paid, t.ending,
+           t.flagged, t.deferred_too_long, t.parked, t.actions_unknown, t.ending,
+           CASE WHEN c.one THEN (SELECT count(*) FROM differing WHERE direction = 'paid_not_here') END AS paid_not_here,
+           CASE WHEN c.one THEN (SELECT count(*) FROM differing WHERE direction = 'here_not_paid') END AS here_not_paid,
            t.in_force::text AS in_force, t.on_hold::text AS on_hold, t.history::text AS history
       FROM today t LEFT JOIN last_comparison c ON c.one WHERE t.one";
 
@@ -230,21 +232,15 @@ pub async fn update(db: impl PgExecutor<'_>, now: OffsetDateTime) -> Result<(), 
     Ok(())
 }
 
-/// Keeps what a comparison has found that came to its end.
+/// Notes that a comparison came to its end.
 pub async fn update_compared(
     db: impl PgExecutor<'_>,
     now: OffsetDateTime,
-    paid_not_here: i64,
-    here_not_paid: i64,
 ) -> Result<(), StorageError> {
     sqlx::query(
-        "INSERT INTO last_comparison (at, paid_not_here, here_not_paid) VALUES ($1, $2, $3)
-         ON CONFLICT (one) DO UPDATE SET at = excluded.at, paid_not_here = excluded.paid_not_here,
-                                         here_not_paid = excluded.here_not_paid",
+        "INSERT INTO last_comparison (at) VALUES ($1) ON CONFLICT (one) DO UPDATE SET at = excluded.at",
     )
     .bind(now)
-    .bind(paid_not_here)
-    .bind(here_not_paid)
     .execute(db)
     .await?;
     Ok(())

@@ -233,6 +233,21 @@ async fn what_a_whole_comparison_has_found_is_kept_with_its_time() {
         (&json!(1), &json!(1))
     );
     assert!(page["compared_at"].is_string());
+    let differing = app
+        .looked_at("/v1/operator/differing?direction=paid_not_here")
+        .await;
+    assert_eq!(differing["data"][0]["subscription"]["user_id"], "alice");
+    assert_eq!(
+        differing["data"][0]["subscription"]["status"],
+        "PENDING_ACTIVATION"
+    );
+    let both = app.looked_at("/v1/operator/differing").await;
+    assert_eq!(both["data"].as_array().map(Vec::len), Some(2), "{both}");
+    // What an operator has taken over is not on the list any more.
+    let path = format!("subscriptions/{}/sync", unheard.subscription);
+    app.grace_does(&path, json!({})).await.assert_status(200);
+    let page = today(&app).await;
+    assert_eq!(page["wrong"]["paid_not_here"], json!(0));
     // Mended is not wrong any more.
     let how = dues::services::events::compare::How {
         apply: true,

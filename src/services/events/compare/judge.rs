@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::super::Events;
 use super::LIVE;
@@ -13,7 +14,7 @@ use crate::domain::lifecycle::{self, Merged};
 use crate::domain::subscription::{Basket, Mode, SessionStatus, Status, Subscription};
 use crate::purchases::{Error, Followed, Judging, Knowing, Left, MAX_TRIES};
 use crate::storage::baskets::{self, Draft};
-use crate::storage::transactions;
+use crate::storage::{differing, transactions};
 use crate::stripe::objects::id_of;
 use crate::stripe::observe::{News, Unknown};
 
@@ -85,6 +86,15 @@ impl Direction {
             Self::PaidNotActive => "paid_not_active",
             Self::ActiveNotPaid => "active_not_paid",
             Self::Other => "other",
+        }
+    }
+
+    /// What the list of what differs calls it; it holds only who paid without having, or has without paying.
+    pub(super) fn in_the_list(self) -> Option<&'static str> {
+        match self {
+            Self::PaidNotActive => Some("paid_not_here"),
+            Self::ActiveNotPaid => Some("here_not_paid"),
+            Self::Other => None,
         }
     }
 }
@@ -182,6 +192,10 @@ impl Events {
             None => Writes::No,
         };
         let mut drift = self.compare_checkout(basket.checkout.id, writes).await?;
+        if by.is_some() {
+            let lines: Vec<Uuid> = basket.lines.iter().map(|line| line.id.0).collect();
+            differing::delete(&self.pool, &lines).await?;
+        }
         let Some(customer) = &basket.checkout.stripe_customer else {
             return Ok(drift);
         };
