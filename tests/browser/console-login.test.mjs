@@ -14,7 +14,8 @@ let close;
 
 before(async () => {
   home = await scratch();
-  [demo, browser] = await Promise.all([Demo.start(home.directory, '--login'), launch()]);
+  browser = await launch();
+  demo = await Demo.start(home.directory, '--login');
 });
 
 after(async () => {

@@ -23,7 +23,8 @@ let rosa;
 
 before(async () => {
   home = await scratch();
-  [demo, browser] = await Promise.all([Demo.lived(home.directory), launch()]);
+  browser = await launch();
+  demo = await Demo.lived(home.directory);
   stripe = new Stripe(demo);
 });
 
