@@ -77,7 +77,7 @@ export const T = {
       customer: 'Customer at Stripe',
     },
     nobody: 'No member of ours is known for it.',
-    nobodyTodo: 'It may have been made by hand at Stripe. If it is a subscription of a member’s, adopt it.',
+    nobodyTodo: 'It may have been made by hand at Stripe. If it is a subscription of a member’s: search for her id, and adopt it on her page.',
     holds: 'Holds',
     holdsNothing: 'Holds nothing, and never did.',
     more: (n) => `and ${n} more`,
@@ -120,6 +120,7 @@ export const T = {
     next: 'What happens next',
     nothingNext: 'Nothing is due. It stays as it is.',
     payments: 'Payments',
+    onlyAtStripe: 'At Stripe, but not here',
     noPayments: 'No payment, no refund and no failed attempt is recorded.',
     acts: 'What you can do',
     noActs: 'Nothing can be done to it as it is now.',
@@ -168,9 +169,8 @@ export const T = {
     by: 'By',
     ref: 'Reference',
     differs: 'Stripe says otherwise:',
-    differences: (n) => (n === 1 ? 'In one place Stripe says otherwise than we do.' : `In ${n} places Stripe says otherwise than we do.`),
-    differencesTodo: 'Look at it, then take it over.',
-    toDifference: 'Go to it',
+    standsOut: 'What needs a look',
+    toEvent: 'Replay or dismiss it',
     advice: 'What you can do:',
     about: 'About',
     actors: { stripe: 'Stripe', upkeep: 'Dues by itself', browser: 'the browser that came back from paying', member: 'the member' },
@@ -555,7 +555,7 @@ export const OUTCOMES = {
 /** The forms in which something is done. */
 export const ACTS = {
   sync: {
-    button: 'Take over what Stripe says',
+    button: 'Sync: take over what Stripe says',
     title: 'Take over what Stripe says',
     about: 'Reads it from Stripe as it is now, and takes over what differs. Right when a message was lost. Nothing changes at Stripe.',
     verb: 'Take it over',

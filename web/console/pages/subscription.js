@@ -3,7 +3,7 @@
 import { get, path, planName } from '../api.js';
 import { fill, h, newId } from '../dom.js';
 import { day } from '../format.js';
-import { actorWords, badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
+import { badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
 import { may } from '../session.js';
 import { story } from '../story.js';
 import { T } from '../texts.js';
@@ -13,6 +13,8 @@ import { foundBy } from './find.js';
 const S = T.subscription;
 /** Payments that stand on top; the story has all of them. */
 const PAYMENTS = 6;
+/** How ids at Stripe begin that are of money. */
+const MONEY = /^(in|pi|ch|py|re|du|dp)_/;
 
 async function show(place) {
   const { id } = place.params;
@@ -80,14 +82,14 @@ const isUnsaid = ({ status, entitled }) => entitled !== (status === 'ACTIVE' || 
 
 /** Of the story, what is about money: newest first. */
 function paymentList(lines) {
-  const money = lines.filter(({ kind }) => kind === 'transaction');
+  const money = lines.filter(({ kind, differs, reference }) => kind === 'transaction' || (differs && MONEY.test(reference ?? '')));
   if (!money.length) return h('p', { class: 'hint' }, S.noPayments);
-  return h('ul', { class: 'payments' }, money.slice(0, PAYMENTS).map(({ at, text, reference, cause, actor, role }) => h(
+  return h('ul', { class: 'payments' }, money.slice(0, PAYMENTS).map(({ at, text, differs, reference, cause, actor }) => h(
     'li',
     {},
     h('span', { class: 'said' }, text),
     time(at),
-    h('span', { class: 'meta' }, cause && h('span', {}, cause), reference && h('code', {}, reference), actor && !T.story.actors[actor] && h('span', {}, `${T.story.by}: ${actorWords(actor, role)}`)),
+    h('span', { class: 'meta' }, differs && h('strong', {}, S.onlyAtStripe), !T.story.actors[actor] && cause && h('span', {}, cause), reference && h('code', {}, reference)),
   )));
 }
 
