@@ -129,6 +129,9 @@ async fn what_our_rows_do_not_know_is_read_at_stripe_in_few_calls() {
     let refunded = [("payment_intent", intent.as_str()), ("amount", "100")];
     let refund = app.at_stripe(Method::POST, "/v1/refunds", &refunded).await;
     let refund = text(&refund["id"]);
+    let disputed = json!({"payment_intent": intent, "reason": "fraudulent"});
+    let dispute = app.sandbox.post("/_sandbox/disputes", disputed).await;
+    let dispute = text(&dispute["id"]);
     let foreign = app
         .at_stripe(
             Method::POST,
@@ -137,7 +140,7 @@ async fn what_our_rows_do_not_know_is_read_at_stripe_in_few_calls() {
         )
         .await;
     let foreign = text(&foreign["id"]);
-    for q in [charge.as_str(), refund.as_str()] {
+    for q in [charge.as_str(), refund.as_str(), dispute.as_str()] {
         let (found, calls) = counted(&app, q).await;
         assert!((1..=CALLS).contains(&calls), "{q}: {calls} calls");
         assert_eq!(found["data"][0]["user_id"], "alice", "{q}: {found:#}");
