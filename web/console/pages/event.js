@@ -56,11 +56,11 @@ export function eventCard(event, { level = 'h3' } = {}) {
     h('div', { class: 'head' }, h(level, {}, h('a', { href: to('events', id) }, about(type))), h('span', { class: 'badge', data: { tone: TONES[state] } }, K.states[state] ?? state)),
     h('p', { class: 'meta' }, h('span', {}, h('code', {}, type)), h('span', {}, `${K.received} `, time(event.received_at)), attempts > 0 && h('span', {}, K.attempts(attempts)), next && h('span', {}, K.nextAttempt(ago(next)))),
     facts([
-      [K.cause, event.cause],
       [K.means, event.means ?? K.eventMeans[state]],
       [K.todo, event.advice],
       [K.member, user && memberLink(user)],
       [T.ids.subscription, subscription && h('a', { href: to('subscriptions', subscription) }, K.open)],
+      [K.cause, event.cause],
       [K.object, copyable(object, K.object)],
       [T.ids.event, copyable(id, T.ids.event)],
     ]),
