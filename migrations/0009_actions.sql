@@ -44,11 +44,11 @@ COMMENT ON COLUMN actions.seq IS 'Of its beginning in action_log: the order in w
 COMMENT ON COLUMN actions.actor IS 'The sub of the operator''s token';
 COMMENT ON COLUMN actions.role IS 'By which of her roles she could';
 COMMENT ON COLUMN actions.request_id IS 'Of the request, as in the log; null for a command';
-COMMENT ON COLUMN actions.request_hash IS 'SHA-256 of what was asked: tells a repeat from another request';
+COMMENT ON COLUMN actions.request_hash IS 'HMAC of what was asked, by a key that is not in here: tells a repeat from another request';
 COMMENT ON COLUMN actions.verb IS 'What was done; reveal: a name was looked at';
 COMMENT ON COLUMN actions.subject IS 'To what: a subscription of ours, sub_…, evt_… or a user id';
 COMMENT ON COLUMN actions.user_id IS 'The member whom it concerns, where one is known';
-COMMENT ON COLUMN actions.target IS 'At Stripe, where money is moved: the payment of a refund, the invoice that is settled';
+COMMENT ON COLUMN actions.target IS 'At Stripe, where money is moved: the payment of a refund, the invoice that is settled; of a cancellation which end was asked for, now or period_end';
 COMMENT ON COLUMN actions.wanted IS 'How many effects at Stripe it consists of: a refund of several lines is one for each';
 COMMENT ON COLUMN actions.reason IS 'A code of console.reasons';
 COMMENT ON COLUMN actions.reference IS 'A ticket, minute or voucher';

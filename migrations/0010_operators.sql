@@ -73,6 +73,7 @@ CREATE TABLE differing (
     found_at        timestamptz NOT NULL
 );
 CREATE INDEX differing_found ON differing (found_at DESC, subscription_id);
+CREATE INDEX differing_direction ON differing (direction);
 COMMENT ON TABLE differing IS 'Subscriptions of which Stripe says something else than our row, as a comparison has found them, until the next one or until somebody takes over what Stripe says';
 COMMENT ON COLUMN differing.direction IS 'paid_not_here: paid at Stripe and not in force here; here_not_paid: the reverse';
 COMMENT ON COLUMN differing.began IS 'Beginning of the comparison that found it last';

@@ -40,6 +40,8 @@ pub struct Principal {
     pub user: UserId,
     /// The operator's roles that the token names.
     pub roles: Vec<Role>,
+    /// Who an operator is as a member: another login than the members' may call her otherwise, or not tell.
+    pub member: Option<UserId>,
     /// Whether it names the role of other services.
     pub service: bool,
     /// The token's `email`, never stored; passed on to Stripe only by setting.
@@ -55,6 +57,8 @@ impl Principal {
         Some(Staff {
             user: self.user.clone(),
             role,
+            member: self.member.clone(),
+            may_all: self.roles.contains(&Role::Operator),
         })
     }
 }
@@ -226,7 +230,13 @@ impl Verifier {
         }
         let roles = claims::at_path(claims, &self.settings.roles_claim);
         let names = |wanted: &str| claims::list(roles).any(|role| role == wanted);
+        let member = match (&self.settings.member_claim, self.refuses_id_tokens) {
+            (Some(claim), _) => claims::at_path(claims, claim).and_then(Value::as_str),
+            (None, true) => None,
+            (None, false) => Some(subject),
+        };
         Ok(Principal {
+            member: member.map(UserId::new),
             user: UserId::new(subject),
             roles: { Role::ALL.into_iter() }
                 .filter(|role| names(name_of(*role, &self.settings)))

@@ -159,6 +159,8 @@ pub struct Auth {
     pub treasurer_role: String,
     /// The role of other services, which follow the feed.
     pub service_role: String,
+    /// Of operators with a login of their own: the claim that says who she is as a member.
+    pub member_claim: Option<String>,
 }
 
 /// The operators' console, and how they sign in.

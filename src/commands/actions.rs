@@ -70,9 +70,11 @@ impl Why {
         Ok(Ask {
             key: Uuid::now_v7(),
             staff: Staff {
+                member: None,
                 user: UserId::new(self.actor),
                 // Whoever can run commands here can do everything.
                 role: Role::Operator,
+                may_all: true,
             },
             request_id: None,
             reason: self.reason,

@@ -62,6 +62,10 @@ pub struct Staff {
     pub user: UserId,
     /// The least of her roles that carries the right.
     pub role: Role,
+    /// Who she is as a member, where that is known.
+    pub member: Option<UserId>,
+    /// Whether another of her roles carries everything.
+    pub may_all: bool,
 }
 
 /// Who does something.

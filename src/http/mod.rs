@@ -39,6 +39,9 @@ use self::edge::{health, limits, middleware as edge_middleware, openapi};
 use crate::clock::Clock;
 use crate::settings::Settings;
 
+/// So many times as often as a member may an operator ask for what costs calls to Stripe.
+const STAFF_RATE: u32 = 4;
+
 /// The whole service on its main port.
 pub fn router(state: AppState) -> Router {
     let mut machines = health::routes();
@@ -59,7 +62,7 @@ pub fn router(state: AppState) -> Router {
     let for_members = |routes: OpenApiRouter<AppState>, (limits, door): (Limits, Door)| {
         within(routes, limits).layer(middleware::from_fn_with_state(door, limits::admit))
     };
-    let costly = (places(), door().with_rate(http));
+    let costly = (places(), door().with_rate(http.member_requests_per_minute));
     let returns = limited(members::returns())
         .layer(CatchPanicLayer::custom(edge_middleware::panicked))
         .layer(middleware::from_fn_with_state(
@@ -84,6 +87,8 @@ pub fn router(state: AppState) -> Router {
         .problems(&[PANIC])
         .split_for_parts();
     // Pages of other origins have nothing to ask here: no CORS.
+    // Whoever looks after many asks more than a member, and still takes nothing that members need.
+    let staff_rate = http.member_requests_per_minute.saturating_mul(STAFF_RATE);
     let staff_door = || door().with_verifier(Arc::clone(&state.staff_verifier));
     let (staff, described) = OpenApiRouter::new()
         .merge(for_members(
@@ -92,7 +97,7 @@ pub fn router(state: AppState) -> Router {
         ))
         .merge(for_members(
             operators::from_stripe(),
-            (places(), staff_door()),
+            (places(), staff_door().with_rate(staff_rate)),
         ))
         .problems(&[PANIC])
         .split_for_parts();

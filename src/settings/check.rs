@@ -448,6 +448,7 @@ impl Check {
             support_role: raw.support_role,
             treasurer_role: raw.treasurer_role,
             service_role: raw.service_role,
+            member_claim: None,
         })
     }
 

@@ -231,6 +231,8 @@ pub(super) struct Console {
     pub(super) audience: Option<String>,
     #[serde(default, deserialize_with = "unless_empty")]
     pub(super) client_id: Option<String>,
+    #[serde(default, deserialize_with = "unless_empty")]
+    pub(super) member_claim: Option<String>,
     pub(super) scope: String,
     #[serde(default, deserialize_with = "comma_separated")]
     pub(super) login_origins: Vec<String>,

@@ -340,14 +340,15 @@ pub async fn find(db: impl PgExecutor<'_>, id: Uuid) -> Result<Option<ActionRow>
         .await?)
 }
 
-/// Acts that were begun, or became doubtful, before `before`, and have no end yet, oldest first.
+/// Acts that were begun before `before` and have no end yet; in no order, so that some that can't be settled keep none of the
+/// others from it.
 pub async fn find_open(
     db: impl PgExecutor<'_>,
     before: OffsetDateTime,
     limit: i64,
 ) -> Result<Vec<ActionRow>, StorageError> {
     Ok(sqlx::query_as(
-        "SELECT * FROM actions WHERE state IN ('started', 'unknown') AND at <= $1 ORDER BY at LIMIT $2",
+        "SELECT * FROM actions WHERE state IN ('started', 'unknown') AND at <= $1 ORDER BY random() LIMIT $2",
     )
     .bind(before)
     .bind(limit)
@@ -493,8 +494,10 @@ pub async fn verify(pool: &PgPool) -> Result<Verified, StorageError> {
         let links: Vec<Link> = sqlx::query_as(
             "SELECT l.seq AS log_seq, l.state AS log_state, l.outcome AS log_outcome, l.found AS log_found,
                     l.at AS log_at, l.hash,
-                    (l.state, l.outcome, l.found) IS NOT DISTINCT FROM (a.state, a.outcome, a.found)
-                      OR EXISTS (SELECT FROM action_log n WHERE n.action_id = l.action_id AND n.seq > l.seq) AS holds,
+                    (l.state <> 'started' OR l.seq = a.seq)
+                    AND ((l.state, l.outcome, l.found) IS NOT DISTINCT FROM (a.state, a.outcome, a.found)
+                         AND (l.state IN ('done', 'refused')) = (a.finished_at IS NOT DISTINCT FROM l.at)
+                      OR EXISTS (SELECT FROM action_log n WHERE n.action_id = l.action_id AND n.seq > l.seq)) AS holds,
                     a.*
                FROM action_log l JOIN actions a ON a.id = l.action_id
               WHERE l.seq > $1 ORDER BY l.seq LIMIT $2",
@@ -517,6 +520,18 @@ pub async fn verify(pool: &PgPool) -> Result<Verified, StorageError> {
                 hash: link.hash,
             };
         }
+    }
+    // What has no beginning in the chain was put in beside it.
+    let beside: Option<i64> = sqlx::query_scalar(
+        "SELECT a.seq FROM actions a WHERE a.seq <= $1
+            AND NOT EXISTS (SELECT FROM action_log l WHERE l.seq = a.seq AND l.action_id = a.id AND l.state = 'started')
+          ORDER BY a.seq LIMIT 1",
+    )
+    .bind(head.seq)
+    .fetch_optional(pool)
+    .await?;
+    if let Some(seq) = beside {
+        return Ok(Verified::Broken(seq));
     }
     // Read after the entries: what is written meanwhile only makes it greater.
     let last = find_head(pool).await?;

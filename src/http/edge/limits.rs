@@ -120,8 +120,8 @@ impl Door {
     }
 
     /// The same where each request costs calls to Stripe: a member can make only so many a minute.
-    pub(in crate::http) fn with_rate(self, settings: &Http) -> Self {
-        let rate = Rate::new(settings.member_requests_per_minute);
+    pub(in crate::http) fn with_rate(self, per_minute: u32) -> Self {
+        let rate = Rate::new(per_minute);
         Self {
             rate: Some(Arc::new(rate)),
             ..self

@@ -8,6 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
+use super::filters::short;
 use crate::http::edge::errors::DATABASE;
 use crate::http::edge::extract::{Allowed, Json, QUERY, Query, STAFF, See};
 use crate::http::edge::openapi::Problems as _;
@@ -16,6 +17,16 @@ use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 use crate::services::operators::Operators;
 use crate::services::operators::actions::{Act, ActFilter};
+
+const VERBS: [&str; 9] = [
+    "sync", "refund", "cancel", "resume", "settle", "adopt", "replay", "dismiss", "reveal",
+];
+const STATES: [&str; 4] = ["started", "done", "refused", "unknown"];
+
+/// One of these codes.
+fn one_of<'a>(codes: &'a [&'a str]) -> impl Fn(&str) -> Option<String> + 'a {
+    |text| codes.contains(&text).then(|| text.to_owned())
+}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -91,8 +102,32 @@ impl From<Act> for Action {
     }
 }
 
+/// The last entry of the record.
+#[derive(Debug, Serialize, ToSchema)]
+struct LastEntry {
+    /// Its number; 0 before the first.
+    seq: i64,
+    /// SHA-256 over it and the entry before, in hexadecimal.
+    #[schema(example = "9f2c51be")]
+    hash: String,
+}
+
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(list_actions).problems(&[STAFF, QUERY, DATABASE]))
+    OpenApiRouter::new()
+        .routes(routes!(list_actions).problems(&[STAFF, QUERY, DATABASE]))
+        .routes(routes!(read_last_entry).problems(&[STAFF, DATABASE]))
+}
+
+/// The last entry of the record of what operators did, to be written on whatever is taken away: `dues actions verify --expect`
+/// tells later whether it is still there.
+#[utoipa::path(get, path = "/v1/operator/actions/last-entry", tag = "operators", security(("bearer" = [])),
+    responses((status = 200, body = LastEntry)))]
+async fn read_last_entry(
+    State(operators): State<Operators>,
+    _: Allowed<See>,
+) -> Result<Json<LastEntry>, ApiError> {
+    let (seq, hash) = operators.last_entry().await?;
+    Ok(Json(LastEntry { seq, hash }))
 }
 
 /// What operators did, newest first.
@@ -106,11 +141,11 @@ async fn list_actions(
     let limit = limit(query.limit)?;
     let before = parsed("cursor", query.cursor.as_deref(), |text| text.parse().ok())?;
     let filter = ActFilter {
-        subject: query.subject,
-        user_id: query.user,
-        actor: query.actor,
-        verb: query.verb,
-        state: query.state,
+        subject: parsed("subject", query.subject.as_deref(), short)?,
+        user_id: parsed("user", query.user.as_deref(), short)?,
+        actor: parsed("actor", query.actor.as_deref(), short)?,
+        verb: parsed("verb", query.verb.as_deref(), one_of(&VERBS))?,
+        state: parsed("state", query.state.as_deref(), one_of(&STATES))?,
         before,
         limit: limit + 1,
     };

@@ -204,6 +204,7 @@ const SYNCING: &[Code] = &[Code::RowMoved, Code::InProgress];
 const SETTLING: &[Code] = &[
     Code::RowMoved,
     Code::NothingToSettle,
+    Code::PaymentProcessing,
     Code::AwaitingPayment,
     Code::ActionInProgress,
     Code::InProgress,
@@ -273,10 +274,7 @@ async fn resume(
     let (id, operators) = (SubscriptionId(id), state.services.operators.clone());
     if body.dry_run {
         let preview = operators.preview_resume(id).await?;
-        let Preview::Ends(at) = preview else {
-            return seen(&state, id, preview, &Language::english()).await;
-        };
-        return resumed(&state, id, at).await;
+        return seen(&state, id, preview, &Language::english()).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("resume {id}"), &body)?;
     let acted = to_its_end(async move { operators.resume(id, &ask).await }).await?;
@@ -355,27 +353,16 @@ async fn subscription(
     Ok(described.as_ref().map(Subscription::of))
 }
 
-async fn resumed(
-    state: &AppState,
-    id: SubscriptionId,
-    at: Option<OffsetDateTime>,
-) -> Result<Json<ActAnswer>, ApiError> {
-    Ok(Json(ActAnswer {
-        action: None,
-        preview: Some(ActPreview::Ends(EndsPreview {
-            at,
-            text: vec!["It renews again by itself, as before it was cancelled.".to_owned()],
-            warnings: Vec::new(),
-        })),
-        subscription: subscription(state, id).await?,
-    }))
-}
-
 impl ActPreview {
     pub(super) fn of(preview: Preview, language: &Language) -> Option<Self> {
         Some(match preview {
             Preview::Sync(drift) => Self::Sync(differences(&drift)),
-            Preview::Ends(at) => Self::Ends(EndsPreview::of(at)),
+            Preview::Ends(at, until) => Self::Ends(EndsPreview::of(at, until)),
+            Preview::Renews(at) => Self::Ends(EndsPreview {
+                at,
+                text: vec!["It renews again by itself, as before it was cancelled.".to_owned()],
+                warnings: Vec::new(),
+            }),
             Preview::Settle(open) => Self::Settle(SettleBody::of(open, language)),
             Preview::Refund(preview) => {
                 Self::Refund(Box::new(super::refunds::RefundBody::of(*preview, language)))
@@ -425,25 +412,23 @@ fn differences(drift: &[Drift]) -> SyncPreview {
 }
 
 impl EndsPreview {
-    fn of(at: Option<OffsetDateTime>) -> Self {
-        let (text, warnings) = match at {
-            Some(at) => (
-                format!(
-                    "It goes on until {}, and does not renew.",
-                    describe::day(at)
-                ),
+    fn of(at: CancelAt, until: Option<OffsetDateTime>) -> Self {
+        let (text, warnings) = match (at, until) {
+            (CancelAt::PeriodEnd, Some(until)) => (
+                format!("It goes on until {}, and does not renew.", describe::day(until)),
                 Vec::new(),
             ),
-            None => (
+            (CancelAt::PeriodEnd, None) => (
+                "It ends with the period that is paid, and does not renew.".to_owned(),
+                Vec::new(),
+            ),
+            (CancelAt::Now, _) => (
                 "It ends at once.".to_owned(),
-                vec![
-                    "What is paid already does not go back by itself: refund it, if that is meant."
-                        .to_owned(),
-                ],
+                vec!["What is paid already does not go back by itself: refund it, if that is meant.".to_owned()],
             ),
         };
         Self {
-            at,
+            at: until,
             text: vec![text],
             warnings,
         }

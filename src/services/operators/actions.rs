@@ -49,13 +49,19 @@ impl Operators {
         Ok(hash.map(|hash| hex(&hash)))
     }
 
+    /// The last entry of the chain, and its hash in hexadecimal.
+    pub async fn last_entry(&self) -> Result<(i64, String), Error> {
+        let head = actions::find_head(&self.pool).await?;
+        Ok((head.seq, hex(&head.hash)))
+    }
+
     /// Logs the last entry of the chain, so that a tail that is cut off later is noticed.
     pub(in crate::services) async fn log_head(&self) -> Result<usize, Error> {
-        let head = actions::find_head(&self.pool).await?;
-        if head.seq > 0 {
+        let (seq, hash) = self.last_entry().await?;
+        if seq > 0 {
             tracing::info!(
-                seq = head.seq,
-                hash = hex(&head.hash),
+                seq,
+                hash,
                 "the record of what operators did"
             );
         }

@@ -25,6 +25,7 @@ impl Check {
                     ("console.jwks_url", &raw.jwks_url),
                     ("console.audience", &raw.audience),
                     ("console.client_id", &raw.client_id),
+                    ("console.member_claim", &raw.member_claim),
                 ] {
                     if value.is_some() {
                         self.problem(key, "is set, but console.issuer is not");
@@ -46,6 +47,11 @@ impl Check {
         let jwks = self.secure_url("console.jwks_url", raw.jwks_url.as_deref());
         let audience = self.required("console.audience", raw.audience.clone());
         let client_id = self.required("console.client_id", raw.client_id.clone());
+        if audience.is_some() && audience == client_id {
+            // An ID token is for the client: nothing else would tell it from an access token for sure.
+            let what = "is console.client_id too: let the login give access tokens an audience of their own";
+            self.problem("console.audience", what);
+        }
         let mut origins = Vec::new();
         for text in &raw.login_origins {
             let origin = self.secure_url("console.login_origins", Some(text))?;
@@ -61,6 +67,7 @@ impl Check {
                 // As it is written: an issuer is compared letter by letter.
                 issuer: Some(issuer.to_owned()),
                 audience: Some(audience?),
+                member_claim: raw.member_claim.clone(),
                 ..members.clone()
             },
             issuer: url,

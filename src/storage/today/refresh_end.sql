@@ -43,7 +43,8 @@ SELECT $1,
        (SELECT count(*) FROM webhook_events
          WHERE state IN ('deferred', 'failed', 'flagged', 'ignored') AND state = 'deferred' AND received_at < $2),
        (SELECT count(*) FROM followers_parked WHERE name >= ''),
-       (SELECT count(*) FROM actions WHERE state IN ('started', 'unknown') AND state = 'unknown' AND at <= $1),
+       (SELECT count(*) FROM actions WHERE state IN ('started', 'unknown') AND at <= $1
+           AND (state = 'unknown' OR at <= $1 - interval '5 minutes')),
        (SELECT count(*) FROM subscriptions
          WHERE status <> 'ENDED' AND (cancel_at IS NOT NULL OR cancel_at_period_end) AND cancel_at < $3)
      + (SELECT count(*) FROM subscriptions

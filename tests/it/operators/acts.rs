@@ -1,7 +1,9 @@
 //! Acts over HTTP: what they do at Stripe and in our rows, what they leave in the record, and who may not.
 
+use dues::services::events::compare::How;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::harness::TestApp;
@@ -19,6 +21,16 @@ async fn refunds(app: &TestApp, intent: &str) -> Vec<(i64, String)> {
             (amount, text(&refund["metadata"]["dues_action_id"]))
         })
         .collect()
+}
+
+/// Fails unless our rows are what Stripe's objects alone would have made of them.
+async fn stripe_says_the_same(app: &TestApp) {
+    app.settle().await;
+    let never = CancellationToken::new();
+    let compared = app.services.events.compare(How::default(), &never, |_| {});
+    let compared = compared.await.expect("it is compared");
+    assert_eq!(compared.differences(), 0, "{:?}", compared.drift);
+    assert_eq!(compared.errors, Vec::<String>::new());
 }
 
 fn outcome(answer: &Value) -> (String, String) {
@@ -135,6 +147,7 @@ async fn lines_of_a_basket_go_back_each_for_itself_and_what_is_all_of_one_ends_i
     );
     // Nobody has to look: every refund names its line.
     assert_eq!(app.flags().await, Vec::<String>::new());
+    stripe_says_the_same(&app).await;
 }
 
 #[tokio::test]
@@ -305,6 +318,14 @@ async fn money_back_and_the_end_are_one_form_and_two_acts() {
             (json!("refund"), json!("refunded"), json!(null)),
         ]
     );
+    stripe_says_the_same(&app).await;
+    // A year later the story tells who did it, as what, and why.
+    let story = app.look(&format!("subscriptions/{}/story?from=rows", purchase.subscription)).await;
+    let acts: Vec<(Value, Value)> = { story["data"].as_array().expect("a list").iter() }
+        .filter(|entry| entry["kind"] == "action")
+        .map(|entry| (entry["actor"].clone(), entry["role"].clone()))
+        .collect();
+    assert_eq!(acts, vec![(json!("grace"), json!("operator")); 2], "{story}");
     // She who may only move money can't end anything.
     let other = app
         .buy_with(&app.member("bob"), "membership-monthly", GOOD_CARD)
@@ -354,7 +375,7 @@ async fn an_operator_ends_what_a_member_may_not_and_thinks_better_of_it() {
     app.grace_does(&path("cancel"), json!({}))
         .await
         .assert_problem(409, "already_ended");
-    app.settle().await;
+    stripe_says_the_same(&app).await;
     let path = app.path(&purchase.subscription).await;
     assert_eq!(path.last().map(String::as_str), Some("ENDED ended"));
 }
@@ -392,6 +413,7 @@ async fn what_was_paid_in_cash_settles_the_open_invoice_at_stripe() {
     assert_eq!(held["status"], "paid");
     app.settle().await;
     assert_eq!(app.row(&purchase.subscription).await.status, "ACTIVE");
+    stripe_says_the_same(&app).await;
     app.grace_does(&path, json!({}))
         .await
         .assert_problem(409, "nothing_to_settle");
@@ -454,6 +476,7 @@ async fn what_support_made_at_stripe_by_hand_becomes_the_members() {
         .stripe(&format!("/v1/customers/{customer}"))
         .await;
     assert_eq!(held["metadata"]["dues_user_id"], "alice");
+    stripe_says_the_same(&app).await;
     let again = app.grace_does("adoptions", body("alice")).await;
     again.assert_problem(409, "held_already");
     let nothing = json!({ "stripe_subscription_id": "sub_nothing", "user_id": "alice" });

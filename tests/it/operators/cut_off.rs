@@ -37,6 +37,8 @@ fn ask(key: Uuid) -> Ask {
         staff: Staff {
             user: UserId::new("grace"),
             role: Role::Operator,
+            member: None,
+            may_all: true,
         },
         request_id: None,
         reason: "goodwill".to_owned(),

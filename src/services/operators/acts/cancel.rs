@@ -5,11 +5,19 @@ use uuid::Uuid;
 
 use super::{About, ActError, Acted, Ask, Ended, Preview, Verb, wish};
 use crate::domain::actor::By;
-use crate::domain::ids::SubscriptionId;
+use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::subscription::Subscription;
 use crate::purchases::cancel::CancelAt;
 use crate::purchases::line::Line;
 use crate::services::operators::Operators;
+
+/// Which end was asked for, as it is written down.
+pub(super) fn name_of(at: CancelAt) -> &'static str {
+    match at {
+        CancelAt::PeriodEnd => "period_end",
+        CancelAt::Now => "now",
+    }
+}
 
 impl Operators {
     /// What cancelling would do: until when it goes on, none for at once.
@@ -24,7 +32,7 @@ impl Operators {
             CancelAt::Now => None,
             CancelAt::PeriodEnd => line.row.cancel_at().or(line.row.current_period_end()),
         };
-        Ok(Preview::Ends(ends))
+        Ok(Preview::Ends(at, ends))
     }
 
     /// Cancels what renews.
@@ -40,7 +48,10 @@ impl Operators {
         let line = self.line_for(id, ask).await?;
         line.is_cancellable()?;
         let subject = id.to_string();
-        let about = About::new(Verb::Cancel, &subject, Some(&line.basket.checkout.user));
+        let about = About {
+            target: Some(name_of(at)),
+            ..About::new(Verb::Cancel, &subject, Some(&line.basket.checkout.user))
+        };
         if let Some(action) = self.begin(ask, &about).await? {
             return Ok(Acted::of(action, id));
         }
@@ -68,7 +79,7 @@ impl Operators {
     pub async fn preview_resume(&self, id: SubscriptionId) -> Result<Preview, ActError> {
         let line = self.purchases.line(id).await?.ok_or(ActError::NotFound)?;
         line.is_resumable()?;
-        Ok(Preview::Ends(line.row.current_period_end()))
+        Ok(Preview::Renews(line.row.current_period_end()))
     }
 
     /// Withdraws a cancellation that is not in force yet.
@@ -103,7 +114,7 @@ impl Operators {
         if line.row.stripe_subscription.is_none() {
             return Ok(Ended::refused("cut_off"));
         }
-        let by = By::operator(&crate::domain::ids::UserId::new(actor), action);
+        let by = By::operator(&UserId::new(actor), action);
         let line = self.purchases.look_again(line, &by).await.map_err(wish)?;
         Ok(if is_done(&line.row) {
             Ended::done("found_done")

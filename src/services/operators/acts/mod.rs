@@ -13,16 +13,17 @@ pub use self::adoption::{AdoptionAsked, AdoptionPreview};
 pub use self::refund::{LinePart, PaymentPreview, RefundAsked, RefundLine, RefundPreview};
 pub use self::settle::SettlePreview;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::hmac;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::Operators;
-use crate::domain::actor::{By, Role, Staff};
+use crate::domain::actor::{By, Staff};
 use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::invalid::Invalid;
+use crate::purchases::cancel::CancelAt;
 use crate::purchases::line::{Line, Obstacle, WishError};
 use crate::purchases::{Error, Trouble};
 use crate::services::events::compare::Drift;
@@ -102,8 +103,10 @@ pub enum Preview {
     Sync(Vec<Drift>),
     /// What goes back, and what of it already did.
     Refund(Box<RefundPreview>),
-    /// Until when it goes on.
-    Ends(Option<OffsetDateTime>),
+    /// It ends: with the period that was paid, until when, where that is known; or at once.
+    Ends(CancelAt, Option<OffsetDateTime>),
+    /// It renews again, and when.
+    Renews(Option<OffsetDateTime>),
     /// The invoice that counts as paid.
     Settle(SettlePreview),
     /// What would become a row.
@@ -273,7 +276,22 @@ impl<'a> About<'a> {
     }
 }
 
+/// When an act was begun, by two clocks: one stands still while a machine sleeps, the other may be set.
+#[derive(Clone, Copy)]
+pub(super) struct Began(Instant, OffsetDateTime);
+
 impl Operators {
+    fn begins(&self) -> Began {
+        Began(Instant::now(), self.purchases.clock.now())
+    }
+
+    /// Whether whoever looks after acts that were cut off may have given this one up.
+    fn is_too_late(&self, began: Began) -> bool {
+        let Began(instant, at) = began;
+        instant.elapsed() > REACHES_STRIPE_WITHIN
+            || self.purchases.clock.now() - at > REACHES_STRIPE_WITHIN
+    }
+
     /// What is wrong with why somebody acts: the reason is one of the settings' codes, and nothing that she writes can hold a
     /// name.
     pub fn what_is_wrong_with(
@@ -314,11 +332,23 @@ impl Operators {
         Ok(line)
     }
 
+    /// With a key that is not in the database: amounts are few enough to be guessed from a bare hash.
+    fn hash(&self, ask: &Ask) -> Vec<u8> {
+        let secret = self.purchases.settings.stripe.secret_key.expose();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let text = format!("{} {}", ask.key, ask.request);
+        hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
+    }
+
+    fn is_of(&self, action: &ActionRow, ask: &Ask) -> bool {
+        action.actor == ask.staff.user.as_str() && action.request_hash == self.hash(ask)
+    }
+
     /// What was done before under the same key; an act that is repeated is not done again.
     async fn repeated(&self, ask: &Ask) -> Result<Option<ActionRow>, ActError> {
         match actions::find(&self.pool, ask.key).await? {
             None => Ok(None),
-            Some(held) if held.is_of(ask) => Ok(Some(held)),
+            Some(held) if self.is_of(&held, ask) => Ok(Some(held)),
             Some(_) => Err(ActError::KeyReused),
         }
     }
@@ -341,7 +371,7 @@ impl Operators {
             actor: ask.staff.user.as_str(),
             role: ask.staff.role.as_str(),
             request_id: ask.request_id.as_deref(),
-            request_hash: &ask.hash(),
+            request_hash: &self.hash(ask),
             verb: about.verb.as_str(),
             subject: about.subject,
             user_id: about.user.map(UserId::as_str),
@@ -412,22 +442,10 @@ impl Operators {
 
 /// Nobody acts on what is her own, unless she may everything.
 fn may_act_on(staff: &Staff, user: &UserId) -> Result<(), ActError> {
-    if staff.role != Role::Operator && staff.user == *user {
+    if !staff.may_all && staff.member.as_ref() == Some(user) {
         return Err(ActError::OwnRows);
     }
     Ok(())
-}
-
-impl Ask {
-    fn hash(&self) -> Vec<u8> {
-        digest(&SHA256, self.request.as_bytes()).as_ref().to_vec()
-    }
-}
-
-impl ActionRow {
-    fn is_of(&self, ask: &Ask) -> bool {
-        self.actor == ask.staff.user.as_str() && self.request_hash == ask.hash()
-    }
 }
 
 fn wish(error: WishError) -> ActError {

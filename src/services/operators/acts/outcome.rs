@@ -4,8 +4,10 @@
 use time::Duration;
 
 use super::{ActError, Ended};
-use crate::domain::ids::SubscriptionId;
+use crate::domain::actor::By;
+use crate::domain::ids::{SubscriptionId, UserId};
 use crate::domain::subscription::{Status, Subscription};
+use crate::purchases::Error;
 use crate::services::operators::Operators;
 use crate::storage::actions::{self, ActionRow};
 
@@ -20,7 +22,7 @@ impl Operators {
     /// Settles acts that have no end; returns how many.
     pub(in crate::services) async fn settle_actions(
         &self,
-    ) -> Result<usize, crate::purchases::Error> {
+    ) -> Result<usize, Error> {
         let now = self.purchases.clock.now();
         let open = actions::find_open(&self.pool, now - STILL_AT_WORK, BATCH).await?;
         let mut settled = 0;
@@ -39,11 +41,38 @@ impl Operators {
 
     async fn settle_action(&self, action: &ActionRow) -> Result<bool, ActError> {
         let is_late = self.purchases.clock.now() - action.at >= NEVER_ARRIVES;
+        let ended = self.find_end(action, is_late).await;
+        let ended = match ended {
+            // There is nothing at Stripe in which it could be found any more: another account, or what was deleted.
+            Err(ActError::Failed(Error::Stripe(error))) if is_late && error.is_no_such_object() => {
+                Some(Ended::refused("not_at_stripe"))
+            }
+            ended => ended?,
+        };
+        match ended {
+            Some(ended) => {
+                self.note_end(action.id, &ended).await?;
+                Ok(true)
+            }
+            None => Ok(false),
+        }
+    }
+
+    /// How an act ended, by what is to be seen of it; none while it may still be under way.
+    async fn find_end(
+        &self,
+        action: &ActionRow,
+        is_late: bool,
+    ) -> Result<Option<Ended>, ActError> {
         let line = || action.subject.parse::<SubscriptionId>().ok();
-        let ended = match (action.verb.as_str(), line()) {
+        Ok(match (action.verb.as_str(), line()) {
             ("refund", _) => self.refund_ended(action, is_late).await?,
             ("cancel", Some(line)) => {
-                let is_done = |line: &Subscription| line.status == Status::Ended || line.will_end();
+                let is_done = if action.target.as_deref() == Some("now") {
+                    |line: &Subscription| line.status == Status::Ended
+                } else {
+                    |line: &Subscription| line.status == Status::Ended || line.will_end()
+                };
                 let ended = self
                     .find_cancelled(line, action.id, is_done, &action.actor)
                     .await?;
@@ -57,23 +86,29 @@ impl Operators {
                     .await?;
                 Some(ended).filter(|ended| is_late || ended.state == "done")
             }
-            ("settle", _) => match &action.target {
-                Some(invoice) if self.find_settled(invoice).await? => {
-                    Some(Ended::done("found_done"))
-                }
-                _ => is_late.then(|| Ended::refused("never_reached_stripe")),
-            },
-            ("adopt", _) => self.adoption_ended(action, is_late).await?,
-            // What only reads Stripe, or is one statement of ours, is as good as never begun.
-            _ => Some(Ended::refused("cut_off")),
-        };
-        match ended {
-            Some(ended) => {
-                self.note_end(action.id, &ended).await?;
-                Ok(true)
+            ("settle", _) => {
+                let found = match &action.target {
+                    Some(invoice) => self.find_settled(invoice).await?,
+                    None => None,
+                };
+                found.or_else(|| is_late.then(|| Ended::refused("never_reached_stripe")))
             }
-            None => Ok(false),
-        }
+            ("adopt", _) => self.adoption_ended(action, is_late).await?,
+            ("dismiss", _) => self.dismissal_ended(action).await?,
+            // It may still be at work: it asks Stripe many things. What it has written is in the story.
+            _ => is_late.then(|| Ended::refused("cut_off")),
+        })
+    }
+
+    async fn dismissal_ended(&self, action: &ActionRow) -> Result<Option<Ended>, ActError> {
+        let event = self.events.find(&action.subject).await?;
+        let cause = event.and_then(|event| event.last_error);
+        let is_done = cause.is_some_and(|cause| cause.starts_with("dismissed"));
+        Ok(Some(if is_done {
+            Ended::done("dismissed")
+        } else {
+            Ended::refused("cut_off")
+        }))
     }
 
     async fn refund_ended(
@@ -96,8 +131,8 @@ impl Operators {
             Ended::refused("never_reached_stripe")
         };
         if found > 0 {
-            let user = crate::domain::ids::UserId::new(&action.actor);
-            let by = crate::domain::actor::By::operator(&user, action.id);
+            let user = UserId::new(&action.actor);
+            let by = By::operator(&user, action.id);
             self.purchases.read_payment(intent, &by).await?;
         }
         Ok(Some(ended.counting(found)))

@@ -5,22 +5,24 @@
 //! again.
 
 use std::collections::HashMap;
-use std::time::Instant;
-
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{About, ActError, Acted, Ask, Ended, Preview, REACHES_STRIPE_WITHIN, Verb};
+use super::{About, ActError, Acted, Ask, Began, Ended, Preview, Verb, cancel};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::invalid::Invalid;
 use crate::domain::plan::Kind;
-use crate::domain::subscription::Basket;
+use crate::domain::actor::By;
+use crate::domain::subscription::{Basket, DisputeState, Subscription};
 use crate::purchases::Error;
 use crate::purchases::cancel::CancelAt;
 use crate::purchases::line::Line;
 use crate::services::operators::Operators;
+use crate::storage::actions::ActionRow;
 use crate::storage::transactions::{self, LinePayment};
 use crate::stripe::objects::{Charge, Expandable, LineItem, Refund};
+use crate::stripe::money::dispute_state;
+use crate::stripe::requests::ACTION_KEY;
 use crate::stripe::requests::payments::NewRefund;
 
 /// So many of a line's payments can be chosen from.
@@ -97,6 +99,14 @@ pub struct RefundPreview {
     pub unnamed: i64,
     /// Whether the subscription would end too, and when.
     pub also_cancel: Option<CancelAt>,
+}
+
+/// What is to be done, once it is judged.
+struct Meant<'a> {
+    asked: &'a RefundAsked,
+    already: i64,
+    intent: &'a str,
+    parts: &'a [Part],
 }
 
 /// A payment as it is now.
@@ -245,26 +255,36 @@ impl Operators {
         if let Some(action) = self.begin(ask, &about).await? {
             return Ok(Acted::of(action, id));
         }
-        let began = Instant::now();
+        let began = self.begins();
         let second = asked.also_cancel.map(|at| (second_id(ask.key), at));
-        if let Some((second, _)) = second {
+        if let Some((second, second_at)) = second {
             let about = About {
                 parent: Some(ask.key),
+                target: Some(cancel::name_of(second_at)),
                 ..About::new(Verb::Cancel, &subject, Some(&user))
             };
-            // Begun before anything is done, so that nobody forgets it.
-            match self.begin_as(second, ask, &about).await {
-                Ok(()) => {}
-                Err(error) => tracing::error!(%error, "the second act could not be begun"),
+            // Begun before anything is done, so that nobody forgets it: where that fails, nothing is done.
+            if let Err(error) = self.begin_as(second, ask, &about).await {
+                tracing::error!(%error, action_id = %ask.key, "the second act of a form could not be begun");
+                let action = self.note_end(ask.key, &Ended::refused("cut_off")).await?;
+                return Ok(Acted::of(action, id));
             }
         }
-        let ended = self
-            .pay_back(&line, asked, already, &parts, ask, began)
-            .await;
+        // The payment that was chosen, whatever is paid meanwhile.
+        let pinned = RefundAsked {
+            payment: Some(paid.preview.payment.reference.clone()),
+            ..asked.clone()
+        };
+        let meant = Meant {
+            asked: &pinned,
+            already,
+            intent: &paid.intent,
+            parts: &parts,
+        };
+        let ended = self.pay_back(&line, &meant, ask, began).await;
         let refunded = self.conclude(ask.key, ended).await;
         if let Some((second, at)) = second {
-            self.cancel_after(second, at, id, refunded.as_ref().ok(), ask)
-                .await?;
+            self.cancel_after(second, at, id, &refunded, ask).await?;
         }
         Ok(Acted::of(refunded?, id))
     }
@@ -274,22 +294,21 @@ impl Operators {
     async fn pay_back(
         &self,
         line: &Line,
-        asked: &RefundAsked,
-        already: i64,
-        parts: &[Part],
+        meant: &Meant<'_>,
         ask: &Ask,
-        began: Instant,
+        began: Began,
     ) -> Result<Ended, ActError> {
-        let mut now = self.paid(line, asked).await?;
-        if now.preview.refunded != already {
+        let mut now = self.paid(line, meant.asked).await?;
+        if now.preview.refunded != meant.already || now.intent != meant.intent {
             return Err(ActError::AlreadyRefundedMoved);
         }
-        now.parts(asked)?;
+        now.parts(meant.asked)?;
+        let parts = meant.parts;
         let client = &self.purchases.account.client;
         let mut done = 0;
         for (place, part) in parts.iter().enumerate() {
             // A process that slept in between may have been taken for dead, and the act settled.
-            if began.elapsed() > REACHES_STRIPE_WITHIN {
+            if self.is_too_late(began) {
                 return Ok(Ended::unknown("too_late").counting(done));
             }
             let new = NewRefund {
@@ -333,17 +352,20 @@ impl Operators {
         second: Uuid,
         at: CancelAt,
         id: SubscriptionId,
-        refund: Option<&crate::storage::actions::ActionRow>,
+        refund: &Result<ActionRow, ActError>,
         ask: &Ask,
     ) -> Result<(), ActError> {
-        let ended = match refund.map(|refund| refund.state.as_str()) {
-            Some("done") => {
+        let refund = refund.as_ref().map(|action| (action.state.as_str(), action.outcome.as_deref()));
+        let ended = match refund {
+            Ok(("done", Some("refunded"))) => {
                 let line = self.purchases.line(id).await?.ok_or(ActError::NotFound)?;
-                let by = crate::domain::actor::By::operator(&ask.staff.user, second);
+                let by = By::operator(&ask.staff.user, second);
                 self.cancel_line(line, at, &by).await
             }
-            Some("unknown") => Ok(Ended::refused("refund_unknown")),
-            _ => Ok(Ended::refused("refund_refused")),
+            Ok(("done", _)) => Ok(Ended::refused("refund_in_part")),
+            // Our own database may have failed after the money had moved.
+            Ok(("unknown", _)) | Err(ActError::Failed(_)) => Ok(Ended::refused("refund_unknown")),
+            Ok(_) | Err(_) => Ok(Ended::refused("refund_refused")),
         };
         // What became of it stands in its own record.
         self.conclude(second, ended).await.map(drop)
@@ -388,6 +410,14 @@ impl Operators {
         let charge = charge
             .filter(|charge| charge.paid)
             .ok_or(ActError::NothingToRefund)?;
+        // What the bank has taken back, or may yet, would be paid back twice.
+        if charge.disputed {
+            let disputes = client.list_disputes(&intent).await?.body.data;
+            let states = disputes.iter().filter_map(|dispute| dispute_state(dispute.status.as_deref()?));
+            if { states }.any(|state| state != DisputeState::Won) {
+                return Err(ActError::NothingToRefund);
+            }
+        }
         let refunds = client.list_refunds(&intent).await?.body.data;
         let amounts = self.amounts(&line.basket, &meant, &charge).await?;
         let (named, unnamed) = self.went_back(&refunds, &meant);
@@ -449,7 +479,7 @@ impl Operators {
         let client = &self.purchases.account.client;
         let items = client.list_session_lines(session, None).await?.body.data;
         let observer = &self.purchases.account.observer;
-        let is_of = |item: &LineItem, own: &crate::domain::subscription::Subscription| {
+        let is_of = |item: &LineItem, own: &Subscription| {
             own.stripe_line_item.as_ref() == Some(&item.id)
                 || observer.internal_ids(item.metadata.as_ref()) == [own.id]
         };
@@ -492,7 +522,7 @@ impl Operators {
         let id = action.to_string();
         let of_action = refunds.iter().filter(|refund| {
             let metadata = refund.metadata.as_ref();
-            metadata.and_then(|metadata| metadata.get(crate::stripe::requests::ACTION_KEY))
+            metadata.and_then(|metadata| metadata.get(ACTION_KEY))
                 == Some(&id)
         });
         Ok(of_action.count())

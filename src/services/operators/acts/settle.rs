@@ -2,7 +2,7 @@
 
 use time::OffsetDateTime;
 
-use super::{About, ActError, Acted, Ask, Ended, Preview, Verb};
+use super::{About, ActError, Acted, Ask, Began, Ended, Preview, Verb};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::invalid::Invalid;
 use crate::purchases::line::{Line, Obstacle};
@@ -54,14 +54,25 @@ impl Operators {
         if let Some(action) = self.begin(ask, &about).await? {
             return Ok(Acted::of(action, id));
         }
-        let ended = self.settle_now(&line, &open.invoice, ask).await;
+        let began = self.begins();
+        let ended = self.settle_now(&line, &open.invoice, ask, began).await;
         let action = self.conclude(ask.key, ended).await?;
         Ok(Acted::of(action, id))
     }
 
-    async fn settle_now(&self, line: &Line, invoice: &str, ask: &Ask) -> Result<Ended, ActError> {
+    async fn settle_now(
+        &self,
+        line: &Line,
+        invoice: &str,
+        ask: &Ask,
+        began: Began,
+    ) -> Result<Ended, ActError> {
         // Somebody may have settled or paid it since it was chosen.
         self.open_invoice(line, Some(invoice)).await?;
+        // A process that slept may have been taken for dead, and the act settled.
+        if self.is_too_late(began) {
+            return Ok(Ended::unknown("too_late"));
+        }
         let client = &self.purchases.account.client;
         client
             .settle_invoice(invoice, &format!("action:{}", ask.key))
@@ -95,6 +106,13 @@ impl Operators {
             let detail = "This is no open invoice of it.";
             ActError::Invalid(vec![Invalid::new("invoice", "unknown_value", detail)])
         })?;
+        // Money that is on its way would come as well.
+        if let Some(intent) = found.payment_intent_id() {
+            let payment = client.retrieve_payment_intent(intent).await?.body;
+            if matches!(payment.status.as_deref(), Some("processing" | "succeeded")) {
+                return Err(Obstacle::PaymentProcessing.into());
+            }
+        }
         Ok(SettlePreview {
             amount_due: found.amount_remaining.unwrap_or(found.amount_due),
             next_attempt_at: found.next_payment_attempt.and_then(time_of),
@@ -103,10 +121,22 @@ impl Operators {
         })
     }
 
-    /// What came of settling an invoice that was cut off: Stripe's word.
-    pub(super) async fn find_settled(&self, invoice: &str) -> Result<bool, ActError> {
+    /// What came of settling an invoice that was cut off: Stripe's word. None as long as it is open.
+    pub(super) async fn find_settled(&self, invoice: &str) -> Result<Option<Ended>, ActError> {
         let client = &self.purchases.account.client;
-        let invoice = client.retrieve_invoice(invoice).await?.body;
-        Ok(invoice.status.as_deref() == Some("paid"))
+        let held = client.retrieve_invoice(invoice).await?.body;
+        if held.status.as_deref() != Some("paid") {
+            return Ok(None);
+        }
+        // Stripe may have collected it by itself: then it was not paid elsewhere.
+        let payments = client.list_payments_of_invoice(invoice).await?.body.data;
+        let by_stripe = payments.iter().any(|payment| {
+            payment.status.as_deref() == Some("paid") && payment.payment_intent_id().is_some()
+        });
+        Ok(Some(if by_stripe {
+            Ended::refused("paid_by_stripe")
+        } else {
+            Ended::done("settled")
+        }))
     }
 }

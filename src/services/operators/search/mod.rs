@@ -97,7 +97,7 @@ impl Operators {
         let client = &self.purchases.account.client;
         if named == Named::Customer {
             return match missing(client.retrieve_customer(id).await)? {
-                Some(person) => self.hits_of(vec![person], "Found by the customer.").await,
+                Some(person) => self.hits_of(vec![person], "Found by the customer.", false).await,
                 None => Ok(said(UNKNOWN)),
             };
         }
@@ -147,7 +147,7 @@ impl Operators {
         let Some(person) = missing(client.retrieve_customer(&customer).await)? else {
             return Ok(said(NOT_OURS));
         };
-        self.hits_of(vec![person], &by(&customer)).await
+        self.hits_of(vec![person], &by(&customer), false).await
     }
 
     /// What of ours these ids lead to, if anything.
@@ -194,13 +194,8 @@ impl Operators {
         if people.is_empty() {
             return Ok(said(NOBODY));
         }
-        let mut found = self
-            .hits_of(people, "The address at Stripe is this one.")
-            .await?;
-        for hit in &mut found.hits {
-            (hit.name, hit.email) = (None, None);
-        }
-        Ok(found)
+        self.hits_of(people, "The address at Stripe is this one.", false)
+            .await
     }
 
     async fn search_text(
@@ -233,7 +228,7 @@ impl Operators {
         let people = client.search_customers_by_name(text, limit).await;
         let people = people.map_err(Error::from)?;
         let mut found = self
-            .hits_of(people, "The name at Stripe holds this text.")
+            .hits_of(people, "The name at Stripe holds this text.", true)
             .await?;
         for hit in &found.hits {
             let subject = hit.user_id.as_deref().unwrap_or(&hit.id);
@@ -245,7 +240,12 @@ impl Operators {
     }
 
     /// Customers at Stripe as hits: the members whom our rows, or else their metadata, name; or customers of nobody of ours.
-    async fn hits_of(&self, people: Vec<Person>, why: &str) -> Result<Found, Error> {
+    async fn hits_of(
+        &self,
+        people: Vec<Person>,
+        why: &str,
+        called: bool,
+    ) -> Result<Found, Error> {
         let ids: Vec<String> = people.iter().map(|person| person.id.clone()).collect();
         let owned = objects::find_by_stripes(&self.pool, &ids).await?;
         let named = people.iter().filter_map(|person| person.user());
@@ -273,8 +273,9 @@ impl Operators {
                     user_id: member.or(by_metadata),
                     subscription_id: None,
                     why,
-                    name: person.name,
-                    email: person.email,
+                    // Whoever may know, and is written down as having looked, is told by a search for a name.
+                    name: called.then_some(person.name).flatten(),
+                    email: called.then_some(person.email).flatten(),
                 });
             }
         }
