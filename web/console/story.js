@@ -12,6 +12,8 @@ const S = T.story;
 const MOST = 3;
 /** What could be done about money so long ago is no news. */
 const LONG_AGO_MS = 120 * 86_400_000;
+/** How ids at Stripe begin that are of money. */
+export const MONEY = /^(in|pi|ch|py|re|du|dp)_/;
 
 /**
  * A story's place on a page, which fills itself; `onLines` is told the lines each time there are more. `sync` is a button
@@ -104,7 +106,7 @@ export function story(place, path, { onLines = () => {}, titles = null, sync } =
  * about money. Those of the same advice are one matter.
  */
 function standsOut(lines) {
-  const rank = ({ kind, differs }) => (differs ? 1 : 0) + (kind === 'event' ? 2 : 0);
+  const rank = ({ kind, differs, reference }) => (kind === 'event' ? 4 : 0) + (differs ? 2 : 0) + (MONEY.test(reference ?? '') ? 1 : 0);
   const isLate = ({ at }) => Date.now() - new Date(at).getTime() > LONG_AGO_MS;
   const open = lines.filter((line) => line.differs || (line.advice && !['change', 'note'].includes(line.kind) && (line.kind === 'event' || !isLate(line))));
   const one = new Map();

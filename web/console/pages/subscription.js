@@ -5,7 +5,7 @@ import { fill, h, newId } from '../dom.js';
 import { day } from '../format.js';
 import { badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
 import { may } from '../session.js';
-import { story } from '../story.js';
+import { MONEY, story } from '../story.js';
 import { T } from '../texts.js';
 import { actButton, restore } from '../acts/start.js';
 import { foundBy } from './find.js';
@@ -13,8 +13,6 @@ import { foundBy } from './find.js';
 const S = T.subscription;
 /** Payments that stand on top; the story has all of them. */
 const PAYMENTS = 6;
-/** How ids at Stripe begin that are of money. */
-const MONEY = /^(in|pi|ch|py|re|du|dp)_/;
 
 async function show(place) {
   const { id } = place.params;
