@@ -70,8 +70,13 @@ impl Clock {
     pub async fn follow(self, sandbox: Url) -> Result<(), FollowError> {
         let follower = Follower::new(&sandbox)?;
         loop {
+            let held = self.offset_seconds.load(Ordering::Relaxed);
             if let Ok(clock) = follower.ask().await {
-                self.set_offset(clock.offset);
+                // Whoever has set it meanwhile knows better: this answer may be older than that.
+                let (told, order) = (clock.offset, Ordering::Relaxed);
+                let _ = self
+                    .offset_seconds
+                    .compare_exchange(held, told, order, order);
             }
             tokio::time::sleep(FOLLOW_INTERVAL).await;
         }

@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     /// With a Mosaic Billing Service that follows, and the client of its old payment connector
     #[arg(long)]
     pub(crate) mosaic: bool,
+    /// With a login of the operators' own, as an organisation has one; without it they sign in with a token
+    #[arg(long, conflicts_with = "mosaic")]
+    pub(crate) login: bool,
     /// Who is signed in
     #[arg(long, default_value = "Ada")]
     pub(crate) member: String,
@@ -60,6 +63,12 @@ impl Cli {
     pub(crate) fn catalogue(&self) -> PathBuf {
         let usual = || project().join("config/sandbox-catalogue.toml");
         self.catalogue.clone().unwrap_or_else(usual)
+    }
+
+    /// Whom a fourth port is for.
+    pub(crate) fn beside(&self) -> Option<&'static str> {
+        let login = self.login.then_some("the login");
+        if self.mosaic { Some("Mosaic") } else { login }
     }
 
     /// Whether a house where nothing was bought yet gets its year: that was written for the demo's own plans.

@@ -37,20 +37,19 @@ pub(crate) struct Ports {
     pub(crate) page: TcpListener,
     pub(crate) service: TcpListener,
     pub(crate) sandbox: TcpListener,
-    /// Mosaic's, where it is wanted.
+    /// Mosaic's or the operators' login's, where one is wanted.
     pub(crate) beside: Option<TcpListener>,
 }
 
 impl Ports {
     /// Takes them, one after the other.
-    pub(crate) async fn take(first: u16, with_mosaic: bool) -> anyhow::Result<Self> {
+    pub(crate) async fn take(first: u16, whose: Option<&str>) -> anyhow::Result<Self> {
         let page = bind(first, "the page").await?;
         let service = bind(port_of(&page)?.saturating_add(1), "the service").await?;
         let sandbox = bind(port_of(&service)?.saturating_add(1), "the sandbox").await?;
-        let beside = if with_mosaic {
-            Some(bind(port_of(&sandbox)?.saturating_add(1), "Mosaic").await?)
-        } else {
-            None
+        let beside = match whose {
+            Some(whose) => Some(bind(port_of(&sandbox)?.saturating_add(1), whose).await?),
+            None => None,
         };
         Ok(Self {
             page,

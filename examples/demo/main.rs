@@ -7,6 +7,7 @@ mod cli;
 mod house;
 mod machine;
 mod mosaic;
+mod operators;
 mod page;
 mod settings;
 mod start;
@@ -24,6 +25,7 @@ use dues::clock::Clock;
 use dues::outward::followers::CommandError;
 use dues::settings::Settings;
 use dues::{auth, telemetry};
+use neighbours::login;
 use neighbours::mosaic::Mosaic;
 use serde_json::json;
 use stripe_sandbox::{Options, Sandbox};
@@ -73,6 +75,7 @@ struct Demo {
     cluster: Cluster,
     sandbox: Sandbox,
     _mosaic: Option<Mosaic>,
+    _operators: Option<login::Login>,
     service: JoinHandle<()>,
     page: TcpListener,
     urls: Urls,
@@ -87,6 +90,8 @@ struct Urls {
     service: String,
     sandbox: String,
     mosaic: Option<Place>,
+    /// Where operators sign in, if not with a token.
+    login: Option<String>,
 }
 
 /// Who is signed in at the page, and what her token is made of.
@@ -159,13 +164,16 @@ impl Demo {
             service,
             sandbox: free,
             beside,
-        } = Ports::take(cli.port, cli.mosaic).await?;
-        let mosaic = beside.as_ref().map(TcpListener::local_addr).transpose()?;
+        } = Ports::take(cli.port, cli.beside()).await?;
+        let mosaic = beside.as_ref().filter(|_| cli.mosaic);
+        let mosaic = mosaic.map(TcpListener::local_addr).transpose()?;
+        let login = beside.as_ref().filter(|_| cli.login).map(url).transpose()?;
         let urls = Urls {
             page: url(&page)?,
             service: url(&service)?,
             sandbox: url(&free)?,
             mosaic: mosaic.map(|listen| Place::new(listen, &house.dir)),
+            login,
         };
         fs::write(house.dir.join("url"), &urls.page)
             .context("can't write into the demo's directory")?;
@@ -182,15 +190,16 @@ impl Demo {
         drop(free);
         let sandbox = Sandbox::start(options).await.context(START_AFRESH)?;
         name_the_cooperative(&urls.sandbox).await?;
-        let mosaic = match &urls.mosaic {
-            Some(place) => {
-                println!("  starting the stand-in for Mosaic …");
-                drop(beside);
-                let key = settings.stripe.secret_key.expose();
-                Some(place.start(&cli.plans(), (&urls.sandbox, key)).await?)
-            }
-            None => None,
-        };
+        let (mut mosaic, mut operators) = (None, None);
+        if let Some(place) = &urls.mosaic {
+            println!("  starting the stand-in for Mosaic …");
+            drop(beside);
+            let key = settings.stripe.secret_key.expose();
+            mosaic = Some(place.start(&cli.plans(), (&urls.sandbox, key)).await?);
+        } else if let Some(place) = beside {
+            println!("  starting the operators' login …");
+            operators = Some(operators::start(place, &urls).await?);
+        }
 
         for name in app::migrate(&settings.database)
             .await
@@ -229,6 +238,7 @@ impl Demo {
             cluster,
             sandbox,
             _mosaic: mosaic,
+            _operators: operators,
             service,
             page,
             urls,
@@ -254,6 +264,9 @@ impl Demo {
                 Ok(token) => println!("\n{}'s token:\n\n{token}", self.login.name),
                 Err(error) => eprintln!("There is no token: {error}"),
             }
+        }
+        if let Some(login) = &self.urls.login {
+            println!("Login    {login}/         where operators sign in");
         }
         println!("\nCtrl-C stops everything. What was bought stays; --reset forgets it.");
     }

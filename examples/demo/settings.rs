@@ -9,7 +9,7 @@ use stripe_sandbox::{Options, Webhook};
 
 use crate::cli::{Cli, project};
 use crate::house::House;
-use crate::{Urls, year};
+use crate::{Urls, operators, year};
 
 /// What the service of the demo is told; `lives` is whether a year is to be lived through first.
 pub(crate) fn settings(
@@ -56,6 +56,9 @@ pub(crate) fn settings(
     let mut variables: HashMap<String, String> = others.chain(ours).collect();
     if let Some(mosaic) = &urls.mosaic {
         variables.extend(mosaic.settings());
+    }
+    if let Some(login) = &urls.login {
+        variables.extend(operators::settings(login).map(named));
     }
     if lives {
         let hurried = year::SETTINGS

@@ -10,28 +10,13 @@ use axum::http::header::{
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
+use super::operators::OPERATORS;
 use super::year::{self, Past};
 use super::{Login, Urls};
 
 /// Nothing but our own styles and the mark.
 const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'";
-
-/// Those who sit at the console: who, with which role, and what she may.
-const OPERATORS: [(&str, &str, &str); 4] = [
-    ("operator-grace", "dues:operator", "may do everything"),
-    ("operator-ruth", "dues:reader", "sees everything but names"),
-    (
-        "operator-sami",
-        "dues:support",
-        "acts on one member at a time, and sees names",
-    ),
-    (
-        "operator-tilda",
-        "dues:treasurer",
-        "moves money: refunds, and what was paid elsewhere",
-    ),
-];
 
 /// The page and its styles.
 pub(crate) fn router(login: Login, urls: Urls, past: Option<Past>) -> Router {
@@ -59,9 +44,8 @@ fn answer(kind: &'static str, body: impl IntoResponse) -> Response {
 }
 
 async fn page((login, urls, past): &(Login, Urls, Option<Past>)) -> String {
-    let name = Escaped(&login.name);
     let places = places(login, urls);
-    let keys = keys(login, &urls.service).await;
+    let keys = keys(login, urls).await;
     let tries = match past {
         Some(Past::Lived { mentions, .. }) => mails(mentions),
         Some(Past::Begun) | None => String::from(
@@ -72,7 +56,6 @@ async fn page((login, urls, past): &(Login, Urls, Option<Past>)) -> String {
     };
     format!(
         include_str!("start.html"),
-        name = name,
         places = places,
         keys = keys,
         tries = tries,
@@ -86,6 +69,7 @@ fn places(login: &Login, urls: &Urls) -> String {
         service,
         sandbox,
         mosaic,
+        ..
     } = urls;
     let name = Escaped(&login.name);
     let mut places = vec![
@@ -108,8 +92,8 @@ fn places(login: &Login, urls: &Urls) -> String {
         (
             format!("{service}/console/"),
             "The console",
-            "For those who answer the mail below: find somebody, read what happened and why, put it right. Sign in with a \
-             <a href=\"#keys\">token</a>."
+            "For those who answer the mail below: find somebody, read what happened and why, put it right. \
+             <a href=\"#keys\">Go in as one of them</a>."
                 .to_owned(),
         ),
         (
@@ -149,8 +133,8 @@ fn places(login: &Login, urls: &Urls) -> String {
 
 fn mails(mentions: &year::Mentions) -> String {
     let mut html = String::from(
-        "<p class=\"about\">A year lies behind the cooperative. Copy what a mail names into the console’s search, and answer \
-         it; open it here to see whether you are right.</p><ul class=\"mails\">",
+        "<p class=\"about\">A year lies behind the cooperative. Copy what a mail names into the \
+         <a href=\"#keys\">console’s</a> search, and answer it; open it here to see whether you are right.</p><ul class=\"mails\">",
     );
     for mail in year::mails(mentions) {
         let _ = write!(
@@ -167,27 +151,36 @@ fn mails(mentions: &year::Mentions) -> String {
     html
 }
 
-async fn keys(login: &Login, service: &str) -> String {
+async fn keys(login: &Login, urls: &Urls) -> String {
+    let Urls { service, .. } = urls;
     let mut html = String::new();
-    let mut key = |who: &str, about: &str, token: &str| {
+    // Writing to a string can't fail.
+    for (user, name, role, may) in OPERATORS {
+        let token = login.token_of(user, &[role]);
+        let (to, key) = match (&urls.login, token) {
+            // Her token comes from there, and no other opens the console.
+            (Some(_), _) => (String::new(), String::new()),
+            (None, Some(token)) => (
+                format!("#token={token}"),
+                format!(r#"<code class="token" data-user="{user}">{token}</code>"#),
+            ),
+            (None, None) => continue,
+        };
         let _ = write!(
             html,
-            "<li><p><strong>{}</strong> {}</p><code class=\"token\" data-user=\"{0}\">{token}</code></li>",
-            Escaped(who),
-            Escaped(about)
+            r#"<li><p><strong>{user}</strong> ({role}) {may}</p>
+               <p><a class="enter" href="{}/console/{to}">Open the console as {name}</a></p>{key}</li>"#,
+            Escaped(service)
         );
-    };
-    for (user, role, may) in OPERATORS {
-        if let Some(token) = login.token_of(user, &[role]) {
-            key(user, &format!("({role}) {may}"), &token);
-        }
     }
     if let Ok(token) = login.token().await {
-        let about = format!(
-            "({}) calls the API: curl -H \"Authorization: Bearer …\" {service}/v1/entitlements",
-            login.name
+        let (user, name) = (Escaped(&login.user), Escaped(&login.name));
+        let _ = write!(
+            html,
+            r#"<li><p><strong>{user}</strong> ({name}) calls the API: curl -H "Authorization: Bearer …" {}/v1/entitlements</p>
+               <code class="token" data-user="{user}">{token}</code></li>"#,
+            Escaped(service)
         );
-        key(&login.user, &about, &token);
     }
     html
 }

@@ -45,9 +45,9 @@ export class Operator {
     await this.page.locator('#search').press('Enter');
   }
 
-  /** The page of a member's only purchase of that plan. */
-  async opens(member, plan) {
-    await this.search(member.user);
+  /** The page of a member's only purchase of that plan; she is found by her id, or by what she has written. */
+  async opens(member, plan, { by = member.user } = {}) {
+    await this.search(by);
     await this.page.getByRole('heading', { name: member.user, exact: true }).waitFor();
     await this.page.locator(`.holding[data-plan="${plan}"] a`).first().click();
     await this.page.locator('.state .badge').waitFor();
@@ -119,14 +119,6 @@ export class Stripe {
   async events(type) {
     const { data } = await this.call('GET', `/v1/events?limit=100&type=${type}`);
     return data;
-  }
-
-  /** A customer and a subscription made by hand, with none of our ids. */
-  async soldByHand(name, email) {
-    const customer = await this.call('POST', '/v1/customers', { name, email });
-    await this.demo.control(`customers/${customer.id}/card`, { card: '4242424242424242' });
-    const { data } = await this.call('GET', '/v1/prices?lookup_keys[]=membership_monthly');
-    return this.call('POST', '/v1/subscriptions', { customer: customer.id, 'items[0][price]': data[0].id });
   }
 }
 

@@ -56,6 +56,8 @@ export class Demo {
     demo.service = config.api_base;
     demo.sandbox = new URL(config.links.find(({ text }) => text === 'Payments sandbox').href).origin;
     demo.token = config.token;
+    // With --login alone.
+    demo.login = demo.output.match(/^Login +(http:\S+)\/ /m)?.[1];
     // With --mosaic alone.
     demo.mosaic = demo.output.match(/^Mosaic +(http:\S+)\/ /m)?.[1];
     demo.client = demo.output.match(/(http:\S+\/client\/\S+)/)?.[1];

@@ -118,6 +118,13 @@ test('the first page leads everywhere, on every screen', async () => {
   assert.deepEqual(roles, ['dues:operator', 'dues:reader', 'dues:support', 'dues:treasurer', 'none']);
   await page.getByRole('link', { name: 'The shop' }).click();
   await page.getByText('Signed in as Ada').waitFor();
+  for (const [name, user, role] of [['Grace', 'operator-grace', 'Operator'], ['Ruth', 'operator-ruth', 'Reader']]) {
+    await page.goto(demo.start);
+    await page.getByRole('link', { name: `Open the console as ${name}` }).click();
+    await page.getByRole('heading', { level: 1, name: 'Today' }).waitFor();
+    await page.getByText(`Signed in as ${user}, ${role}.`).waitFor();
+    assert.ok(!page.url().includes('token'), 'the address forgets the token');
+  }
   assert.deepEqual(complaints, []);
   await close();
 });

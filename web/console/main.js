@@ -29,6 +29,8 @@ setRoutes([
 ]);
 
 let isRunning = false;
+/** Names of plans are a comfort: whoever waits for them waits for a second at most. Nobody need be signed in for them. */
+const plans = Promise.race([loadPlans().catch(() => null), new Promise((done) => setTimeout(done, 1000))]);
 
 function signInPage(more = {}) {
   const { config, hasNoRole } = session;
@@ -50,8 +52,7 @@ async function run(back, { isFirst = true } = {}) {
     signInPage();
     return;
   }
-  // Names of plans are a comfort: whoever waits for them waits for a second at most.
-  await Promise.race([loadPlans().catch(() => null), new Promise((done) => setTimeout(done, 1000))]);
+  await plans;
   if (back && back !== here()) history.replaceState(null, '', back);
   if (isRunning) await go(here(), { replace: true });
   else {

@@ -105,7 +105,7 @@ struct AtStripe {
     /// `price_…`.
     price_id: String,
     /// `pi_…`, of what was bought once.
-    payment_intent: Option<String>,
+    payment_intent_id: Option<String>,
     /// `cs_…`; none of what another system sold.
     session_id: Option<String>,
     /// `cus_…`.
@@ -253,7 +253,7 @@ impl Subscription {
             stripe: AtStripe {
                 subscription_id: line.stripe_subscription.clone(),
                 price_id: line.stripe_price.clone(),
-                payment_intent: line.payment_intent.clone(),
+                payment_intent_id: line.payment_intent.clone(),
                 session_id: described.session.clone(),
                 customer_id: described.customer.clone(),
                 status: line.stripe.map(|held| held.status.as_str()),

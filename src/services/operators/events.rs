@@ -90,6 +90,13 @@ pub fn said(state: &str, cause: Option<&str>) -> (&'static str, Option<&'static 
     }
 }
 
+/// Of causes that nothing is said of in words: where the cause does not stand beside it, it must be told itself.
+pub(super) const FAILED_OTHERWISE: &str =
+    "It could not be applied, for the reason that stands as its cause.";
+/// The same of what was refused.
+pub(super) const FLAGGED_OTHERWISE: &str =
+    "It was refused, for the reason that stands as its cause.";
+
 const WAIT: &str =
     "Nothing yet: it is tried again by itself. If it lasts, see whether Stripe has trouble.";
 const REPLAY: &str = "Replay it. If it fails again, whoever runs Dues finds the reason in its log.";
@@ -150,7 +157,7 @@ fn of_trouble(cause: &str) -> &'static str {
         None if cause == Unknown::Period.as_str() => {
             "An invoice was paid, and it can't be read for which period."
         }
-        None => "It could not be applied, for the reason that stands as its cause.",
+        None => FAILED_OTHERWISE,
     }
 }
 
@@ -199,10 +206,7 @@ fn of_flag(cause: &str) -> (&'static str, Option<&'static str>) {
         ),
         cause => match contradiction(cause) {
             Some(contradiction) => of_contradiction(contradiction),
-            None => (
-                "It was refused, for the reason that stands as its cause.",
-                DISMISS,
-            ),
+            None => (FLAGGED_OTHERWISE, DISMISS),
         },
     };
     (means_and_advice.0, Some(means_and_advice.1))

@@ -561,7 +561,7 @@ async fn events_that_are_not_at_their_end_are_told_and_that_old_ones_are_gone() 
     }
     let story = story_of(&app, &purchase.subscription).await;
     let failed = story.entry(
-        "Stripe told us about an invoice, and it could not be taken over: the rows kept moving.",
+        "Stripe told us about an invoice, and it could not be taken over. Our rows kept changing while it was to be written.",
     );
     assert_eq!(
         (&failed["kind"], &failed["cause"]),
@@ -570,7 +570,7 @@ async fn events_that_are_not_at_their_end_are_told_and_that_old_ones_are_gone() 
     assert_eq!(failed["subscription_id"], json!(purchase.subscription));
     assert_says(failed, "advice", "Replay it.");
     let flagged = story.entry("Stripe told us about the subscription, and a person should look");
-    assert_says(flagged, "advice", "dismiss it with a reason");
+    assert_says(flagged, "advice", "Dismiss it when you have seen to it.");
     story.entry("Stripe told us about the payment page; a person has looked at it and put it aside (by phone).");
     assert!(story.all("What Stripe told us one by one").is_empty());
     app.move_clocks(40 * DAY).await;

@@ -25,7 +25,7 @@ async function show(place) {
       body.replaceWith(empty(K.eventUnknown, K.eventUnknownTodo));
       return;
     }
-    place.title(`${K.event}: ${event.type}`);
+    place.title(`${K.event}: ${about(event.type)}`);
     fill(body, eventCard(event, { level: 'h2' }));
     restore({ event });
   });
@@ -40,6 +40,12 @@ async function known(place, id) {
   }
 }
 
+/** What it is about, in words: `A dispute`. */
+function about(type) {
+  const [, words] = Object.entries(K.aboutOf).find(([begins]) => type.startsWith(begins)) ?? [];
+  return words ?? K.event;
+}
+
 /** All that is known of one, with what can be done about it. */
 export function eventCard(event, { level = 'h3' } = {}) {
   const { id, type, object_id: object, state, attempts, next_attempt_at: next, user_id: user, subscription_id: subscription } = event;
@@ -47,14 +53,14 @@ export function eventCard(event, { level = 'h3' } = {}) {
   return h(
     'li',
     { class: 'card', data: { event: id, state } },
-    h('div', { class: 'head' }, h(level, {}, h('a', { href: to('events', id) }, type)), h('span', { class: 'badge', data: { tone: TONES[state] } }, K.states[state] ?? state)),
-    h('p', { class: 'meta' }, h('span', {}, `${K.received} `, time(event.received_at)), attempts > 0 && h('span', {}, K.attempts(attempts)), next && h('span', {}, K.nextAttempt(ago(next)))),
+    h('div', { class: 'head' }, h(level, {}, h('a', { href: to('events', id) }, about(type))), h('span', { class: 'badge', data: { tone: TONES[state] } }, K.states[state] ?? state)),
+    h('p', { class: 'meta' }, h('span', {}, h('code', {}, type)), h('span', {}, `${K.received} `, time(event.received_at)), attempts > 0 && h('span', {}, K.attempts(attempts)), next && h('span', {}, K.nextAttempt(ago(next)))),
     facts([
-      [K.cause, event.cause],
       [K.means, event.means ?? K.eventMeans[state]],
       [K.todo, event.advice],
       [K.member, user && memberLink(user)],
       [T.ids.subscription, subscription && h('a', { href: to('subscriptions', subscription) }, K.open)],
+      [K.cause, event.cause],
       [K.object, copyable(object, K.object)],
       [T.ids.event, copyable(id, T.ids.event)],
     ]),

@@ -87,12 +87,16 @@ function draw(place, results, isBack) {
   lookUp(place, list, data);
 }
 
-/** The one page that all results lead to, if it is one. */
+/** The one page that all results lead to: of several things of one member, hers. */
 function onlyTarget(data) {
-  const targets = data.map(target);
-  if (!data.length || targets.some((one) => !one)) return null;
-  const [first] = targets;
-  return targets.every(([kind, id]) => kind === first[0] && id === first[1]) ? first : null;
+  const users = new Set(data.map(({ user_id: user }) => user));
+  const [user] = users;
+  if (users.size !== 1 || !user) return null;
+  // Who has paid says no more than what was paid.
+  const things = data.filter(({ kind }) => kind !== 'customer');
+  const targets = new Map((things.length ? things : data).map(target).filter(Boolean).map((one) => [one.join('/'), one]));
+  const [first] = targets.values();
+  return targets.size === 1 ? first : ['member', user];
 }
 
 function result(hit) {

@@ -3,16 +3,18 @@
 import { get, withQuery } from '../api.js';
 import { announce, button, fill, h, working } from '../dom.js';
 import { ago, moment } from '../format.js';
-import { empty, facts, fetched, memberLink, told, waiting } from '../parts.js';
+import { badge, empty, facts, fetched, memberLink, time, titleOf, told, waiting } from '../parts.js';
 import { to } from '../router.js';
 import { T } from '../texts.js';
 import { eventCard } from './event.js';
 import { actionTable } from './log.js';
-import { restore } from '../acts/start.js';
+import { actButton, restore } from '../acts/start.js';
 
 const K = T.look;
 const PAGE = 50;
 const TABS = Object.keys(K.tabs);
+/** What the last comparison with Stripe has found. */
+const DIFFERING = new Set(['paid_not_here', 'here_not_paid']);
 
 async function show(place) {
   const tab = TABS.includes(place.params.tab) ? place.params.tab : TABS[0];
@@ -38,7 +40,7 @@ async function show(place) {
 async function numbers(place, tabs, shown) {
   const { wrong } = await get('/today', place).catch(() => ({}));
   if (!wrong || place.signal.aborted) return;
-  const by = { flagged: wrong.flagged, failed: wrong.failed, parked: wrong.parked, actions: wrong.actions_unknown };
+  const by = { flagged: wrong.flagged, failed: wrong.failed, parked: wrong.parked, actions: wrong.actions_unknown, paid_not_here: wrong.paid_not_here, here_not_paid: wrong.here_not_paid };
   for (const [tab, number] of Object.entries(by)) if (tab !== shown) tally(tabs, tab, number);
 }
 
@@ -49,6 +51,7 @@ function tally(tabs, tab, number, isMore = false) {
 
 function first(place, tab) {
   if (tab === 'parked') return get('/parked', place);
+  if (DIFFERING.has(tab)) return get(withQuery('/differing', { direction: tab }), place);
   if (tab === 'actions') return get(withQuery('/actions', { state: 'unknown', limit: PAGE }), place);
   return get(withQuery('/events', { state: tab, limit: PAGE }), place);
 }
@@ -89,6 +92,17 @@ function actions(place, results, { data }) {
   fill(results, facts([[K.means, K.actionMeans], [K.todo, K.actionTodo]]), actionTable(data));
 }
 
-const SHOWS = { flagged: events, failed: events, deferred: events, parked, actions };
+function differing(place, results, { data }, tab) {
+  fill(results, h('ul', { class: 'cards' }, data.map(({ subscription: held, found_at: at }) => h(
+    'li',
+    { class: 'card', data: { subscription: held.id } },
+    h('div', { class: 'head' }, h('h3', {}, h('a', { href: to('subscriptions', held.id) }, titleOf(held))), badge(held)),
+    h('p', { class: 'meta' }, h('span', {}, `${K.member}: `, memberLink(held.user_id)), h('span', {}, `${K.found} `, time(at))),
+    facts([[K.means, K.differs[tab]], [K.todo, K.differsTodo]]),
+    h('div', { class: 'acts inline' }, actButton('sync', { held })),
+  ))));
+}
+
+const SHOWS = { flagged: events, failed: events, deferred: events, parked, actions, paid_not_here: differing, here_not_paid: differing };
 
 export default { name: 'look', show };

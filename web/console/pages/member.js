@@ -44,6 +44,7 @@ function draw(place, body, user, member) {
     h(
       'div',
       { class: 'main' },
+      told.differences,
       h(
         'section',
         { 'aria-labelledby': holdsId },

@@ -3,9 +3,9 @@
 import { get, path, planName } from '../api.js';
 import { fill, h, newId } from '../dom.js';
 import { day } from '../format.js';
-import { actorWords, badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
+import { badge, copyable, empty, facts, fetched, memberLink, next, time, titleOf, waiting } from '../parts.js';
 import { may } from '../session.js';
-import { story } from '../story.js';
+import { MONEY, story } from '../story.js';
 import { T } from '../texts.js';
 import { actButton, restore } from '../acts/start.js';
 import { foundBy } from './find.js';
@@ -80,14 +80,14 @@ const isUnsaid = ({ status, entitled }) => entitled !== (status === 'ACTIVE' || 
 
 /** Of the story, what is about money: newest first. */
 function paymentList(lines) {
-  const money = lines.filter(({ kind }) => kind === 'transaction');
+  const money = lines.filter(({ kind, differs, reference }) => kind === 'transaction' || (differs && MONEY.test(reference ?? '')));
   if (!money.length) return h('p', { class: 'hint' }, S.noPayments);
-  return h('ul', { class: 'payments' }, money.slice(0, PAYMENTS).map(({ at, text, reference, cause, actor, role }) => h(
+  return h('ul', { class: 'payments' }, money.slice(0, PAYMENTS).map(({ at, text, differs, reference, cause, actor }) => h(
     'li',
     {},
     h('span', { class: 'said' }, text),
     time(at),
-    h('span', { class: 'meta' }, cause && h('span', {}, cause), reference && h('code', {}, reference), actor && !T.story.actors[actor] && h('span', {}, `${T.story.by}: ${actorWords(actor, role)}`)),
+    h('span', { class: 'meta' }, differs && h('strong', {}, S.onlyAtStripe), !T.story.actors[actor] && cause && h('span', {}, cause), reference && h('code', {}, reference)),
   )));
 }
 
@@ -126,7 +126,7 @@ function details(held) {
       [T.ids.checkout, id(held.checkout_id, T.ids.checkout)],
       [T.ids.stripe_subscription, id(stripe.subscription_id, T.ids.stripe_subscription)],
       [T.ids.customer, id(stripe.customer_id, T.ids.customer)],
-      [T.ids.payment_intent, id(stripe.payment_intent_id ?? stripe.payment_intent, T.ids.payment_intent)],
+      [T.ids.payment_intent, id(stripe.payment_intent_id, T.ids.payment_intent)],
       [T.ids.session, id(stripe.session_id, T.ids.session)],
       [T.ids.price, id(stripe.price_id, T.ids.price)],
     ]),

@@ -10,15 +10,16 @@ import { T } from '../texts.js';
 
 const D = T.today;
 
-/** Where what is wrong is put right; what a comparison has found has no page here. */
+/** Where what is wrong is put right. */
 const PLACES = {
   failed: () => to('look', 'failed'),
   flagged: () => to('look', 'flagged'),
   deferred_too_long: () => to('look', 'deferred'),
   parked: () => to('look', 'parked'),
   actions_unknown: () => to('look', 'actions'),
+  paid_not_here: () => to('look', 'paid_not_here'),
+  here_not_paid: () => to('look', 'here_not_paid'),
 };
-const COMPARED = new Set(['paid_not_here', 'here_not_paid']);
 
 async function show(place) {
   const body = h('div', {}, waiting());
@@ -39,7 +40,7 @@ function wrong({ wrong: numbers }) {
       'li',
       { class: 'zero', data: { tone: isBad ? 'bad' : number === 0 ? 'good' : 'quiet', item: name } },
       h('p', { class: 'number' }, number == null ? D.notCompared : count(number)),
-      h('div', {}, h('h3', {}, isBad && PLACES[name] ? h('a', { href: PLACES[name]() }, title) : title), isBad && h('p', {}, meaning), isBad && COMPARED.has(name) && h('p', { class: 'hint' }, D.compareTodo)),
+      h('div', {}, h('h3', {}, isBad && PLACES[name] ? h('a', { href: PLACES[name]() }, title) : title), isBad && h('p', {}, meaning)),
     );
   });
   return h(

@@ -69,7 +69,14 @@ fn from_address(text: &str) -> Option<Asked> {
     // What a page is about stands last; what a page asks for, beside it.
     let mut parts = path.iter().rev().cloned().chain(values);
     let id = parts.find(|part| Named::by(part).is_some() || part.parse::<Uuid>().is_ok());
+    // Her id may hold anything: on the console's page it is a value, on others a part of the path.
     let member = || {
+        if let [.., console, page] = path.as_slice()
+            && (console.as_str(), page.as_str()) == ("console", "member")
+        {
+            let mut asked = url.query_pairs().filter(|(name, _)| name == "id");
+            return asked.next().map(|(_, user)| user.into_owned());
+        }
         let at = path.iter().position(|part| part == "members")?;
         path.get(at + 1).cloned()
     };
@@ -161,6 +168,10 @@ mod tests {
         assert_eq!(
             Asked::of("https://dues.example.org/console/members/auth0%7Cada"),
             Asked::Text(None, "auth0|ada".to_owned())
+        );
+        assert_eq!(
+            Asked::of("https://dues.example.org/console/member?id=auth0%7Cada+b%2Fc"),
+            Asked::Text(None, "auth0|ada b/c".to_owned())
         );
         assert_eq!(Asked::of("https://example.org/"), Asked::Nothing);
     }

@@ -7,6 +7,7 @@ use super::{Money, Text};
 use crate::domain::ids::SubscriptionId;
 use crate::domain::subscription::{Reason, Status};
 use crate::purchases::Trouble;
+use crate::services::operators::events;
 use crate::storage::actions::ActionRow;
 use crate::storage::status_changes::ChangeRow;
 use crate::storage::transactions::TransactionRow;
@@ -257,19 +258,22 @@ pub(super) fn event(row: &EventRow) -> Option<(Text, Option<&'static str>)> {
         _ => "an invoice",
     };
     let error = row.last_error.as_deref().unwrap_or_default();
-    let why = if error.is_empty() {
-        "no cause is known"
-    } else {
-        error
+    let (means, todo) = events::said(&row.state, row.last_error.as_deref());
+    let why = match means {
+        events::FAILED_OTHERWISE | events::FLAGGED_OTHERWISE if error.is_empty() => {
+            "No cause is known.".to_owned()
+        }
+        events::FAILED_OTHERWISE | events::FLAGGED_OTHERWISE => format!("The cause: {error}."),
+        means => means.to_owned(),
     };
     let (words, advice) = match (row.state.as_str(), error.strip_prefix("dismissed: ")) {
         ("failed", _) => (
-            format!("Stripe told us about {about}, and it could not be taken over: {why}."),
+            format!("Stripe told us about {about}, and it could not be taken over. {why}"),
             Some("Replay it. If it fails again, sync the subscription."),
         ),
         ("flagged", _) => (
-            format!("Stripe told us about {about}, and a person should look: {why}."),
-            Some("Put right what it names, then dismiss it with a reason."),
+            format!("Stripe told us about {about}, and a person should look. {why}"),
+            todo,
         ),
         ("deferred", _) => (
             format!(
