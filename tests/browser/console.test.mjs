@@ -152,7 +152,7 @@ describe('putting right', () => {
     await grace.signIn();
     await grace.opens(farid, 'membership-annual', { by: 'farid.haddad@example.org' });
     await reads(badge(), 'On hold');
-    await reads(page.locator('.differences'), /Stripe says otherwise/);
+    await reads(page.locator('.differences'), /It differs\. Stripe says: .* Ours: /);
     await everywhere(page, 'console-differs');
     await grace.act('sync').click();
     await reads(preview(), 'In force');

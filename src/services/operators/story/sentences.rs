@@ -93,7 +93,7 @@ pub(super) fn another_card(advice: &str, (page, invoice): (bool, bool)) -> Strin
         }
         (false, false) => "She can order again in the app.",
     };
-    format!("Ask the member to use another card or account: {advice} {place}")
+    format!("Tell the member: “{advice}” {place}")
 }
 
 pub(super) fn what_to_do(status: Status, reason: Reason, recurring: bool) -> Option<&'static str> {

@@ -54,11 +54,7 @@ async fn declined() {
     let failed = story.entry(
         "A payment of €3.00 from a card for membership-monthly failed. There was not enough money in the account.",
     );
-    assert_says(
-        failed,
-        "advice",
-        "another card or account: Top up the account",
-    );
+    assert_says(failed, "advice", "Tell the member: “Top up the account");
     assert_says(failed, "advice", "The page where she tried is still open.");
     // What is bought once has its payment from the beginning.
     let once = app.sell_declined("credits-20", EMPTY_CARD).await;
