@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, afterEach, before, beforeEach, describe, test } from 'node:test';
-import { Operator, Stripe, orders, tokenOf } from './console.mjs';
+import { Operator, Stripe, orders, tokenOf, until } from './console.mjs';
 import { accessible, everywhere, focused, launch, open, reads } from './browser.mjs';
 import { Demo, scratch } from './demo.mjs';
 
@@ -126,7 +126,8 @@ describe('understanding', () => {
       await grace.search(address);
       const told = page.locator('.differences li').filter({ hasText: answer }).first();
       await told.waitFor();
-      const { y, height } = await told.boundingBox();
+      // It is drawn anew when Stripe has answered.
+      const { y, height } = await until(() => told.boundingBox(), `${address} is told`);
       assert.ok(y + height <= 800, `${address} is told on the first screen`);
     }
     assert.deepEqual(complaints, []);
@@ -305,7 +306,7 @@ describe('putting right', () => {
     await grace.does.click();
     await grace.done('Replay this message:');
     assert.equal(await card.count(), 0);
-    assert.equal(await statusOf(samira, 'credits-50'), 'ACTIVE');
+    await samira.until(async () => (await statusOf(samira, 'credits-50')) === 'ACTIVE', 'it is in force again');
   });
 
   test('a message that was refused is dismissed, with a reason', async () => {
