@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StorageError;
+use crate::storage;
 
 /// An act that is about to begin.
 #[derive(Clone, Debug)]
@@ -140,7 +141,9 @@ pub async fn begin(pool: &PgPool, new: &NewAction<'_>) -> Result<(), BeginError>
             _ => BeginError::Storage(error),
         }
     };
-    let mut transaction = pool.begin().await.map_err(StorageError::from)?;
+    let mut transaction = storage::begin(pool, None)
+        .await
+        .map_err(StorageError::from)?;
     let head = lock_head(&mut transaction).await?;
     let seq = head.seq + 1;
     sqlx::query(
@@ -187,7 +190,7 @@ pub async fn finish(
     outcome: Outcome<'_>,
     now: OffsetDateTime,
 ) -> Result<bool, StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     let head = lock_head(&mut transaction).await?;
     let updated = sqlx::query(
         "UPDATE actions SET state = $2, outcome = $3, found = $4, finished_at = CASE WHEN $2 = 'unknown' THEN NULL ELSE $5 END

@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::StorageError;
+use crate::storage;
 
 /// Where a follower is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ pub async fn insert(
     state: &str,
     now: OffsetDateTime,
 ) -> Result<(), StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     if let Some(old) = renamed_from {
         sqlx::query(
             "UPDATE followers SET name = $2 WHERE name = $1
@@ -478,7 +479,7 @@ pub async fn update_retry(
     user: Option<&str>,
     now: OffsetDateTime,
 ) -> Result<u64, StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     let mut due = 0;
     if user.is_none() {
         let resumed = sqlx::query(
@@ -509,7 +510,7 @@ pub async fn delete_first_parked(
     user: &str,
     now: OffsetDateTime,
 ) -> Result<Option<i64>, StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     let first: Option<i64> = sqlx::query_scalar(
         "SELECT positions[1] FROM followers_parked WHERE name = $1 AND user_id = $2 FOR UPDATE",
     )
@@ -536,7 +537,7 @@ pub async fn delete_first_parked(
 /// Has a follower told from the beginning: what is in force first, then the feed from its head on. What waits is covered
 /// by that. False where there is no such follower.
 pub async fn update_resync(pool: &PgPool, name: &str) -> Result<bool, StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     let begun = sqlx::query(
         "UPDATE followers f SET state = 'snapshot', snapshot_after = NULL, position = h.position, attempts = 0,
                 next_attempt_at = NULL, stopped = false FROM feed_head h WHERE h.one AND f.name = $1",

@@ -31,7 +31,30 @@ pub mod today;
 pub mod transactions;
 pub mod webhook_events;
 
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, Postgres, Transaction};
+
 pub use self::schema::{MigrationError, check_migrations, connect, migrate};
+
+/// Begins a transaction, with a statement that begins otherwise than with `BEGIN` alone, if one is given.
+///
+/// In a task of its own: whoever asked may be gone before it has begun (a client that disconnects, while the statement waits
+/// for a lock), and sqlx then gives the connection back as if nothing had begun. What others write on it later would never be
+/// committed. What has begun and is not wanted any more is rolled back.
+#[expect(clippy::disallowed_methods, reason = "the only place that may")]
+async fn begin(
+    pool: &PgPool,
+    statement: Option<String>,
+) -> Result<Transaction<'static, Postgres>, sqlx::Error> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move {
+        match statement {
+            Some(statement) => pool.begin_with(AssertSqlSafe(statement)).await,
+            None => pool.begin().await,
+        }
+    });
+    begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
+}
 
 /// Why rows can't be read or written.
 #[derive(Debug, thiserror::Error)]

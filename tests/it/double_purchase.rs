@@ -354,3 +354,52 @@ async fn of_several_pages_that_are_open_at_once_only_the_first_begins_with_a_tri
     app.open(&alice, "family").await;
     assert_eq!(trials().await, (2, 4));
 }
+
+#[tokio::test]
+async fn who_is_gone_while_she_waits_for_her_turn_leaves_no_transaction_behind() {
+    let app = TestApp::start().await;
+    let alice = app.member("alice");
+    // Somebody else has her turn.
+    let mut turn = app.pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('alice', 0))")
+        .execute(&mut *turn)
+        .await
+        .expect("a lock");
+    let waiting = async |wanted: bool| {
+        app.until("her order waits, or none does", async || {
+            let waits: bool = sqlx::query_scalar(
+                "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database =
+                        (SELECT oid FROM pg_database WHERE datname = current_database()))",
+            )
+            .fetch_one(&app.pool)
+            .await
+            .expect("the database answers");
+            (waits == wanted).then_some(())
+        })
+        .await;
+    };
+    {
+        let order = app.order(&alice, json!({ "plan": "credits-20" })).send();
+        tokio::select! {
+            _ = order => panic!("it can't be answered before its turn"),
+            () = waiting(true) => {}
+        }
+        // The client is gone here.
+    }
+    turn.rollback().await.expect("a rollback");
+    // Whatever was begun for her is over, and every connection writes what others see.
+    app.until("nobody holds her turn", async || {
+        let held: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database =
+                    (SELECT oid FROM pg_database WHERE datname = current_database())",
+        )
+        .fetch_one(&app.pool)
+        .await
+        .expect("the database answers");
+        (held == 0).then_some(())
+    })
+    .await;
+    let purchase = app.open(&alice, "credits-20").await;
+    app.pay(&purchase).await;
+    app.until_status(&purchase.subscription, "ACTIVE").await;
+}

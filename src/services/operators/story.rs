@@ -1,6 +1,6 @@
 //! The story of a purchase or of a member: what our rows and Stripe's objects tell, in one order, a sentence each.
 //!
-//! Our rows come first, then Stripe's lists, a few calls at once and never more than [`reading::MOST_CALLS`]; then both are
+//! Our rows come first, then Stripe's lists, a few calls at once and never more than six; then both are
 //! put together: what a row and an object tell alike is one entry. Nothing of Stripe's is kept.
 
 mod differs;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::StorageError;
 use crate::domain::ids::{CheckoutId, UserId};
+use crate::storage;
 
 /// Why a checkout was not recorded.
 #[derive(Debug, thiserror::Error)]
@@ -160,7 +161,7 @@ pub async fn delete_unpaid(
     before: OffsetDateTime,
     limit: i64,
 ) -> Result<usize, StorageError> {
-    let mut transaction = pool.begin().await?;
+    let mut transaction = storage::begin(pool, None).await?;
     let ids: Vec<Uuid> = sqlx::query_scalar(
         "SELECT id FROM checkouts c
           WHERE status IN ('expired', 'failed') AND created_at < $1

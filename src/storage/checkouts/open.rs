@@ -1,7 +1,7 @@
 //! The one transaction that records a purchase before Stripe is asked: four round trips, one flush.
 
 use sqlx::postgres::{PgConnection, PgPool};
-use sqlx::{AssertSqlSafe, Row as _, Transaction};
+use sqlx::{Row as _, Transaction};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -9,9 +9,9 @@ use super::{InsertError, Repeated, refused};
 use crate::domain::ids::{CheckoutId, CustomerId, EntryId, UserId};
 use crate::domain::plan::Kind;
 use crate::domain::subscription::Basket;
-use crate::storage::StorageError;
 use crate::storage::customers::Customer;
 use crate::storage::feed;
+use crate::storage::{self, StorageError};
 
 /// A checkout to be recorded.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub async fn begin(
     let statement = format!(
         "BEGIN; SELECT pg_advisory_xact_lock(hashtextextended(convert_from('\\x{digits}', 'UTF8'), 0))"
     );
-    Ok(pool.begin_with(AssertSqlSafe(statement)).await?)
+    Ok(storage::begin(pool, Some(statement)).await?)
 }
 
 /// Reads what must be known of a member; `trial` is the plan that begins with a trial, with its upgrade group.

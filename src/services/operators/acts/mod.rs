@@ -1,5 +1,5 @@
 //! What operators do to what one member holds, or to one event. Each act is written down before its effect and its outcome
-//! after it; whatever it was cut off at, it is never repeated: [`outcome`] finds out what came of it.
+//! after it; whatever it was cut off at, it is never repeated: `outcome` finds out what came of it.
 
 mod adoption;
 mod cancel;
