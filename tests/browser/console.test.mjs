@@ -436,6 +436,7 @@ describe('pages', () => {
     await reads(page.getByRole('dialog'), /subscriptions?, as of/);
     await accessible(page);
     const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Save as CSV' }).click()]);
+    assert.match(download.suggestedFilename(), /^subscriptions-\d{4}-\d\d-\d\d-record-\d+-[0-9a-f]{64}\.csv$/);
     const lines = await readFile(await download.path(), 'utf8');
     const listed = (await grace.call('GET', '/subscriptions?plan=credits-50&limit=100')).body.data;
     assert.equal(lines.trim().split('\r\n').length, listed.length + 1);

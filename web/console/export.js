@@ -39,6 +39,8 @@ export function openExport(chosen, back) {
   const dialog = h('dialog', { 'aria-labelledby': titleId, on: { cancel: () => stop.abort(), close: () => stop.abort() } }, h('h2', { id: titleId }, L.exportTitle), said, h('p', { class: 'hint' }, L.exportHint), notice, h('p', { class: 'actions' }, save, leave));
   const parts = [line([...COLUMNS, ...AT_STRIPE.map((name) => `stripe_${name}`)])];
   let rows = 0;
+  // What operators had done by then: a file that is found later tells whether that record was written anew since.
+  let record = null;
 
   function end() {
     stop.abort();
@@ -49,7 +51,7 @@ export function openExport(chosen, back) {
 
   function saveFile() {
     const address = URL.createObjectURL(new Blob(parts, { type: 'text/csv;charset=utf-8' }));
-    h('a', { href: address, download: L.exportFile(new Date().toISOString().slice(0, 10)) }).click();
+    h('a', { href: address, download: L.exportFile(new Date().toISOString().slice(0, 10), record) }).click();
     setTimeout(() => URL.revokeObjectURL(address), 60_000);
     said.textContent = L.exportSaved(count(rows));
     save.hidden = true;
@@ -58,6 +60,7 @@ export function openExport(chosen, back) {
 
   async function read() {
     let cursor = null;
+    record = await get('/actions/last-entry', { signal: stop.signal });
     do {
       const address = withQuery('/subscriptions', { ...chosen, limit: PAGE, cursor });
       const { data, next_cursor: next } = await get(address, { signal: stop.signal });

@@ -360,7 +360,7 @@ export const T = {
     exportStop: 'Stop',
     exportStopped: 'Stopped. Nothing was saved.',
     exportSaved: (n) => `Saved: ${n} rows.`,
-    exportFile: (day) => `subscriptions-${day}.csv`,
+    exportFile: (day, record) => `subscriptions-${day}-record-${record.seq}-${record.hash}.csv`,
   },
 
   log: {
