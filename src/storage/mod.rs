@@ -41,7 +41,6 @@ pub use self::schema::{MigrationError, check_migrations, connect, migrate};
 /// In a task of its own: whoever asked may be gone before it has begun (a client that disconnects, while the statement waits
 /// for a lock), and sqlx then gives the connection back as if nothing had begun. What others write on it later would never be
 /// committed. What has begun and is not wanted any more is rolled back.
-#[expect(clippy::disallowed_methods, reason = "the only place that may")]
 async fn begin(
     pool: &PgPool,
     statement: Option<String>,
