@@ -233,7 +233,7 @@ fn dispute_now(
 ) -> Option<subscription::Dispute> {
     let state = dispute_state(dispute.status.as_deref()?)?;
     let left = charge.and_then(|charge| {
-        let taken = charge.amount_captured.or(charge.amount)?;
+        let taken = charge.taken()?;
         Some(taken - charge.amount_refunded.unwrap_or_default())
     });
     let part = dispute.amount.zip(left);
@@ -263,7 +263,8 @@ fn is_of_a_whole_line(refund: &Refund) -> bool {
     metadata.is_some_and(|metadata| metadata.contains_key(WHOLE_LINE_KEY))
 }
 
-fn progress(refund: &Refund) -> Option<RefundProgress> {
+/// How far a refund has come; none where it does not tell.
+pub fn progress(refund: &Refund) -> Option<RefundProgress> {
     match refund.status.as_deref()? {
         "succeeded" => Some(RefundProgress::Succeeded),
         "failed" | "canceled" => Some(RefundProgress::Failed),

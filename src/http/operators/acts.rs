@@ -233,7 +233,7 @@ async fn sync(
     let (id, operators) = (SubscriptionId(id), state.services.operators.clone());
     if body.dry_run {
         let preview = operators.preview_sync(id).await?;
-        return seen(&state, id, preview, &Language::english()).await;
+        return seen(&state, id, preview).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("sync {id}"), &body)?;
     let acted = to_its_end(async move { operators.sync(id, &ask).await }).await?;
@@ -254,7 +254,7 @@ async fn cancel(
     let at = body.at.into();
     if body.dry_run {
         let preview = operators.preview_cancel(id, at).await?;
-        return seen(&state, id, preview, &Language::english()).await;
+        return seen(&state, id, preview).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("cancel {id}"), &body)?;
     let acted = to_its_end(async move { operators.cancel(id, at, &ask).await }).await?;
@@ -274,7 +274,7 @@ async fn resume(
     let (id, operators) = (SubscriptionId(id), state.services.operators.clone());
     if body.dry_run {
         let preview = operators.preview_resume(id).await?;
-        return seen(&state, id, preview, &Language::english()).await;
+        return seen(&state, id, preview).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("resume {id}"), &body)?;
     let acted = to_its_end(async move { operators.resume(id, &ask).await }).await?;
@@ -295,7 +295,7 @@ async fn settle(
     let invoice = body.invoice.clone();
     if body.dry_run {
         let preview = operators.preview_settle(id, invoice.as_deref()).await?;
-        return seen(&state, id, preview, &Language::english()).await;
+        return seen(&state, id, preview).await;
     }
     let ask = asker.ask(&state, &body.why(), &format!("settle {id}"), &body)?;
     let act = async move { operators.settle(id, invoice.as_deref(), &ask).await };
@@ -336,11 +336,10 @@ pub(super) async fn seen(
     state: &AppState,
     id: SubscriptionId,
     preview: Preview,
-    language: &Language,
 ) -> Result<Json<ActAnswer>, ApiError> {
     Ok(Json(ActAnswer {
         action: None,
-        preview: ActPreview::of(preview, language),
+        preview: Some(ActPreview::of(preview)),
         subscription: subscription(state, id).await?,
     }))
 }
@@ -354,8 +353,10 @@ async fn subscription(
 }
 
 impl ActPreview {
-    pub(super) fn of(preview: Preview, language: &Language) -> Option<Self> {
-        Some(match preview {
+    /// Its sentences are English, and so are the amounts in them.
+    pub(super) fn of(preview: Preview) -> Self {
+        let language = &Language::english();
+        match preview {
             Preview::Sync(drift) => Self::Sync(differences(&drift)),
             Preview::Ends(at, until) => Self::Ends(EndsPreview::of(at, until)),
             Preview::Renews(at) => Self::Ends(EndsPreview {
@@ -370,8 +371,7 @@ impl ActPreview {
             Preview::Adopt(preview) => {
                 Self::Adopt(Box::new(super::adoptions::AdoptBody::of(*preview)))
             }
-            Preview::Nothing => return None,
-        })
+        }
     }
 }
 

@@ -14,7 +14,6 @@ use crate::domain::subscription::Subscription;
 use crate::http::edge::codes::Code;
 use crate::http::edge::errors::{DATABASE, SALE, STRIPE};
 use crate::http::edge::extract::{Act, JSON, Json, STAFF};
-use crate::http::edge::money::Language;
 use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
@@ -107,7 +106,7 @@ async fn adopt(
         let preview = operators.preview_adoption(&wish).await?;
         return Ok(Json(ActAnswer {
             action: None,
-            preview: ActPreview::of(preview, &Language::english()),
+            preview: Some(ActPreview::of(preview)),
             subscription: None,
         }));
     }

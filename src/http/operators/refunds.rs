@@ -173,7 +173,7 @@ async fn refund(
     let wish = body.wish()?;
     if body.dry_run {
         let preview = operators.preview_refund(id, &wish).await?;
-        return seen(&state, id, preview, &Language::english()).await;
+        return seen(&state, id, preview).await;
     }
     let why = Why {
         reason: body.reason.as_deref(),

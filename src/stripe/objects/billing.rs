@@ -406,6 +406,15 @@ pub struct InvoicePayment {
     pub payment: Option<InvoicePaymentSource>,
 }
 
+impl List<InvoicePayment> {
+    /// `pi_…` of the first payment by which the invoice was paid; none where it was paid otherwise.
+    pub fn paid_by(&self) -> Option<&str> {
+        let paid = |payment: &&InvoicePayment| payment.status.as_deref() == Some("paid");
+        let mut paid = self.data.iter().filter(paid);
+        paid.find_map(InvoicePayment::payment_intent_id)
+    }
+}
+
 impl InvoicePayment {
     /// `pi_…` of what paid.
     pub fn payment_intent_id(&self) -> Option<&str> {

@@ -93,6 +93,11 @@ pub struct PaymentMethodDetails {
 }
 
 impl Charge {
+    /// Minor units that were taken: of what was only reserved perhaps less than was asked for.
+    pub fn taken(&self) -> Option<i64> {
+        self.amount_captured.or(self.amount)
+    }
+
     /// Whether there ever was a refund or a dispute, be it one that failed; of a charge that was listed with its refunds.
     pub fn ever_went_back(&self) -> bool {
         let refunds = self.refunds.as_ref();

@@ -10,7 +10,7 @@ use crate::domain::records::{Amount, Movement};
 use crate::services::members::Members;
 use crate::storage::transactions::Whereabouts;
 use crate::storage::{subscriptions, transactions};
-use crate::stripe::objects::{Expandable, InvoicePayment};
+use crate::stripe::objects::Expandable;
 
 impl Members {
     /// One transaction with what it moved; none if there is no such. What can't be told is none: a payment of which nobody
@@ -106,14 +106,9 @@ impl Reader<'_> {
         if let Some(id) = &at.invoice {
             let mut invoice = self.call(self.stripe.retrieve_invoice(id)).await?;
             let payments = self.call(self.stripe.list_payments_of_invoice(id)).await?;
-            invoice.payments = Some(payments);
             // The row learns by which payment it was paid a moment after it learns that it was.
-            let paid = |payment: &&InvoicePayment| payment.status.as_deref() == Some("paid");
-            let payments = invoice.payments.iter().flat_map(|list| &list.data);
-            let paid = payments
-                .filter(paid)
-                .find_map(InvoicePayment::payment_intent_id);
-            intent = intent.or_else(|| paid.map(str::to_owned));
+            intent = intent.or_else(|| payments.paid_by().map(str::to_owned));
+            invoice.payments = Some(payments);
             read.invoices.push(invoice);
         }
         if let Some(id) = &intent {

@@ -7,7 +7,6 @@ use super::{About, ActError, Acted, Ask, Ended, Preview, Verb, may_act_on};
 use crate::domain::actor::By;
 use crate::domain::facts::Freshness;
 use crate::domain::ids::{SubscriptionId, UserId};
-use crate::domain::invalid::Invalid;
 use crate::domain::subscription::{Basket, Subscription};
 use crate::purchases::{Adopted, Adoption, Error};
 use crate::services::operators::Operators;
@@ -260,7 +259,7 @@ impl Operators {
 }
 
 fn wrong(field: &str, detail: &str) -> ActError {
-    ActError::Invalid(vec![Invalid::new(field, "unknown_value", detail)])
+    ActError::invalid(field, "unknown_value", detail)
 }
 
 /// Why it can't be the member's, for her who asks.

@@ -111,8 +111,6 @@ pub enum Preview {
     Settle(SettlePreview),
     /// What would become a row.
     Adopt(Box<AdoptionPreview>),
-    /// Nothing that could be told before.
-    Nothing,
 }
 
 /// What came of an act.
@@ -167,6 +165,13 @@ pub enum ActError {
     Obstacle(Obstacle),
     #[error(transparent)]
     Failed(#[from] Error),
+}
+
+impl ActError {
+    /// What is wrong with one field of the wish.
+    fn invalid(field: &str, code: &'static str, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Invalid::new(field, code, detail)])
+    }
 }
 
 impl From<StorageError> for ActError {

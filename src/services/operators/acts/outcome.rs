@@ -61,20 +61,12 @@ impl Operators {
         let line = || action.subject.parse::<SubscriptionId>().ok();
         Ok(match (action.verb.as_str(), line()) {
             ("refund", _) => self.refund_ended(action, is_late).await?,
-            ("cancel", Some(line)) => {
-                let is_done = if action.target.as_deref() == Some("now") {
-                    |line: &Subscription| line.status == Status::Ended
-                } else {
-                    |line: &Subscription| line.status == Status::Ended || line.will_end()
+            (verb @ ("cancel" | "resume"), Some(line)) => {
+                let is_done: fn(&Subscription) -> bool = match (verb, action.target.as_deref()) {
+                    ("resume", _) => |line| line.status != Status::Ended && !line.will_end(),
+                    (_, Some("now")) => |line| line.status == Status::Ended,
+                    _ => |line| line.status == Status::Ended || line.will_end(),
                 };
-                let ended = self
-                    .find_cancelled(line, action.id, is_done, &action.actor)
-                    .await?;
-                Some(ended).filter(|ended| is_late || ended.state == "done")
-            }
-            ("resume", Some(line)) => {
-                let is_done =
-                    |line: &Subscription| line.status != Status::Ended && !line.will_end();
                 let ended = self
                     .find_cancelled(line, action.id, is_done, &action.actor)
                     .await?;

@@ -11,16 +11,15 @@ use uuid::Uuid;
 use super::{About, ActError, Acted, Ask, Began, Ended, Preview, Verb, cancel};
 use crate::domain::actor::By;
 use crate::domain::ids::SubscriptionId;
-use crate::domain::invalid::Invalid;
 use crate::domain::plan::Kind;
-use crate::domain::subscription::{Basket, DisputeState, Subscription};
+use crate::domain::subscription::{Basket, DisputeState, RefundProgress, Subscription};
 use crate::purchases::Error;
 use crate::purchases::cancel::CancelAt;
 use crate::purchases::line::Line;
 use crate::services::operators::Operators;
 use crate::storage::actions::ActionRow;
 use crate::storage::transactions::{self, LinePayment};
-use crate::stripe::money::dispute_state;
+use crate::stripe::money::{dispute_state, progress};
 use crate::stripe::objects::{Charge, Expandable, LineItem, Refund};
 use crate::stripe::requests::ACTION_KEY;
 use crate::stripe::requests::payments::NewRefund;
@@ -139,15 +138,14 @@ impl Paid {
             let several = self.preview.lines.len() > 1;
             if !(1..=left).contains(&amount) {
                 let detail = format!("From 1 to {left}: that much is left of the payment.");
-                return Err(invalid("amount", "out_of_range", detail));
+                return Err(ActError::invalid("amount", "out_of_range", detail));
             }
             if several && amount < left {
                 let detail =
                     "The payment was for several: say how much goes back of which, with lines.";
-                return Err(invalid("amount", "names_no_line", detail));
+                return Err(ActError::invalid("amount", "names_no_line", detail));
             }
             self.preview.refund = amount;
-            let mut parts = Vec::with_capacity(1);
             // Of what is left of a basket Stripe alone tells that it was all.
             let line = self.preview.lines.first().filter(|_| !several);
             let line = line.map(|line| line.line);
@@ -158,12 +156,11 @@ impl Paid {
                     line.refund = line.amount.map_or(0, |paid| paid - line.refunded);
                 }
             }
-            parts.push(Part {
+            return Ok(vec![Part {
                 line,
                 amount,
                 is_whole_line: line.is_some() && amount == left,
-            });
-            return Ok(parts);
+            }]);
         }
         self.parts_by_line(&asked.lines)
     }
@@ -176,7 +173,7 @@ impl Paid {
             let known = { self.preview.lines.iter_mut() }.find(|line| line.line == part.line);
             let Some(line) = known else {
                 let detail = "The payment was not for that.";
-                return Err(invalid(
+                return Err(ActError::invalid(
                     &field("subscription_id"),
                     "not_of_the_payment",
                     detail,
@@ -184,14 +181,18 @@ impl Paid {
             };
             if parts.iter().any(|other| other.line == Some(part.line)) {
                 let detail = "Each line once.";
-                return Err(invalid(&field("subscription_id"), "twice", detail));
+                return Err(ActError::invalid(
+                    &field("subscription_id"),
+                    "twice",
+                    detail,
+                ));
             }
             let most = line
                 .amount
                 .map_or(left, |paid| (paid - line.refunded).min(left));
             if !(1..=most).contains(&part.amount) {
                 let detail = format!("From 1 to {most}: that much is left of it.");
-                return Err(invalid(&field("amount"), "out_of_range", detail));
+                return Err(ActError::invalid(&field("amount"), "out_of_range", detail));
             }
             line.refund = part.amount;
             let is_all = line
@@ -207,7 +208,7 @@ impl Paid {
         self.preview.refund = parts.iter().map(|part| part.amount).sum();
         if self.preview.refund > left {
             let detail = format!("Together at most {left}: that much is left of the payment.");
-            return Err(invalid("lines", "out_of_range", detail));
+            return Err(ActError::invalid("lines", "out_of_range", detail));
         }
         Ok(parts)
     }
@@ -242,7 +243,7 @@ impl Operators {
         }
         let Some(already) = asked.already_refunded else {
             let detail = "From the dry run: what was refunded before.";
-            return Err(invalid("already_refunded", "missing", detail));
+            return Err(ActError::invalid("already_refunded", "missing", detail));
         };
         let mut paid = self.paid(&line, asked).await?;
         let parts = paid.parts(asked)?;
@@ -388,7 +389,7 @@ impl Operators {
             (None, None) => return Err(ActError::NothingToRefund),
             (None, Some(_)) => {
                 let detail = "This is no payment of it that is known.";
-                return Err(invalid("payment", "unknown_value", detail));
+                return Err(ActError::invalid("payment", "unknown_value", detail));
             }
         };
         let others = payments.iter().map(preview_of).collect();
@@ -435,7 +436,7 @@ impl Operators {
                 refunded: named.get(&own.id).copied().unwrap_or_default(),
                 refund: 0,
             });
-        let amount = charge.amount_captured.or(charge.amount).unwrap_or_default();
+        let amount = charge.taken().unwrap_or_default();
         Ok(Paid {
             intent,
             preview: RefundPreview {
@@ -461,9 +462,7 @@ impl Operators {
         let payments = client
             .list_payments_of_invoice(&payment.stripe_reference)
             .await?;
-        let paid = payments.body.data.into_iter();
-        let mut paid = paid.filter(|payment| payment.status.as_deref() == Some("paid"));
-        Ok(paid.find_map(|payment| payment.payment_intent_id().map(str::to_owned)))
+        Ok(payments.body.paid_by().map(str::to_owned))
     }
 
     /// What was paid for each line: all of it where it is one, else as the session's lines say.
@@ -473,7 +472,7 @@ impl Operators {
         payment: &LinePayment,
         charge: &Charge,
     ) -> Result<HashMap<SubscriptionId, i64>, ActError> {
-        let all = charge.amount_captured.or(charge.amount).unwrap_or_default();
+        let all = charge.taken().unwrap_or_default();
         if let [only] = &payment.lines[..] {
             return Ok(HashMap::from([(SubscriptionId(*only), all)]));
         }
@@ -501,8 +500,7 @@ impl Operators {
         payment: &LinePayment,
     ) -> (HashMap<SubscriptionId, i64>, i64) {
         let (mut named, mut unnamed) = (HashMap::new(), 0);
-        let is_void =
-            |refund: &&Refund| matches!(refund.status.as_deref(), Some("failed" | "canceled"));
+        let is_void = |refund: &&Refund| progress(refund) == Some(RefundProgress::Failed);
         for refund in refunds.iter().filter(|refund| !is_void(refund)) {
             let amount = refund.amount.unwrap_or_default();
             let ids = self
@@ -537,10 +535,6 @@ fn preview_of(payment: &LinePayment) -> PaymentPreview {
         reference: payment.stripe_reference.clone(),
         paid_at: payment.occurred_at,
     }
-}
-
-fn invalid(field: &str, code: &'static str, detail: impl Into<String>) -> ActError {
-    ActError::Invalid(vec![Invalid::new(field, code, detail)])
 }
 
 /// The id of the act that comes with another: the same for every repeat.

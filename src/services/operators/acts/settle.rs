@@ -4,7 +4,6 @@ use time::OffsetDateTime;
 
 use super::{About, ActError, Acted, Ask, Began, Ended, Preview, Verb};
 use crate::domain::ids::SubscriptionId;
-use crate::domain::invalid::Invalid;
 use crate::purchases::line::{Line, Obstacle};
 use crate::services::operators::Operators;
 use crate::stripe::objects::{OpenInvoice, time_of};
@@ -105,7 +104,7 @@ impl Operators {
         let is_meant = |invoice: &OpenInvoice| meant.is_none_or(|meant| invoice.id == meant);
         let found = open.into_iter().find(is_meant).ok_or_else(|| {
             let detail = "This is no open invoice of it.";
-            ActError::Invalid(vec![Invalid::new("invoice", "unknown_value", detail)])
+            ActError::invalid("invoice", "unknown_value", detail)
         })?;
         // Money that is on its way would come as well.
         if let Some(intent) = found.payment_intent_id() {
@@ -130,11 +129,8 @@ impl Operators {
             return Ok(None);
         }
         // Stripe may have collected it by itself: then it was not paid elsewhere.
-        let payments = client.list_payments_of_invoice(invoice).await?.body.data;
-        let by_stripe = payments.iter().any(|payment| {
-            payment.status.as_deref() == Some("paid") && payment.payment_intent_id().is_some()
-        });
-        Ok(Some(if by_stripe {
+        let payments = client.list_payments_of_invoice(invoice).await?.body;
+        Ok(Some(if payments.paid_by().is_some() {
             Ended::refused("paid_by_stripe")
         } else {
             Ended::done("settled")
