@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 use uuid::Uuid;
 
-use super::asking::{ACTING, ActionState, Asker, Why, to_its_end};
+use super::asking::{ACTING, ActionState, Asker, act_body, to_its_end};
 use super::subscriptions::Subscription;
 use crate::domain::ids::SubscriptionId;
 use crate::http::edge::codes::Code;
@@ -23,37 +23,23 @@ use crate::services::events::compare::Drift;
 use crate::services::operators::acts::{Acted, Preview, SettlePreview};
 use crate::services::operators::describe;
 
-/// Why an operator acts, and whether she only wants to see what would happen.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct JustAct {
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
-    /// The subscription's `version` that the page has shown: refused when it has moved since.
-    version: Option<i64>,
+act_body! {
+    /// Why an operator acts, and whether she only wants to see what would happen.
+    struct JustAct {
+        /// The subscription's `version` that the page has shown: refused when it has moved since.
+        version: Option<i64>,
+    }
 }
 
-/// The same, and when it is to end.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct CancelAct {
-    /// By default with the period that is paid.
-    #[serde(default)]
-    at: EndAt,
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
-    /// The subscription's `version` that the page has shown: refused when it has moved since.
-    version: Option<i64>,
+act_body! {
+    /// The same, and when it is to end.
+    struct CancelAct {
+        /// By default with the period that is paid.
+        #[serde(default)]
+        at: EndAt,
+        /// The subscription's `version` that the page has shown: refused when it has moved since.
+        version: Option<i64>,
+    }
 }
 
 /// When a subscription ends.
@@ -76,21 +62,14 @@ impl From<EndAt> for CancelAt {
     }
 }
 
-/// The same, and which invoice was paid elsewhere.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct SettleAct {
-    /// `in_…`; by default the newest that is open.
-    invoice: Option<String>,
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
-    /// The subscription's `version` that the page has shown: refused when it has moved since.
-    version: Option<i64>,
+act_body! {
+    /// The same, and which invoice was paid elsewhere.
+    struct SettleAct {
+        /// `in_…`; by default the newest that is open.
+        invoice: Option<String>,
+        /// The subscription's `version` that the page has shown: refused when it has moved since.
+        version: Option<i64>,
+    }
 }
 
 /// What came of an act, or would.
@@ -235,7 +214,13 @@ async fn sync(
         let preview = operators.preview_sync(id).await?;
         return seen(&state, id, preview).await;
     }
-    let ask = asker.ask(&state, &body.why(), &format!("sync {id}"), &body)?;
+    let ask = asker.ask(
+        &state,
+        &body.why(),
+        body.version,
+        &format!("sync {id}"),
+        &body,
+    )?;
     let acted = to_its_end(async move { operators.sync(id, &ask).await }).await?;
     done(&state, &acted).await
 }
@@ -256,7 +241,13 @@ async fn cancel(
         let preview = operators.preview_cancel(id, at).await?;
         return seen(&state, id, preview).await;
     }
-    let ask = asker.ask(&state, &body.why(), &format!("cancel {id}"), &body)?;
+    let ask = asker.ask(
+        &state,
+        &body.why(),
+        body.version,
+        &format!("cancel {id}"),
+        &body,
+    )?;
     let acted = to_its_end(async move { operators.cancel(id, at, &ask).await }).await?;
     done(&state, &acted).await
 }
@@ -276,7 +267,13 @@ async fn resume(
         let preview = operators.preview_resume(id).await?;
         return seen(&state, id, preview).await;
     }
-    let ask = asker.ask(&state, &body.why(), &format!("resume {id}"), &body)?;
+    let ask = asker.ask(
+        &state,
+        &body.why(),
+        body.version,
+        &format!("resume {id}"),
+        &body,
+    )?;
     let acted = to_its_end(async move { operators.resume(id, &ask).await }).await?;
     done(&state, &acted).await
 }
@@ -297,26 +294,17 @@ async fn settle(
         let preview = operators.preview_settle(id, invoice.as_deref()).await?;
         return seen(&state, id, preview).await;
     }
-    let ask = asker.ask(&state, &body.why(), &format!("settle {id}"), &body)?;
+    let ask = asker.ask(
+        &state,
+        &body.why(),
+        body.version,
+        &format!("settle {id}"),
+        &body,
+    )?;
     let act = async move { operators.settle(id, invoice.as_deref(), &ask).await };
     let acted = to_its_end(act).await?;
     done(&state, &acted).await
 }
-
-macro_rules! has_why {
-    ($($body:ident),+) => { $(
-        impl $body {
-            fn why(&self) -> Why<'_> {
-                Why {
-                    reason: self.reason.as_deref(),
-                    reference: self.reference.as_deref(),
-                    version: self.version,
-                }
-            }
-        }
-    )+ };
-}
-has_why!(JustAct, CancelAct, SettleAct);
 
 /// What came of an act.
 pub(super) async fn done(state: &AppState, acted: &Acted) -> Result<Json<ActAnswer>, ApiError> {

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::acts::{ActAnswer, ActPreview, done};
-use super::asking::{ACTING, Asker, Why, to_its_end};
+use super::asking::{ACTING, Asker, act_body, to_its_end};
 use crate::domain::ids::UserId;
 use crate::domain::subscription::Subscription;
 use crate::http::edge::codes::Code;
@@ -22,23 +22,16 @@ use crate::services::operators::acts::{AdoptionAsked, AdoptionPreview};
 /// Longest user id, in bytes.
 const USER_ID: usize = 255;
 
-/// Which subscription at Stripe is whose.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Adoption {
-    /// `sub_…`.
-    stripe_subscription_id: String,
-    /// The member whose it is.
-    user_id: String,
-    /// The plan's code, where its price belongs to no plan any more.
-    plan: Option<String>,
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
+act_body! {
+    /// Which subscription at Stripe is whose.
+    struct Adoption {
+        /// `sub_…`.
+        stripe_subscription_id: String,
+        /// The member whose it is.
+        user_id: String,
+        /// The plan's code, where its price belongs to no plan any more.
+        plan: Option<String>,
+    }
 }
 
 /// What would become a row.
@@ -110,12 +103,7 @@ async fn adopt(
             subscription: None,
         }));
     }
-    let why = Why {
-        reason: body.reason.as_deref(),
-        reference: body.reference.as_deref(),
-        version: None,
-    };
-    let ask = asker.ask(&state, &why, "adopt", &body)?;
+    let ask = asker.ask(&state, &body.why(), None, "adopt", &body)?;
     let act = async move { operators.adopt_one_for(&wish, &ask).await };
     let acted = to_its_end(act).await?;
     done(&state, &acted).await

@@ -57,8 +57,37 @@ impl ActionState {
 pub(super) struct Why<'a> {
     pub reason: Option<&'a str>,
     pub reference: Option<&'a str>,
-    pub version: Option<i64>,
 }
+
+/// The body of an act: what every act is asked with, behind its own fields. (A struct of its own inside the others would do,
+/// but then nobody would be told of a field that is not known.)
+macro_rules! act_body {
+    ($(#[$doc:meta])* struct $body:ident { $($(#[$about:meta])* $field:ident: $kind:ty,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Deserialize, Serialize, ToSchema)]
+        #[serde(deny_unknown_fields)]
+        struct $body {
+            $($(#[$about])* $field: $kind,)*
+            /// A code of `reasons`; needed unless `dry_run`.
+            reason: Option<String>,
+            /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
+            reference: Option<String>,
+            /// Only tell what would happen.
+            #[serde(default, skip_serializing)]
+            dry_run: bool,
+        }
+
+        impl $body {
+            fn why(&self) -> $crate::http::operators::asking::Why<'_> {
+                $crate::http::operators::asking::Why {
+                    reason: self.reason.as_deref(),
+                    reference: self.reference.as_deref(),
+                }
+            }
+        }
+    };
+}
+pub(super) use act_body;
 
 /// An operator whose role carries what the act needs, with all by which her request is known.
 pub(super) struct Asker<N> {
@@ -101,6 +130,7 @@ impl<N> Asker<N> {
         self,
         state: &AppState,
         why: &Why<'_>,
+        version: Option<i64>,
         what: &str,
         body: &impl Serialize,
     ) -> Result<Ask, ApiError> {
@@ -123,7 +153,7 @@ impl<N> Asker<N> {
             reason: why.reason.unwrap_or_default().to_owned(),
             reference: why.reference.map(str::to_owned),
             request: format!("{what} {body}"),
-            version: why.version,
+            version,
         })
     }
 }

@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::asking::{ACTING, ActionState, Asker, Why, to_its_end};
+use super::asking::{ACTING, ActionState, Asker, act_body, to_its_end};
 use crate::http::edge::codes::Code;
 use crate::http::edge::errors::{DATABASE, SALE, STRIPE};
 use crate::http::edge::extract::{Act, JSON, Json, PATH, Path, STAFF};
@@ -14,17 +14,10 @@ use crate::http::edge::openapi::Problems as _;
 use crate::http::edge::problem::ApiError;
 use crate::http::edge::state::AppState;
 
-/// Why an operator acts, and whether she only wants to see what would happen.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct EventAct {
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
+act_body! {
+    /// Why an operator acts, and whether she only wants to see what would happen.
+    struct EventAct {
+    }
 }
 
 /// What came of an act on an event.
@@ -68,7 +61,7 @@ async fn replay(
         ));
     }
     let operators = state.services.operators.clone();
-    let ask = asker.ask(&state, &body.why(), &format!("replay {id}"), &body)?;
+    let ask = asker.ask(&state, &body.why(), None, &format!("replay {id}"), &body)?;
     let acted = to_its_end(async move { operators.replay(&id, &ask).await }).await?;
     Ok(Json(EventActAnswer {
         action: Some(ActionState::of(&acted)),
@@ -92,22 +85,12 @@ async fn dismiss(
         ));
     }
     let operators = state.services.operators.clone();
-    let ask = asker.ask(&state, &body.why(), &format!("dismiss {id}"), &body)?;
+    let ask = asker.ask(&state, &body.why(), None, &format!("dismiss {id}"), &body)?;
     let acted = to_its_end(async move { operators.dismiss(&id, &ask).await }).await?;
     Ok(Json(EventActAnswer {
         action: Some(ActionState::of(&acted)),
         preview: None,
     }))
-}
-
-impl EventAct {
-    fn why(&self) -> Why<'_> {
-        Why {
-            reason: self.reason.as_deref(),
-            reference: self.reference.as_deref(),
-            version: None,
-        }
-    }
 }
 
 fn would(text: &'static str) -> Json<EventActAnswer> {

@@ -9,7 +9,7 @@ use utoipa_axum::routes;
 use uuid::Uuid;
 
 use super::acts::{ActAnswer, EndAt, done, seen};
-use super::asking::{ACTING, Asker, Why, to_its_end};
+use super::asking::{ACTING, Asker, act_body, to_its_end};
 use crate::domain::actor::Right;
 use crate::domain::ids::SubscriptionId;
 use crate::domain::plan::Kind;
@@ -28,29 +28,22 @@ use crate::services::operators::acts::{
 /// Most lines of a checkout.
 const MOST_LINES: usize = 10;
 
-/// What goes back, and why.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RefundAct {
-    /// `in_…` or `pi_…` as a transaction names it; by default the newest payment.
-    payment: Option<String>,
-    /// Minor units; without it and without `lines` all that is left of the payment.
-    amount: Option<i64>,
-    /// Of a checkout of several: how much goes back of which.
-    lines: Option<Vec<PartOfLine>>,
-    /// From the dry run, in minor units: refused when it has moved since. Needed unless `dry_run`.
-    already_refunded: Option<i64>,
-    /// Whether the subscription ends too, and when: a second act, with this one as its parent.
-    also_cancel: Option<EndAt>,
-    /// A code of `reasons`; needed unless `dry_run`.
-    reason: Option<String>,
-    /// A ticket, minute or voucher: 1 to 40 letters, digits and `./_-`.
-    reference: Option<String>,
-    /// Only tell what would happen.
-    #[serde(default, skip_serializing)]
-    dry_run: bool,
-    /// The subscription's `version` that the page has shown: refused when it has moved since.
-    version: Option<i64>,
+act_body! {
+    /// What goes back, and why.
+    struct RefundAct {
+        /// `in_…` or `pi_…` as a transaction names it; by default the newest payment.
+        payment: Option<String>,
+        /// Minor units; without it and without `lines` all that is left of the payment.
+        amount: Option<i64>,
+        /// Of a checkout of several: how much goes back of which.
+        lines: Option<Vec<PartOfLine>>,
+        /// From the dry run, in minor units: refused when it has moved since. Needed unless `dry_run`.
+        already_refunded: Option<i64>,
+        /// Whether the subscription ends too, and when: a second act, with this one as its parent.
+        also_cancel: Option<EndAt>,
+        /// The subscription's `version` that the page has shown: refused when it has moved since.
+        version: Option<i64>,
+    }
 }
 
 /// What goes back of one subscription.
@@ -175,12 +168,13 @@ async fn refund(
         let preview = operators.preview_refund(id, &wish).await?;
         return seen(&state, id, preview).await;
     }
-    let why = Why {
-        reason: body.reason.as_deref(),
-        reference: body.reference.as_deref(),
-        version: body.version,
-    };
-    let ask = asker.ask(&state, &why, &format!("refund {id}"), &body)?;
+    let ask = asker.ask(
+        &state,
+        &body.why(),
+        body.version,
+        &format!("refund {id}"),
+        &body,
+    )?;
     let acted = to_its_end(async move { operators.refund(id, &wish, &ask).await }).await?;
     done(&state, &acted).await
 }
